@@ -1,0 +1,87 @@
+"""Weights from local files: tensors only, and all of them or none."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor, nn
+
+from avbench.api import DataError
+
+SHOWN = 8
+"""Names listed of each kind of mismatch."""
+
+
+def read_state(path: str) -> dict[str, Tensor]:
+    """Read a state dict: safetensors, or a torch file that holds nothing but tensors.
+
+    Args:
+        path: ``*.safetensors``, or a file of ``torch.save``; a state dict under the key
+            ``state_dict`` or ``model`` is found there.
+
+    Raises:
+        DataError: the file is missing, is not such a file, or would run code when loaded.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(f"weights: no file {file}")
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+        raise DataError(f"weights: {file} does not load as plain tensors: {error}") from error
+    except Exception as error:
+        # safetensors raises an exception class of its own that no public name stands for.
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise DataError(f"weights: {file} is no safetensors file: {error}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    if not isinstance(loaded, Mapping) or not all(isinstance(t, Tensor) for t in loaded.values()):
+        raise DataError(f"weights: {file} holds no state dict (names to tensors)")
+    return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def load_strictly(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    where: str,
+    ignore: Callable[[str], bool] = lambda _: False,
+) -> None:
+    """Load a state dict; every tensor must be there, wanted, and of the right shape.
+
+    Args:
+        module: receives the tensors.
+        state: names to tensors.
+        where: what errors name, usually the file.
+        ignore: surplus names that are known and meant to be left out, e.g. a class head.
+
+    Raises:
+        DataError: tensors are missing, surplus or mis-shaped; nothing has been loaded then.
+    """
+    wanted = module.state_dict()
+    missing = sorted(wanted.keys() - state.keys())
+    surplus = sorted(name for name in state.keys() - wanted.keys() if not ignore(name))
+    misshaped = [
+        f"{name} (got {tuple(state[name].shape)}, wanted {tuple(wanted[name].shape)})"
+        for name in sorted(wanted.keys() & state.keys())
+        if state[name].shape != wanted[name].shape
+    ]
+    problems = {"missing": missing, "surplus": surplus, "mis-shaped": misshaped}
+    listed = [f"{kind}: {_shortened(names)}" for kind, names in problems.items() if names]
+    if listed:
+        raise DataError(
+            f"weights: {where} does not fit {type(module).__name__}; {'; '.join(listed)}"
+        )
+    module.load_state_dict({name: state[name] for name in wanted})
+
+
+def _shortened(names: list[str]) -> str:
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + rest

@@ -1,0 +1,121 @@
+"""Audio Transformer: frames of a log-mel spectrogram as a 1-D sequence."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from avbench.api import (
+    Batch,
+    Encoder,
+    EncoderContext,
+    Norm,
+    Register,
+    Tokens,
+    TransformerLayer,
+    hookimpl,
+    initialise,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AudioTransformerOptions:
+    """Options of the audio Transformer; the defaults are the paper's."""
+
+    layers: int = 12
+    heads: int = 12
+    width: int | None = None
+    """Channels of its layers; None: the model's D."""
+    dropout: float = 0.1
+    norm: Norm = "pre"
+    patch_frames: int = 1
+    """Spectrogram frames in a token (paper's text: 1; its cost implies 4, see pool)."""
+    pool: int = 4
+    """Neighbouring tokens averaged after the last layer (with patch_frames 4: 1)."""
+    mean: float = -5.0
+    """Subtracted from the log-mel values, nats; a constant of ours, the paper gives none."""
+    std: float = 4.0
+    """What they are then divided by, nats; ours too."""
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "heads", "patch_frames", "pool"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.width is not None and self.width % self.heads:
+            raise ValueError(f"heads must divide width, got {self.heads} and {self.width}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.std <= 0:
+            raise ValueError(f"std must be positive, got {self.std}")
+
+
+@final
+class AudioTransformer(Encoder):
+    """A Transformer over spectrogram frames in a 1-D layout, then average pooling (App. A).
+
+    Padding of short clips is attended to, as the paper pads with zeros and names no mask.
+
+    Args:
+        options: geometry.
+        context: the model's geometry; patch_frames·pool must divide its mel_frames.
+
+    Raises:
+        ValueError: the spectrogram does not divide into patches and pools.
+
+    Source: Exploring the Role of Audio in Video Captioning (Shen et al., 2023), App. A.
+        Beside the paper: pre-norm layers, a final LayerNorm before pooling, and the constants
+        ``mean`` and ``std`` that bring log-mel values to unit scale.
+    """
+
+    modality = "audio"
+
+    def __init__(self, options: AudioTransformerOptions, context: EncoderContext) -> None:
+        super().__init__()
+        frames, stride = context.input.mel_frames, options.patch_frames * options.pool
+        if frames % stride:
+            raise ValueError(
+                f"patch_frames·pool must divide mel_frames, got {options.patch_frames}·"
+                f"{options.pool} and {frames}"
+            )
+        width = options.width or context.D
+        tokens = frames // options.patch_frames
+        self.mean, self.std = options.mean, options.std
+        self.patch_frames, self.pool = options.patch_frames, options.pool
+        self.embed = nn.Linear(context.input.mel_bins * options.patch_frames, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(tokens, width))
+        self.dropout = nn.Dropout(options.dropout)
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, options.heads, dropout=options.dropout, norm=options.norm)
+            for _ in range(options.layers)
+        )
+        self.final_norm = nn.LayerNorm(width) if options.norm == "pre" else nn.Identity()
+        self.project = nn.Identity() if width == context.D else nn.Linear(width, context.D)
+        self.n_tokens = frames // stride
+        self.apply(initialise)
+
+    def forward(self, batch: Batch) -> Tokens:
+        """Encode the spectrogram to (B, mel_frames / patch_frames / pool, D)."""
+        x = (batch.audio - self.mean) / self.std
+        patches: Float[Tensor, "B N W"] = self.embed(
+            x.unflatten(1, (-1, self.patch_frames)).flatten(2)
+        )
+        x = self.dropout(patches + self.positions)
+        for layer in self.layers:
+            x = layer(x, x)
+        x = self.final_norm(x)
+        if self.pool > 1:
+            x = x.unflatten(1, (-1, self.pool)).mean(2)
+        return Tokens(values=self.project(x))
+
+
+@hookimpl
+def register_encoders(register: Register) -> None:
+    """Register the audio Transformer."""
+    register(
+        "audio_transformer",
+        AudioTransformer,
+        config=AudioTransformerOptions,
+        source="Shen et al. 2023, App. A",
+    )

@@ -1,0 +1,117 @@
+"""A timm image backbone, applied to each frame."""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from avbench.api import (
+    Batch,
+    DataError,
+    Encoder,
+    EncoderContext,
+    Register,
+    Tokens,
+    hookimpl,
+    initialise,
+    unknown,
+)
+
+from ._images import Normalise
+from ._weights import load_strictly, read_state
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimmFramesOptions:
+    """Options of the frame-wise image backbone."""
+
+    name: str = "resnet18"
+    """The architecture, as timm names it."""
+    grid: int = 1
+    """Tokens a frame, along each side: features are averaged over a grid×grid map."""
+    pretrained: str | None = None
+    """A local file of weights in timm's layout; None: scratch."""
+
+    def __post_init__(self) -> None:
+        if self.grid < 1:
+            raise ValueError(f"grid must be at least 1, got {self.grid}")
+
+
+@final
+class TimmFrames(Encoder):
+    """An image backbone per frame, pooled, with temporal position embeddings.
+
+    Frames are normalised as the architecture's weights expect. Tokens run over time, then rows
+    and columns of the pooled map.
+
+    Args:
+        options: the architecture and its weights.
+        context: the model's geometry.
+
+    Raises:
+        DataError: timm does not know the architecture, it gives no feature map, or the weights
+            do not fit.
+
+    Source: PyTorch Image Models (Wightman, 2019),
+        https://github.com/huggingface/pytorch-image-models. Beyond the paper, which uses Video
+        Swin alone.
+    """
+
+    modality = "video"
+
+    def __init__(self, options: TimmFramesOptions, context: EncoderContext) -> None:
+        super().__init__()
+        import timm
+
+        if not timm.is_model(options.name):
+            raise DataError(
+                f"timm_frames: {unknown('timm model', options.name, timm.list_models())[:400]}"
+            )
+        config = timm.get_pretrained_cfg(options.name)
+        # Only architectures with position tables are told the size of the frames.
+        size: dict[str, Any] = {"img_size": context.input.size} if config.fixed_input_size else {}
+        self.backbone = timm.create_model(
+            options.name, pretrained=False, num_classes=0, global_pool="", **size
+        )
+        self.normalise = Normalise(config.mean, config.std)
+        self.grid = options.grid
+        self.project = nn.Linear(self.backbone.num_features, context.D)
+        initialise(self.project)
+        self.positions = nn.Parameter(0.02 * torch.randn(context.input.frames, 1, context.D))
+        self.n_tokens = context.input.frames * options.grid**2
+        if options.pretrained is not None:
+            heads = (
+                (config.classifier,) if isinstance(config.classifier, str) else config.classifier
+            )
+            prefixes = tuple(f"{head}." for head in heads or ())
+            load_strictly(
+                self.backbone,
+                read_state(options.pretrained),
+                where=options.pretrained,
+                ignore=lambda name: name.startswith(prefixes),
+            )
+            self.started_from = options.pretrained
+
+    def forward(self, batch: Batch) -> Tokens:
+        """Encode the frames to (B, T·grid², D)."""
+        clips, frames = batch.video.shape[:2]
+        images = self.normalise(batch.video).flatten(0, 1)
+        maps = self.backbone.forward_intermediates(
+            images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
+        )[-1]
+        pooled = functional.adaptive_avg_pool2d(maps, self.grid).flatten(2).transpose(1, 2)
+        tokens = self.project(pooled).unflatten(0, (clips, frames)) + self.positions
+        return Tokens(values=tokens.flatten(1, 2))
+
+
+@hookimpl
+def register_encoders(register: Register) -> None:
+    """Register the frame-wise image backbone."""
+    register(
+        "timm_frames",
+        TimmFrames,
+        config=TimmFramesOptions,
+        source="Wightman 2019, https://github.com/huggingface/pytorch-image-models",
+    )

@@ -1,0 +1,298 @@
+"""The abstract classes that plugins implement, and what the host hands to each.
+
+Every class here is abstract; every class that implements one is final.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from avbench.types import Batch, Clip, InputSpec, Modality, Slot, Tokens, View, ViewLoss
+
+# --------------------------------------------------------------------------- encoders
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderContext:
+    """What the model's geometry fixes for an encoder."""
+
+    D: int
+    """Width of the tokens that the encoder must give."""
+    input: InputSpec
+    vocabulary: int
+    """Size of the tokenizer's vocabulary (text encoders)."""
+    pad: int
+    """Id of the padding token (text encoders)."""
+
+
+class Encoder(nn.Module, ABC):
+    """One modality's input to tokens of width D."""
+
+    modality: Modality
+    """The modality whose input it reads."""
+    n_tokens: int
+    """N: tokens per clip; a zeroed stream has as many."""
+    started_from: str = "scratch"
+    """What the weights were before training, for the tables."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Tokens:
+        """Encode the modality's field of a batch.
+
+        Returns:
+            Tokens (B, n_tokens, D); ``keep`` is False only for padding.
+        """
+
+
+# --------------------------------------------------------------------------- fusion
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FusionContext:
+    """What the model's geometry fixes for a fusion."""
+
+    streams: tuple[Modality, ...]
+    """The streams that come in, in the order of the fused output."""
+    D: int
+    heads: int
+    layers: int
+    dropout: float = 0.0
+
+
+class Fusion(nn.Module, ABC):
+    """The cross-modal encoder's layers.
+
+    The host has added position and token-type embeddings; a zeroed stream comes as zeros plus
+    these embeddings and is attended to like any other (Sec. 3.2).
+    """
+
+    @classmethod
+    def refuses(cls, streams: tuple[Modality, ...]) -> str | None:  # noqa: ARG003
+        """Why this fusion is undefined for these streams, or None; a refused cell is skipped."""
+        return None
+
+    @abstractmethod
+    def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
+        """Fuse the streams.
+
+        Args:
+            tokens: one entry a stream of the context, (B, N_m, D) each.
+
+        Returns:
+            The streams' tokens, concatenated in the order of the context: (B, sum of N_m, D).
+        """
+
+
+# --------------------------------------------------------------------------- losses
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossContext:
+    """What a run fixes for a loss strategy."""
+
+    streams: tuple[Modality, ...]
+    """The streams that are encoded, not the zeroed ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objective:
+    """What one step minimises, and what it logs."""
+
+    total: Float[Tensor, ""]
+    weights: Mapping[View, float] = field(default_factory=dict)
+    """The weight of each view in the total, for the log."""
+    log: Mapping[str, float] = field(default_factory=dict)
+    """Further figures to log, e.g. signed gaps."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeCurve:
+    """Losses, in nats per token, before and after training on one view alone."""
+
+    train_before: float
+    train_after: float
+    held_before: float
+    held_after: float
+
+
+class Probe(Protocol):
+    """A copy of the trainer that a strategy may train for a while and that is then dropped."""
+
+    def __call__(self, view: View, steps: int) -> ProbeCurve:
+        """Copy the model, train ``steps`` steps on this view's loss alone, measure, restore.
+
+        L^T is measured on a fixed slice of the training clips, L^V on the held-out slice.
+        """
+
+
+class LossStrategy(ABC):
+    """How the caption losses of the views become one objective.
+
+    The trainer's one loop asks for ``views``, computes them in one batched pass over fusion and
+    decoder, calls ``combine``, runs the backward pass, calls ``modulate`` and steps.
+    """
+
+    held_out: float = 0.0
+    """Share of the training videos that the trainer must keep out of training for probes."""
+
+    @abstractmethod
+    def views(self) -> tuple[View, ...]:
+        """The views that each step needs, the joint one first."""
+
+    @abstractmethod
+    def combine(self, losses: Mapping[View, ViewLoss]) -> Objective:
+        """Weight the losses of the views; may update the strategy's state."""
+
+    def modulate(  # noqa: B027
+        self, encoders: Mapping[Modality, Sequence[nn.Parameter]]
+    ) -> None:
+        """Change the encoders' gradients after the backward pass; by default nothing."""
+
+    def probe_at(self, steps: int) -> Mapping[int, int]:  # noqa: ARG002
+        """When to probe in a run of ``steps``: first step of a super-epoch to its length."""
+        return {}
+
+    def reestimate(self, probe: Probe, steps: int) -> Mapping[str, float]:  # noqa: ARG002
+        """Re-estimate the weights at a super-epoch of ``steps`` steps; returns what to log."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state that a checkpoint must keep: numbers, strings, lists and tensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027
+        """Restore ``state_dict``."""
+
+
+# --------------------------------------------------------------------------- modalities
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModalityConfiguration:
+    """Which streams enter the cross-modal encoder, and which of them as zeros."""
+
+    streams: tuple[Modality, ...]
+    """All streams, in the order of the fused output."""
+    zeroed: frozenset[Modality] = frozenset()
+    """Streams that are not encoded: zeros stand for their tokens."""
+
+    def __post_init__(self) -> None:
+        if not self.zeroed < set(self.streams):
+            raise ValueError(
+                f"zeroed must be a proper subset of streams {self.streams}, "
+                f"got {sorted(self.zeroed)}"
+            )
+
+    @property
+    def encoded(self) -> tuple[Modality, ...]:
+        """The streams that are encoded."""
+        return tuple(m for m in self.streams if m not in self.zeroed)
+
+
+# --------------------------------------------------------------------------- datasets
+
+
+class Dataset(ABC):
+    """A captioning dataset: one official annotation format over local media."""
+
+    train: str | None = "train"
+    """The split that models are trained on."""
+    report: str | None = None
+    """The split whose scores go into tables; None for a pre-training corpus."""
+    protocol: str = "coco"
+    """``coco``: clip by clip. ``paragraph``: the clips of a video joined into one text."""
+
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """The splits that the local files hold."""
+
+    @abstractmethod
+    def clips(self, split: str) -> Sequence[Clip]:
+        """The clips of a split, in the annotations' order.
+
+        Raises:
+            DataError: the file is missing or malformed (with its name, field and value), the
+                split is unknown or empty.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash of all that the annotations and the list of media files say."""
+
+    def paragraphs(self, split: str) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002
+        """References per video, for the paragraph protocol."""
+        return {}
+
+
+# --------------------------------------------------------------------------- metrics
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class References:
+    """What hypotheses are scored against; ids are clips, or videos in the paragraph protocol."""
+
+    captions: Mapping[str, tuple[str, ...]]
+    protocol: str = "coco"
+    slots: Mapping[str, Mapping[str, Slot]] = field(default_factory=dict)
+    """Known facts per clip, where the dataset states them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """One figure, ready for a table."""
+
+    name: str
+    value: float
+    unit: str
+    """``x100`` for the four caption metrics, ``%`` for accuracies."""
+    signature: str
+    """How it was made: ``metric|option:value|…|version:…``."""
+    per_item: Mapping[str, float] = field(default_factory=dict)
+    """The same figure for each id, where it is defined."""
+    higher_is_better: bool = True
+
+
+class Metric(ABC):
+    """Hypotheses and references to scores."""
+
+    clip_by_clip: bool = False
+    """True: always scored by clip, also where the protocol joins the clips of a video."""
+
+    @abstractmethod
+    def score(
+        self, hypotheses: Sequence[Mapping[str, str]], references: References
+    ) -> Sequence[Sequence[Score]]:
+        """Score several systems against the same references, in one go.
+
+        Args:
+            hypotheses: one mapping id → caption a system; ids equal those of ``references``.
+            references: what they are scored against.
+
+        Returns:
+            For each system its scores; the empty sequence where the metric does not apply.
+        """
+
+    def close(self) -> None:
+        """End what was kept between calls, e.g. a process; by default nothing."""
+
+
+__all__ = [
+    "Dataset",
+    "Encoder",
+    "EncoderContext",
+    "Fusion",
+    "FusionContext",
+    "LossContext",
+    "LossStrategy",
+    "Metric",
+    "ModalityConfiguration",
+    "Objective",
+    "Probe",
+    "ProbeCurve",
+    "References",
+    "Score",
+]

@@ -1,0 +1,56 @@
+"""The log of a training stage: one CSV row a figure, in step order."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+CURVE = "curve.csv"
+HEADER = ("step", "name", "value")
+
+
+class Curve:
+    """Appends figures to ``curve.csv``; after a resume it continues at the checkpoint's step."""
+
+    def __init__(self, directory: Path, start: int) -> None:
+        self._path = directory / CURVE
+        kept = [row for row in read(directory) if row[0] < start]
+        with self._path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(HEADER)
+            writer.writerows((step, name, repr(value)) for step, name, value in kept)
+        self._file = self._path.open("a", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file)
+
+    def add(self, step: int, figures: Mapping[str, float]) -> None:
+        """Log figures of one step."""
+        self._writer.writerows((step, name, repr(value)) for name, value in figures.items())
+
+    def flush(self) -> None:
+        """Write through to the file; called before each checkpoint, so that none is ahead."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._file.close()
+
+
+def read(directory: Path) -> list[tuple[int, str, float]]:
+    """The whole rows of a stage's curve; a row cut by a kill is left out."""
+    path = directory / CURVE
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        text = file.read()
+    whole = text[: text.rfind("\n") + 1].splitlines()
+    return [(int(s), n, float(v)) for s, n, v in csv.reader(whole[1:])]
+
+
+def final_losses(directory: Path, share: float = 0.05) -> dict[str, float]:
+    """Mean of each loss over the last ``share`` of a stage's steps, nats per token."""
+    rows = read(directory)
+    last = max((step for step, _, _ in rows), default=0)
+    tail: dict[str, list[float]] = {}
+    for step, name, value in rows:
+        if name.startswith("L") and step >= last * (1 - share):
+            tail.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in sorted(tail.items())}

@@ -1,0 +1,36 @@
+"""The errors that users see. Each message says where, what was got, what is allowed."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class AvbenchError(ValueError):
+    """Something a user can mend: the command line prints the message alone and exits with 2."""
+
+
+class SuiteError(AvbenchError):
+    """A suite or data file that cannot be run; holds every problem found, one a line."""
+
+
+class PluginError(AvbenchError):
+    """A plugin that cannot be loaded or registers something it must not."""
+
+
+class DataError(AvbenchError):
+    """Annotations or media that are missing, empty or malformed."""
+
+
+class UnknownNameError(AvbenchError):
+    """A name that no component, suite, field or dataset bears."""
+
+
+def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
+    """The one wording for a name that is not known, with the nearest match.
+
+    >>> unknown("fusion", "mergd", ["cross", "merged"])
+    "unknown fusion 'mergd'; did you mean 'merged'? Allowed: cross, merged"
+    """
+    names = sorted(allowed)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return f"unknown {what} '{name}'{hint} Allowed: {', '.join(names) or '(none)'}"

@@ -1,0 +1,67 @@
+"""Batches on a device, in an order that depends on the seed alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch.utils.data import DataLoader
+
+from avbench.data import ClipData, StepSampler, collate
+from avbench.types import Batch
+
+
+def to(batch: Batch, device: torch.device) -> Batch:
+    """The batch on a device."""
+    moved = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    for name, value in moved.items():
+        if isinstance(value, torch.Tensor):
+            moved[name] = value.to(device, non_blocking=True)
+    return Batch(**moved)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Feed:
+    """Some rows of the training clips, ready to be dealt into batches."""
+
+    data: ClipData
+    rows: Sequence[int]
+    batch: int
+    """Clips a step."""
+    group: int
+    """Clips of one video drawn together."""
+    device: torch.device
+    workers: int = 0
+    """Processes that read ahead; they change nothing but time."""
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in one pass over the rows."""
+        return len(self.rows) // self.batch
+
+    def batches(self, start: int, steps: int, seed: int) -> Iterator[Batch]:
+        """The batches of steps ``start`` to ``steps`` (not included)."""
+        sampler = StepSampler(
+            [self.data.split.clips[i].video for i in self.rows],
+            batch=self.batch,
+            group=self.group,
+            seed=seed,
+            start=start,
+            steps=steps,
+        )
+        loader = DataLoader(
+            self.data,
+            batch_sampler=[[(self.rows[i], epoch) for i, epoch in keys] for keys in sampler],  # type: ignore[arg-type]
+            collate_fn=collate,
+            num_workers=self.workers,
+            # A loader draws a seed when it starts: from a generator of its own, or a resumed run
+            # would have drawn once more from the global one.
+            generator=torch.Generator(),
+        )
+        for batch in loader:
+            yield to(batch, self.device)
+
+    def in_order(self, rows: Sequence[int], epoch: int) -> Iterator[Batch]:
+        """Batches of given rows, for measuring; the draws are those of ``epoch``."""
+        for i in range(0, len(rows), self.batch):
+            chosen = [self.data[row, epoch] for row in rows[i : i + self.batch]]
+            yield to(collate(chosen), self.device)

@@ -1,0 +1,222 @@
+"""The captioner: encoders → position and type embeddings → fusion → decoder (Sec. 3.1)."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from avbench.contracts import EncoderContext, FusionContext, ModalityConfiguration
+from avbench.decoder import Decoder
+from avbench.errors import SuiteError
+from avbench.options import build
+from avbench.registry import Registry
+from avbench.settings import ComponentRef, InputSpec, ModelSettings
+from avbench.types import Batch, Modality, Tokens, View, ViewLoss
+from avbench.vocabulary import PAD
+
+
+class StreamEmbedding(nn.Module):
+    """Adds a stream's position and token-type embeddings (Sec. 4.2, cross encoder)."""
+
+    def __init__(self, lengths: Mapping[Modality, int], D: int) -> None:
+        super().__init__()
+        self.positions = nn.ParameterDict(
+            {m: nn.Parameter(torch.empty(n, D)) for m, n in lengths.items()}
+        )
+        self.types = nn.ParameterDict({m: nn.Parameter(torch.empty(D)) for m in lengths})
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.02)
+
+    def forward(self, stream: Modality, tokens: Tokens) -> Tokens:
+        """Add them to the tokens, zeroed ones included."""
+        kind = self.types[stream]
+        values = tokens.values + self.positions[stream] + kind
+        return Tokens(values=values, keep=tokens.keep, type_embedding=kind)
+
+
+class Captioner(nn.Module):
+    """An audio-visual captioner; the views of a batch share the encoders' work.
+
+    Attributes:
+        encoders: one for each stream that is encoded.
+        embedding: position and type embeddings of every stream, zeroed ones too.
+        fusion: the cross-modal encoder.
+        decoder: the caption decoder.
+        configuration: which streams there are, and which of them are always zeroed.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[Modality, nn.Module],
+        embedding: StreamEmbedding,
+        fusion: nn.Module,
+        decoder: Decoder,
+        *,
+        configuration: ModalityConfiguration,
+        zeroing: str,
+    ) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict(encoders)
+        self.embedding = embedding
+        self.fusion = fusion
+        self.decoder = decoder
+        self.configuration = configuration
+        self.zeroing = zeroing
+
+    @property
+    def joint(self) -> View:
+        """The view that keeps every encoded stream."""
+        return frozenset(self.configuration.encoded)
+
+    def encode(self, batch: Batch) -> dict[Modality, Tokens]:
+        """Encode each stream of the configuration once."""
+        return {m: self.encoders[m](batch) for m in self.configuration.encoded}
+
+    def fuse(self, encoded: Mapping[Modality, Tokens], views: Sequence[View]) -> Tokens:
+        """Fuse several views in one pass.
+
+        A stream outside a view is replaced by zeros before position and type embeddings, and
+        attended to (Eq. 2), or hidden from attention with ``zeroing="mask"``.
+
+        Returns:
+            Fused tokens (len(views)·B, N, D), view by view.
+        """
+        example = next(iter(encoded.values())).values
+        streams = {}
+        for m in self.configuration.streams:
+            shape = (example.shape[0], self.embedding.positions[m].shape[0], example.shape[2])
+            zeros = Tokens(values=example.new_zeros(shape))
+            if self.zeroing == "mask":
+                hidden = torch.zeros(shape[:2], dtype=torch.bool, device=example.device)
+                zeros = Tokens(values=zeros.values, keep=hidden)
+            chosen = [encoded[m] if m in view else zeros for view in views]
+            streams[m] = self.embedding(m, stack(chosen))
+        fused: Tokens = self.fusion(streams)
+        return fused
+
+    def forward(self, batch: Batch, views: Sequence[View]) -> Float[Tensor, "R L V"]:
+        """Teacher-forced logits of every caption in every view; R = len(views)·C rows."""
+        return self.teach(self.encode(batch), batch, views)
+
+    def teach(
+        self, encoded: Mapping[Modality, Tokens], batch: Batch, views: Sequence[View]
+    ) -> Float[Tensor, "R L V"]:
+        """As ``forward``, from tokens that are already encoded."""
+        fused = self.fuse(encoded, views)
+        clips = batch.video.shape[0]
+        offsets = torch.arange(len(views), device=batch.clip.device) * clips
+        rows = (offsets[:, None] + batch.clip[None, :]).flatten()
+        shared = batch.clip.shape[0] != clips
+        memory = self.decoder.remember(fused, rows if shared else None)
+        logits, _ = self.decoder(batch.captions[:, :-1].repeat(len(views), 1), memory)
+        taught: Tensor = logits
+        return taught
+
+    def losses(
+        self, encoded: Mapping[Modality, Tokens], batch: Batch, views: Sequence[View]
+    ) -> dict[View, ViewLoss]:
+        """Caption loss of each view (Eq. 1 and 2): mean nats per target token."""
+        logits = self.teach(encoded, batch, views).unflatten(0, (len(views), -1))
+        targets = batch.captions[:, 1:]
+        real = targets != PAD
+        count = int(real.sum())
+        losses = {}
+        for view, scores in zip(views, logits, strict=True):
+            nats = functional.cross_entropy(
+                scores.transpose(1, 2).float(), targets, ignore_index=PAD, reduction="none"
+            )
+            losses[view] = ViewLoss(
+                nats=nats.sum() / count,
+                token_probability=torch.exp(-nats.detach())[real].mean(),
+                tokens=count,
+            )
+        return losses
+
+
+def stack(views: Sequence[Tokens]) -> Tokens:
+    """One stream's tokens in several views, along the batch."""
+    if len(views) == 1:
+        return views[0]
+    values = torch.cat([t.values for t in views])
+    if all(t.keep is None for t in views):
+        return Tokens(values=values)
+    keep = [
+        t.values.new_ones(t.values.shape[:2], dtype=torch.bool) if t.keep is None else t.keep
+        for t in views
+    ]
+    return Tokens(values=values, keep=torch.cat(keep))
+
+
+def build_captioner(
+    model: ModelSettings,
+    input: InputSpec,  # noqa: A002
+    vocabulary: int,
+    fusion: ComponentRef,
+    modalities: ComponentRef,
+    registry: Registry,
+) -> Captioner:
+    """Build a captioner from settings; weights start from the global random state.
+
+    Args:
+        model: geometry.
+        input: shapes of the inputs.
+        vocabulary: V, rows of the word embedding.
+        fusion: the fusion by name.
+        modalities: the modality configuration by name.
+        registry: where the components are looked up.
+
+    Raises:
+        SuiteError: the fusion refuses the streams, an encoder is missing, or an encoder that
+            is named for one modality reads another.
+    """
+    configured = registry.get("modalities", modalities.name)
+    configuration: ModalityConfiguration = configured.build(
+        build(configured.config, modalities.options)
+    )
+    fuser = registry.get("fusions", fusion.name)
+    refusal = fuser.build.refuses(configuration.streams)  # type: ignore[attr-defined]
+    if refusal is not None:
+        raise SuiteError(f"fusion '{fusion.name}' with modalities '{modalities.name}': {refusal}")
+    context = EncoderContext(D=model.D, input=input, vocabulary=vocabulary, pad=PAD)
+    lengths, encoders = {}, {}
+    for stream in configuration.streams:
+        if stream not in model.encoders:
+            raise SuiteError(
+                f"model.encoders: no encoder for '{stream}', which modalities "
+                f"'{modalities.name}' needs; there are: {', '.join(model.encoders) or '(none)'}"
+            )
+        ref = model.encoders[stream]
+        component = registry.get("encoders", ref.name)
+        encoder = component.build(build(component.config, ref.options), context)
+        if encoder.modality != stream:
+            raise SuiteError(
+                f"model.encoders.{stream}: encoder '{ref.name}' reads '{encoder.modality}'"
+            )
+        lengths[stream] = encoder.n_tokens
+        if stream in configuration.encoded:
+            encoders[stream] = encoder
+    fusion_context = FusionContext(
+        streams=configuration.streams,
+        D=model.D,
+        heads=model.heads,
+        layers=model.cross_layers,
+        dropout=model.dropout,
+    )
+    return Captioner(
+        encoders,
+        StreamEmbedding(lengths, model.D),
+        fuser.build(build(fuser.config, fusion.options), fusion_context),
+        Decoder(
+            model.D,
+            model.heads,
+            layers=model.decoder_layers,
+            vocabulary=vocabulary,
+            length=input.caption_tokens,
+            dropout=model.dropout,
+            norm=model.norm,
+        ),
+        configuration=configuration,
+        zeroing=model.zeroing,
+    )

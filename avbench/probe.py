@@ -1,0 +1,94 @@
+"""Lends a loss strategy a copy of the model, to see what training on one view does."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from avbench.contracts import ProbeCurve
+from avbench.data import derive_seed, generator
+from avbench.feed import Feed
+from avbench.model import Captioner
+from avbench.settings import TrainSettings
+from avbench.types import View
+
+SLICE_BATCHES = 4
+"""Batches of the slices on which L^T and L^V are measured, at most."""
+FIXED_EPOCH = -1
+"""The draws of the measured slices: the same each time, so that only the model differs."""
+
+
+def optimiser(captioner: Captioner, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Adam, as in Sec. 4.2 (with decoupled decay where a weight decay is set)."""
+    return torch.optim.AdamW(
+        [p for p in captioner.parameters() if p.requires_grad],
+        lr=settings.lr,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prober:
+    """Implements ``contracts.Probe`` for one step of a run.
+
+    The copy takes a fresh optimiser at the step's learning rate, held constant; the random state
+    is put back afterwards, so that probing changes nothing but the strategy's weights.
+    """
+
+    captioner: Captioner
+    settings: TrainSettings
+    feed: Feed
+    held_out: Sequence[int]
+    """Rows kept out of training."""
+    seed: int
+    step: int
+    lr: float
+
+    def __call__(self, view: View, steps: int) -> ProbeCurve:
+        """Train a copy for ``steps`` steps on one view; see ``contracts.Probe``."""
+        train_rows = self._slice(self.feed.rows)
+        held_rows = self._slice(self.held_out)
+        with torch.random.fork_rng():
+            torch.manual_seed(derive_seed(self.seed, "probe", self.step, *sorted(view)))
+            probed = copy.deepcopy(self.captioner)
+            train_before = self._measure(probed, train_rows, view)
+            held_before = self._measure(probed, held_rows, view)
+            self._train(probed, view, steps)
+            return ProbeCurve(
+                train_before=train_before,
+                held_before=held_before,
+                train_after=self._measure(probed, train_rows, view),
+                held_after=self._measure(probed, held_rows, view),
+            )
+
+    def _train(self, captioner: Captioner, view: View, steps: int) -> None:
+        adam = optimiser(captioner, self.settings)
+        for group in adam.param_groups:
+            group["lr"] = self.lr
+        captioner.train()
+        seed = derive_seed(self.seed, "probe order", self.step)
+        for batch in self.feed.batches(0, steps, seed):
+            loss = captioner.losses(captioner.encode(batch), batch, [view])[view].nats
+            adam.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.settings.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(captioner.parameters(), self.settings.clip_norm)
+            adam.step()
+
+    def _slice(self, rows: Sequence[int]) -> list[int]:
+        """A fixed slice of rows, the same in every probe of a run."""
+        order = torch.randperm(len(rows), generator=generator(self.seed, "slice", len(rows)))
+        return sorted(rows[i] for i in order[: SLICE_BATCHES * self.feed.batch].tolist())
+
+    def _measure(self, captioner: Captioner, rows: Sequence[int], view: View) -> float:
+        """Mean nats per token of one view over rows, without dropout."""
+        captioner.eval()
+        total, tokens = 0.0, 0
+        with torch.no_grad():
+            for batch in self.feed.in_order(rows, FIXED_EPOCH):
+                loss = captioner.losses(captioner.encode(batch), batch, [view])[view]
+                total += loss.nats.item() * loss.tokens
+                tokens += loss.tokens
+        return total / tokens

@@ -1,0 +1,155 @@
+"""The settings of a suite, as frozen dataclasses. Each says its unit and the paper's value.
+
+Defaults are the paper's where it gives one. Presets (``avbench/presets/*.yaml``) and suites
+override them; what is here is also what the specs of the stages hold, so all of it is hashed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from avbench.types import InputSpec, Modality
+
+Task = Literal["pcc", "pnc"]
+"""Predict Current Caption (starts with BOS1), Predict Next Caption (BOS2); Sec. 3.1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComponentRef:
+    """A component by name, with its options; in YAML a name alone or a mapping with ``name``."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VocabularySettings:
+    """The tokenizer: WordPiece trained on the training captions, or one given."""
+
+    size: int = 30_522
+    """Tokens, the special ones included; the rows of the embedding (paper: BERT's 30,522)."""
+    file: str | None = None
+    """A ``tokenizer.json`` or ``vocab.txt`` to use as it is; None: train one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSettings:
+    """The captioner's geometry (Sec. 4.2, App. A)."""
+
+    D: int = 768
+    """Model width."""
+    heads: int = 12
+    """Attention heads of the cross-modal encoder and the decoder."""
+    cross_layers: int = 3
+    decoder_layers: int = 3
+    dropout: float = 0.1
+    norm: Literal["pre", "post"] = "pre"
+    """Open in the paper (Eq. 8 shows neither)."""
+    zeroing: Literal["zeros", "mask"] = "zeros"
+    """A zeroed stream is attended to as zeros (Eq. 2), or hidden from attention."""
+    encoders: Mapping[Modality, ComponentRef] = field(default_factory=dict)
+    """The encoder of each modality that a row may use."""
+
+    def __post_init__(self) -> None:
+        if self.D % self.heads:
+            raise ValueError(f"heads must divide D, got D={self.D} and heads={self.heads}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainSettings:
+    """One training stage: pre-training or fine-tuning."""
+
+    loss: ComponentRef
+    tasks: tuple[Task, ...] = ("pcc",)
+    epochs: float | None = None
+    """Passes over the clips; give either this or steps."""
+    steps: int | None = None
+    """Optimiser steps; give either this or epochs."""
+    batch: int = 32
+    """Clips per step (one caption of each is drawn)."""
+    lr: float = 1e-4
+    """Peak learning rate of Adam (paper: 1e-4, fine-tuning 1e-5)."""
+    warmup: float = 0.1
+    """Share of the run over which the rate rises linearly (paper: 10 %); then it falls to 0."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    clip_norm: float | None = 1.0
+    """Largest gradient norm; None: unclipped. Open in the paper."""
+    clips_per_video: int = 1
+    """Clips drawn together from one long video in an iteration (paper: 3 in pre-training)."""
+    spec_augment: bool = True
+    mask_speech: float = 0.0
+    """Share of the input ASR words that are masked (15 % as BERT against the leak of V+T)."""
+    measure_every: int = 50
+    """Steps between measurements of every mono-modal loss, without gradients (Fig. 4)."""
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"give epochs or steps, got {self.epochs=} and {self.steps=}")
+        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"tasks must be pcc, pnc or both, got {list(self.tasks)}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup must be in [0, 1), got {self.warmup}")
+        if self.batch % self.clips_per_video:
+            raise ValueError(
+                f"clips_per_video must divide batch, got {self.clips_per_video} and {self.batch}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodeSettings:
+    """Caption generation (Sec. 4.2)."""
+
+    beam: int = 5
+    """Beam width (paper: 5)."""
+    length_penalty: float = 1.0
+    """Hypotheses compare by log probability over length to this power; 0: by log probability."""
+    batch: int = 32
+    """Clips decoded together; changes nothing but time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorldSettings:
+    """The embedded world AVScenes: how much of it, and what decides its modality relevance."""
+
+    seed: int = 0
+    narrated_videos: int = 500
+    """Long videos of the narrated corpus."""
+    steps_per_video: int = 8
+    """Narrated clips in each."""
+    clips: int = 600
+    """Training clips of each captioned set."""
+    test_clips: int = 150
+    """Test clips of each captioned set."""
+    size: int = 64
+    """Height and width of the frames, pixels."""
+    fps: int = 10
+    """Frames a second."""
+    voices: int = 2
+    """Speakers of the narrated corpus."""
+    agreement: float = 0.4
+    """Share of visual slots in which the picture shows what the narration says."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateSettings:
+    """What is measured beside the captions' scores."""
+
+    metrics: tuple[ComponentRef, ...] = ()
+    zeroed: tuple[Modality, ...] = ()
+    """Streams to zero, one at a time, in additional generations (modality use)."""
+
+
+__all__ = [
+    "ComponentRef",
+    "DecodeSettings",
+    "EvaluateSettings",
+    "InputSpec",
+    "ModelSettings",
+    "Task",
+    "TrainSettings",
+    "VocabularySettings",
+    "WorldSettings",
+]

@@ -1,0 +1,153 @@
+"""The values that flow through avbench, as frozen dataclasses with their shapes.
+
+Axes: B clips in a batch, T video frames, H W pixels, F spectrogram frames, M mel bins,
+N tokens, D model width, L caption length in tokens, V vocabulary size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+Modality = str
+"""``"audio"``, ``"video"`` or ``"text"``; a plugin may bring another."""
+
+View = frozenset[Modality]
+"""The streams that a forward pass keeps; the others are zeroed at the cross-modal encoder."""
+
+
+class SoundState(StrEnum):
+    """What became of a clip's sound. The first four are different facts and stay apart."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    """The file has no sound track."""
+    SILENT = "silent"
+    """There is a sound track, and every sample of the clip is (nearly) zero."""
+    UNDECODABLE = "undecodable"
+    """There is a sound track that cannot be decoded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slot:
+    """One fact that a caption should state, with what it can be known from."""
+
+    value: str
+    """The word that a right caption contains, e.g. ``red``."""
+    choices: tuple[str, ...]
+    """Every value that this slot takes in the dataset; chance is one over their number."""
+    evidence: frozenset[Modality]
+    """The modalities from which the value can be told."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clip:
+    """One clip of a dataset, as its annotations describe it; the media are not opened."""
+
+    id: str
+    """Unique within the dataset."""
+    video: str
+    """The video the clip is cut from: clips of one video stay on one side of a split."""
+    media: Path
+    """The local media file; it may turn out to be missing or damaged."""
+    captions: tuple[str, ...]
+    """Training targets, or references."""
+    start: float | None = None
+    """Seconds into the file; None: the whole file."""
+    end: float | None = None
+    """Seconds into the file; None: the whole file."""
+    next_caption: str | None = None
+    """The caption of the clip that follows in the same video (PNC); None: there is none."""
+    speech: str | None = None
+    """ASR text of the clip, the input of the text stream."""
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    """Known evidence (embedded world only)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputSpec:
+    """How media become the model's input. Everything here changes results and is hashed."""
+
+    frames: int = 16
+    """Video frames per clip (paper: 16)."""
+    size: int = 224
+    """Height and width of a frame, pixels (paper: 224)."""
+    store_frames: int = 48
+    """Frames per clip kept by the prepare stage; training samples among them."""
+    sample_rate: int = 22_050
+    """Hz (paper: 22,050)."""
+    n_fft: int = 1536
+    """Samples per spectrogram frame (paper: 1536)."""
+    hop: int = 588
+    """Samples between spectrogram frames (paper: 588)."""
+    mel_bins: int = 64
+    """Mel filters (paper: 64)."""
+    mel_frames: int = 256
+    """Spectrogram frames; shorter is zero-padded, longer down-sampled (paper: 256)."""
+    log_floor: float = 1e-5
+    """Added to the amplitude inside the logarithm (the paper gives none)."""
+    time_mask: int = 128
+    """SpecAugment's longest time mask, frames. The paper's text says 32; see spec_literal."""
+    frequency_mask: int = 32
+    """SpecAugment's widest frequency mask, bins. The paper's text says 128 of 64 bins."""
+    caption_tokens: int = 32
+    """Longest caption, tokens, with BOS and EOS."""
+    speech_tokens: int = 64
+    """Longest ASR text, tokens."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """What the model reads: inputs of B clips and, in training, their target captions.
+
+    Attributes:
+        video: frames as decoded, 0 to 255; normalised on the device by the encoder.
+        audio: log-mel spectrogram.
+        text: ids of the ASR text, padded with ``pad``.
+        captions: ids, one row a caption: BOS1 or BOS2, the words, EOS, padding.
+        clip: the row of ``video``/``audio``/``text`` that each caption belongs to. PCC and PNC
+            of one clip are two rows here and one row there.
+        ids: the clips' ids.
+    """
+
+    video: UInt8[Tensor, "B T 3 H W"]
+    audio: Float[Tensor, "B F M"]
+    text: Int[Tensor, "B L_t"]
+    captions: Int[Tensor, "C L"]
+    clip: Int[Tensor, " C"]
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tokens:
+    """A stream's tokens.
+
+    Attributes:
+        values: the embeddings.
+        keep: True where a token is real; False for padding, which no attention may read.
+            None: all are real, and attention needs no mask.
+        type_embedding: the stream's learnt token-type vector, set when the cross-modal
+            encoder has added position and type embeddings; for fusions that add tokens.
+    """
+
+    values: Float[Tensor, "B N D"]
+    keep: Bool[Tensor, "B N"] | None = None
+    type_embedding: Float[Tensor, " D"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ViewLoss:
+    """The teacher-forced result of one view over a batch.
+
+    Attributes:
+        nats: mean cross entropy per target token, PCC and PNC averaged by tokens.
+        token_probability: mean probability given to the target tokens, without gradient.
+        tokens: number of target tokens in the mean.
+    """
+
+    nats: Float[Tensor, ""]
+    token_probability: Float[Tensor, ""]
+    tokens: int

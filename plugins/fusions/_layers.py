@@ -1,0 +1,185 @@
+"""The layers that the fusions of Sec. 3.3 are made of, one class an equation.
+
+Open in the paper, and decided here for all fusions alike, so that their rows compare: layers are
+pre-norm with residuals, and then one LayerNorm closes the fused output (``FusedOutput``), as it
+does in every pre-norm stack; with ``norm="post"`` there is none, as each layer ends with one.
+All streams of a layer are updated at once, from the values before the layer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from avbench.api import FusionContext, Modality, Norm, Tokens, TransformerLayer, join
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalOptions:
+    """Options of the fusions without global tokens."""
+
+    norm: Norm = "pre"
+    """Where normalisation stands in a layer; Eq. 8 shows none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GlobalOptions:
+    """Options of the fusions with global tokens."""
+
+    norm: Norm = "pre"
+    """Where normalisation stands in a layer; Eq. 8 shows none."""
+    global_tokens: int = 1
+    """Global tokens per modality; the paper says a few."""
+    shared: bool = False
+    """One global layer for all modalities; Eq. 11 writes one for each."""
+    global_embedding: Literal["type", "none"] = "type"
+    """What is added to the learnt global tokens: their modality's type embedding, or nothing."""
+
+    def __post_init__(self) -> None:
+        if self.global_tokens < 1:
+            raise ValueError(f"global_tokens must be at least 1, got {self.global_tokens}")
+
+
+def only_for(count: int, streams: tuple[Modality, ...], name: str, equation: str) -> str | None:
+    """Why a fusion that is defined for ``count`` streams refuses these, or None."""
+    if len(streams) == count:
+        return None
+    got = ", ".join(streams) or "none"
+    return f"{name} is defined for {count} streams ({equation}), got {len(streams)}: {got}"
+
+
+def accept(refusal: str | None) -> None:
+    """Raise what ``refuses`` says.
+
+    Raises:
+        ValueError: there is a refusal.
+    """
+    if refusal is not None:
+        raise ValueError(refusal)
+
+
+def transformer(context: FusionContext, norm: Norm) -> TransformerLayer:
+    """T(X, Y) of Eq. 8 in the model's geometry."""
+    return TransformerLayer(context.D, context.heads, dropout=context.dropout, norm=norm)
+
+
+class MergedLayer(nn.Module):
+    """[φᵃ; φᵛ] ← T([φᵃ; φᵛ], [φᵃ; φᵛ]) (Eq. 9), for any number of streams."""
+
+    def __init__(self, streams: tuple[Modality, ...], context: FusionContext, norm: Norm) -> None:
+        super().__init__()
+        self.streams = streams
+        self.transformer = transformer(context, norm)
+
+    def forward(self, tokens: Mapping[Modality, Tokens]) -> dict[Modality, Tokens]:
+        """Update every stream."""
+        merged = join([tokens[m] for m in self.streams])
+        fused = self.transformer(merged.values, merged.values, merged.keep)
+        parts = fused.split([tokens[m].values.shape[1] for m in self.streams], dim=1)
+        return {
+            m: replace(tokens[m], values=values)
+            for m, values in zip(self.streams, parts, strict=True)
+        }
+
+
+class CrossLayer(nn.Module):
+    """φᵃ ← Tᵃ(φᵃ, φᵛ); φᵛ ← Tᵛ(φᵛ, φᵃ) (Eq. 10)."""
+
+    def __init__(self, streams: tuple[Modality, ...], context: FusionContext, norm: Norm) -> None:
+        super().__init__()
+        first, second = streams
+        self.other = {first: second, second: first}
+        self.transformers = nn.ModuleDict({m: transformer(context, norm) for m in streams})
+
+    def forward(self, tokens: Mapping[Modality, Tokens]) -> dict[Modality, Tokens]:
+        """Update both streams."""
+        updated = {}
+        for m, other in self.other.items():
+            context = tokens[other]
+            values = self.transformers[m](tokens[m].values, context.values, context.keep)
+            updated[m] = replace(tokens[m], values=values)
+        return updated
+
+
+class GlobalTokens(nn.Module):
+    """The global tokens of the first layer: learnt, from N(0, 0.02)."""
+
+    def __init__(self, streams: tuple[Modality, ...], D: int, options: GlobalOptions) -> None:
+        super().__init__()
+        self.embedding = options.global_embedding
+        self.values = nn.ParameterDict(
+            {m: nn.Parameter(0.02 * torch.randn(options.global_tokens, D)) for m in streams}
+        )
+
+    def forward(self, tokens: Mapping[Modality, Tokens]) -> dict[Modality, Float[Tensor, "B G D"]]:
+        """Give each stream its first global tokens, with its type embedding.
+
+        Raises:
+            ValueError: the type embedding is wanted and the host gave none.
+        """
+        started = {}
+        for m, values in self.values.items():
+            if self.embedding == "type":
+                if tokens[m].type_embedding is None:
+                    raise ValueError(
+                        f"global_embedding 'type' needs the type embedding of stream '{m}', "
+                        "got None; allowed without it: 'none'"
+                    )
+                values = values + tokens[m].type_embedding
+            started[m] = values.expand(tokens[m].values.shape[0], -1, -1)
+        return started
+
+
+class GlobalLayer(nn.Module):
+    """[φᵃ; Gᵃ] ← Tᵃ([φᵃ; Gᵃ], [φᵃ; Gᵛ]); [φᵛ; Gᵛ] ← Tᵛ([φᵛ; Gᵛ], [φᵛ; Gᵃ]) (Eq. 11)."""
+
+    def __init__(
+        self, streams: tuple[Modality, ...], context: FusionContext, options: GlobalOptions
+    ) -> None:
+        super().__init__()
+        first, second = streams
+        self.other = {first: second, second: first}
+        self.key = {m: "shared" if options.shared else m for m in streams}
+        self.transformers = nn.ModuleDict(
+            {key: transformer(context, options.norm) for key in dict.fromkeys(self.key.values())}
+        )
+
+    def forward(
+        self,
+        tokens: Mapping[Modality, Tokens],
+        global_tokens: Mapping[Modality, Float[Tensor, "B G D"]],
+    ) -> tuple[dict[Modality, Tokens], dict[Modality, Float[Tensor, "B G D"]]]:
+        """Update both streams and their global tokens."""
+        updated, updated_global = {}, {}
+        for m, other in self.other.items():
+            own, sent = global_tokens[m], global_tokens[other]
+            query = join([tokens[m], Tokens(values=own)])
+            context = join([tokens[m], Tokens(values=sent)])
+            fused = self.transformers[self.key[m]](query.values, context.values, context.keep)
+            values, updated_global[m] = fused.split(
+                [fused.shape[1] - own.shape[1], own.shape[1]], 1
+            )
+            updated[m] = replace(tokens[m], values=values)
+        return updated, updated_global
+
+
+def average(first: Tokens, second: Tokens) -> Tokens:
+    """φ ← (φ of one branch + φ of the other) / 2 (Eq. 12)."""
+    return replace(first, values=(first.values + second.values) / 2)
+
+
+class FusedOutput(nn.Module):
+    """The streams' tokens, concatenated, and normalised where the layers are pre-norm."""
+
+    def __init__(self, context: FusionContext, norm: Norm) -> None:
+        super().__init__()
+        self.streams = context.streams
+        self.norm = nn.LayerNorm(context.D) if norm == "pre" else nn.Identity()
+
+    def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
+        """[φᵃ; φᵛ; …] in the order of the context."""
+        fused = join([tokens[m] for m in self.streams])
+        return Tokens(values=self.norm(fused.values), keep=fused.keep)

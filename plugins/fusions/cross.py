@@ -1,0 +1,59 @@
+"""Cross fusion: each stream attends to the other."""
+
+from collections.abc import Mapping
+from typing import final
+
+from torch import nn
+
+from avbench.api import Fusion, FusionContext, Modality, Register, Tokens, hookimpl, initialise
+
+from ._layers import (
+    CrossLayer,
+    FusedOutput,
+    LocalOptions,
+    accept,
+    only_for,
+)
+
+
+@final
+class CrossFusion(Fusion):
+    """Cross fusion: φᵃ ← Tᵃ(φᵃ, φᵛ); φᵛ ← Tᵛ(φᵛ, φᵃ) (Eq. 10).
+
+    Args:
+        options: see ``LocalOptions``.
+        context: the model's geometry, with two streams.
+
+    Raises:
+        ValueError: the streams are not two.
+
+    Source: Exploring the Role of Audio in Video Captioning (Shen et al., 2023), Sec. 3.3.2.
+        Beside the paper: pre-norm layers and a final LayerNorm (see ``_layers``).
+    """
+
+    def __init__(self, options: LocalOptions, context: FusionContext) -> None:
+        super().__init__()
+        accept(self.refuses(context.streams))
+        self.layers = nn.ModuleList(
+            CrossLayer(context.streams, context, options.norm) for _ in range(context.layers)
+        )
+        self.output = FusedOutput(context, options.norm)
+        self.apply(initialise)
+
+    @classmethod
+    def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
+        """Refuse all but two streams: the equation has no other form."""
+        return only_for(2, streams, "cross fusion", "Eq. 10")
+
+    def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
+        """Fuse the streams to (B, sum of N_m, D)."""
+        for layer in self.layers:
+            tokens = layer(tokens)
+        fused: Tokens = self.output(tokens)
+        return fused
+
+
+@hookimpl
+def register_fusions(register: Register) -> None:
+    """Register cross fusion."""
+    register("cross", CrossFusion, config=LocalOptions, source="Shen et al. 2023, Eq. 10")

@@ -1,0 +1,65 @@
+"""Global cross fusion: streams exchange information through a few global tokens."""
+
+from collections.abc import Mapping
+from typing import final
+
+from torch import nn
+
+from avbench.api import Fusion, FusionContext, Modality, Register, Tokens, hookimpl, initialise
+
+from ._layers import (
+    FusedOutput,
+    GlobalLayer,
+    GlobalOptions,
+    GlobalTokens,
+    accept,
+    only_for,
+)
+
+
+@final
+class GlobalCrossFusion(Fusion):
+    """Global cross fusion (Eq. 11).
+
+    [φᵃ; Gᵃ] ← Tᵃ([φᵃ; Gᵃ], [φᵃ; Gᵛ]); [φᵛ; Gᵛ] ← Tᵛ([φᵛ; Gᵛ], [φᵛ; Gᵃ]). The global tokens are
+    dropped after the last layer: the decoder reads [φᵃ; φᵛ].
+
+    Args:
+        options: see ``GlobalOptions``.
+        context: the model's geometry, with two streams.
+
+    Raises:
+        ValueError: the streams are not two.
+
+    Source: Exploring the Role of Audio in Video Captioning (Shen et al., 2023), Sec. 3.3.3.
+        Beside the paper: pre-norm layers and a final LayerNorm (see ``_layers``).
+    """
+
+    def __init__(self, options: GlobalOptions, context: FusionContext) -> None:
+        super().__init__()
+        accept(self.refuses(context.streams))
+        self.global_tokens = GlobalTokens(context.streams, context.D, options)
+        self.layers = nn.ModuleList(
+            GlobalLayer(context.streams, context, options) for _ in range(context.layers)
+        )
+        self.output = FusedOutput(context, options.norm)
+        self.apply(initialise)
+
+    @classmethod
+    def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
+        """Refuse all but two streams: the equation has no other form."""
+        return only_for(2, streams, "global cross fusion", "Eq. 11")
+
+    def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
+        """Fuse the streams to (B, sum of N_m, D)."""
+        global_tokens = self.global_tokens(tokens)
+        for layer in self.layers:
+            tokens, global_tokens = layer(tokens, global_tokens)
+        fused: Tokens = self.output(tokens)
+        return fused
+
+
+@hookimpl
+def register_fusions(register: Register) -> None:
+    """Register global cross fusion."""
+    register("global", GlobalCrossFusion, config=GlobalOptions, source="Shen et al. 2023, Eq. 11")

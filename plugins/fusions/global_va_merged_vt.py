@@ -1,0 +1,84 @@
+"""The fusion of video, audio and text: global between V and A, merged between V and T."""
+
+from collections.abc import Mapping
+from typing import final
+
+from torch import nn
+
+from avbench.api import Fusion, FusionContext, Modality, Register, Tokens, hookimpl, initialise
+
+from ._layers import (
+    FusedOutput,
+    GlobalLayer,
+    GlobalOptions,
+    GlobalTokens,
+    MergedLayer,
+    accept,
+    average,
+)
+
+SOUND = ("audio", "video")
+SPEECH = ("video", "text")
+
+
+@final
+class GlobalVAMergedVTFusion(Fusion):
+    """Global cross fusion of video and audio, merged fusion of video and text (Sec. 4.3).
+
+    φᵃ from Eq. 11, φᵗ from Eq. 9; video takes part in both, and its two updates are averaged as
+    in Eq. 12. The paper does not say how the two meet: the average is our reading.
+
+    Args:
+        options: see ``GlobalOptions``; they concern the global branch, ``norm`` both.
+        context: the model's geometry, with the streams audio, video and text.
+
+    Raises:
+        ValueError: the streams are others.
+
+    Source: Exploring the Role of Audio in Video Captioning (Shen et al., 2023), Sec. 4.3.
+        Beside the paper: pre-norm layers and a final LayerNorm (see ``_layers``).
+    """
+
+    def __init__(self, options: GlobalOptions, context: FusionContext) -> None:
+        super().__init__()
+        accept(self.refuses(context.streams))
+        depth = range(context.layers)
+        self.global_tokens = GlobalTokens(SOUND, context.D, options)
+        self.global_layers = nn.ModuleList(GlobalLayer(SOUND, context, options) for _ in depth)
+        self.local_layers = nn.ModuleList(
+            MergedLayer(SPEECH, context, options.norm) for _ in depth
+        )
+        self.output = FusedOutput(context, options.norm)
+        self.apply(initialise)
+
+    @classmethod
+    def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
+        """Refuse all streams but audio, video and text: the fusion names its modalities."""
+        if set(streams) == {*SOUND, *SPEECH} and len(streams) == 3:
+            return None
+        got = ", ".join(streams) or "none"
+        return (
+            "global V+A with merged V+T is defined for the streams audio, video, text "
+            f"(Sec. 4.3), got {got}"
+        )
+
+    def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
+        """Fuse the streams to (B, sum of N_m, D)."""
+        global_tokens = self.global_tokens(tokens)
+        for global_layer, local_layer in zip(self.global_layers, self.local_layers, strict=True):
+            wide, global_tokens = global_layer(tokens, global_tokens)
+            near = local_layer(tokens)
+            tokens = {**wide, **near, "video": average(wide["video"], near["video"])}
+        fused: Tokens = self.output(tokens)
+        return fused
+
+
+@hookimpl
+def register_fusions(register: Register) -> None:
+    """Register the fusion of video, audio and text."""
+    register(
+        "global_va_merged_vt",
+        GlobalVAMergedVTFusion,
+        config=GlobalOptions,
+        source="Shen et al. 2023, Sec. 4.3",
+    )

@@ -1,0 +1,75 @@
+"""Local-global cross fusion: cross fusion and global cross fusion, averaged layer by layer."""
+
+from collections.abc import Mapping
+from typing import final
+
+from torch import nn
+
+from avbench.api import Fusion, FusionContext, Modality, Register, Tokens, hookimpl, initialise
+
+from ._layers import (
+    CrossLayer,
+    FusedOutput,
+    GlobalLayer,
+    GlobalOptions,
+    GlobalTokens,
+    accept,
+    average,
+    only_for,
+)
+
+
+@final
+class LocalGlobalCrossFusion(Fusion):
+    """Local-global cross fusion: φᵐ ← (φᵐ of global cross + φᵐ of cross fusion) / 2 (Eq. 12).
+
+    The global tokens come from the global branch and are dropped after the last layer.
+
+    Args:
+        options: see ``GlobalOptions``.
+        context: the model's geometry, with two streams.
+
+    Raises:
+        ValueError: the streams are not two.
+
+    Source: Exploring the Role of Audio in Video Captioning (Shen et al., 2023), Sec. 3.3.4.
+        Beside the paper: pre-norm layers and a final LayerNorm (see ``_layers``).
+    """
+
+    def __init__(self, options: GlobalOptions, context: FusionContext) -> None:
+        super().__init__()
+        accept(self.refuses(context.streams))
+        streams, depth = context.streams, range(context.layers)
+        self.global_tokens = GlobalTokens(streams, context.D, options)
+        self.global_layers = nn.ModuleList(GlobalLayer(streams, context, options) for _ in depth)
+        self.local_layers = nn.ModuleList(
+            CrossLayer(streams, context, options.norm) for _ in depth
+        )
+        self.output = FusedOutput(context, options.norm)
+        self.apply(initialise)
+
+    @classmethod
+    def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
+        """Refuse all but two streams: Eq. 11 has no other form."""
+        return only_for(2, streams, "local-global cross fusion", "Eq. 11 and 12")
+
+    def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
+        """Fuse the streams to (B, sum of N_m, D)."""
+        global_tokens = self.global_tokens(tokens)
+        for global_layer, local_layer in zip(self.global_layers, self.local_layers, strict=True):
+            wide, global_tokens = global_layer(tokens, global_tokens)
+            near = local_layer(tokens)
+            tokens = {m: average(wide[m], near[m]) for m in tokens}
+        fused: Tokens = self.output(tokens)
+        return fused
+
+
+@hookimpl
+def register_fusions(register: Register) -> None:
+    """Register local-global cross fusion."""
+    register(
+        "local_global_cross",
+        LocalGlobalCrossFusion,
+        config=GlobalOptions,
+        source="Shen et al. 2023, Eq. 10, 11 and 12",
+    )

@@ -1,0 +1,55 @@
+"""Merged fusion: all streams attend to all, in one sequence."""
+
+from collections.abc import Mapping
+from typing import final
+
+from torch import nn
+
+from avbench.api import Fusion, FusionContext, Modality, Register, Tokens, hookimpl, initialise
+
+from ._layers import FusedOutput, LocalOptions, MergedLayer, accept
+
+
+@final
+class MergedFusion(Fusion):
+    """Merged fusion: [φᵃ; φᵛ] ← T([φᵃ; φᵛ], [φᵃ; φᵛ]) (Eq. 9).
+
+    Defined for one stream (self-attention) and for any number above.
+
+    Args:
+        options: see ``LocalOptions``.
+        context: the model's geometry.
+
+    Raises:
+        ValueError: there is no stream.
+
+    Source: Exploring the Role of Audio in Video Captioning (Shen et al., 2023), Sec. 3.3.2.
+        Beside the paper: pre-norm layers and a final LayerNorm (see ``_layers``).
+    """
+
+    def __init__(self, options: LocalOptions, context: FusionContext) -> None:
+        super().__init__()
+        accept(self.refuses(context.streams))
+        self.layers = nn.ModuleList(
+            MergedLayer(context.streams, context, options.norm) for _ in range(context.layers)
+        )
+        self.output = FusedOutput(context, options.norm)
+        self.apply(initialise)
+
+    @classmethod
+    def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
+        """Refuse to fuse nothing."""
+        return None if streams else "merged fusion needs at least 1 stream (Eq. 9), got none"
+
+    def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
+        """Fuse the streams to (B, sum of N_m, D)."""
+        for layer in self.layers:
+            tokens = layer(tokens)
+        fused: Tokens = self.output(tokens)
+        return fused
+
+
+@hookimpl
+def register_fusions(register: Register) -> None:
+    """Register merged fusion."""
+    register("merged", MergedFusion, config=LocalOptions, source="Shen et al. 2023, Eq. 9")

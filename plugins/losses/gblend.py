@@ -1,0 +1,142 @@
+"""Gradient Blending."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from avbench.api import (
+    LossContext,
+    LossStrategy,
+    Objective,
+    Probe,
+    ProbeCurve,
+    Register,
+    View,
+    ViewLoss,
+    hookimpl,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GBlendOptions:
+    """Options of G-Blend."""
+
+    mode: Literal["online", "offline"] = "online"
+    """Re-estimate at every super-epoch, or once from the initial model."""
+    first: float = 0.1
+    """Length of the first super-epoch, as a share of the run (theirs: 10 of 45–100 epochs)."""
+    then: float = 0.05
+    """Length of the later super-epochs, as a share of the run (theirs: 5 epochs)."""
+    offline_length: float = 1.0
+    """Length of the offline probe, as a share of the run."""
+    held_out: float = 0.08
+    """Share of the training videos kept out of training for L^V; never validation or test."""
+    floor: float = 0.01
+    """O is taken as at least this share of L^V_N, so that a vanishing O cannot blow up."""
+    normalise: Literal["sum", "joint"] = "sum"
+    """Weights sum to one, or the joint head's weight is one."""
+
+    def __post_init__(self) -> None:
+        for name in ("first", "then", "offline_length", "held_out"):
+            value = getattr(self, name)
+            if not 0 < value <= 1:
+                raise ValueError(f"{name} must be in (0, 1], got {value}")
+
+
+def overfitting_to_generalisation(curve: ProbeCurve, floor: float) -> tuple[float, float, float]:
+    """G, O and the unnormalised weight G/O² of one head.
+
+    Args:
+        curve: L^T and L^V before and after the probe, nats per token.
+        floor: see ``GBlendOptions.floor``.
+
+    Returns:
+        ``G = L^V_N − L^V_{N+n}``, ``O = O_{N+n} − O_N`` with ``O_N = L^V_N − L^T_N``, and
+        ``max(G, 0) / max(O², (floor·L^V_N)²)``.
+    """
+    gain = curve.held_before - curve.held_after
+    overfitting = (curve.held_after - curve.train_after) - (curve.held_before - curve.train_before)
+    squared = max(overfitting**2, (floor * curve.held_before) ** 2)
+    return gain, overfitting, max(gain, 0.0) / squared
+
+
+class GBlend(LossStrategy):
+    """Gradient Blending: heads weighted by generalisation over squared overfitting.
+
+    ``total = Σ_i w_i·L_i`` over every modality and the joint head, with
+    ``w_i = (G_i / O_i²) / Σ_j (G_j / O_j²)``. Each head is probed by training a copy of the model
+    on its loss alone. Heads are the shared decoder with the other modalities zeroed, not separate
+    classifiers as in its paper. If no head gains, the previous weights stay.
+
+    Source: What Makes Training Multi-Modal Classification Networks Hard? (Wang, Tran, Feiszli,
+    CVPR 2020), https://arxiv.org/abs/1905.12681
+    """
+
+    def __init__(self, options: GBlendOptions, context: LossContext) -> None:
+        self._options = options
+        joint: View = frozenset(context.streams)
+        single = [frozenset({m}) for m in context.streams] if len(context.streams) > 1 else []
+        self._views: tuple[View, ...] = (joint, *single)
+        self.held_out = options.held_out if single else 0.0
+        self.weights = {view: 1 / len(self._views) for view in self._views}
+        self._normalise()
+
+    def views(self) -> tuple[View, ...]:
+        """The joint view, then each modality alone."""
+        return self._views
+
+    def combine(self, losses: Mapping[View, ViewLoss]) -> Objective:
+        """The weighted sum."""
+        terms = [weight * losses[view].nats for view, weight in self.weights.items()]
+        return Objective(total=sum(terms[1:], start=terms[0]), weights=dict(self.weights))
+
+    def probe_at(self, steps: int) -> Mapping[int, int]:
+        """Super-epochs of a run: first step to length, at least one step each."""
+        if len(self._views) == 1:
+            return {}
+        if self._options.mode == "offline":
+            return {0: max(1, round(self._options.offline_length * steps))}
+        schedule, start = {}, 0
+        length = max(1, math.ceil(self._options.first * steps))
+        while start < steps:
+            schedule[start] = min(length, steps - start)
+            start += length
+            length = max(1, math.ceil(self._options.then * steps))
+        return schedule
+
+    def reestimate(self, probe: Probe, steps: int) -> Mapping[str, float]:
+        """Probe every head and set the weights; every raw G and O is logged."""
+        log, raw = {}, {}
+        for view in self._views:
+            gain, overfitting, raw[view] = overfitting_to_generalisation(
+                probe(view, steps), self._options.floor
+            )
+            head = "+".join(sorted(view))
+            log |= {f"G_{head}": gain, f"O_{head}": overfitting}
+        if sum(raw.values()) > 0:
+            self.weights = raw
+            self._normalise()
+        return log
+
+    def state_dict(self) -> dict[str, Any]:
+        """The weights, head by head in the order of the views."""
+        return {"weights": [self.weights[view] for view in self._views]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the weights."""
+        self.weights = dict(zip(self._views, state["weights"], strict=True))
+
+    def _normalise(self) -> None:
+        joint = self.weights[self._views[0]]
+        total = sum(self.weights.values())
+        scale = joint if self._options.normalise == "joint" and joint > 0 else total
+        self.weights = {view: weight / scale for view, weight in self.weights.items()}
+
+
+@hookimpl
+def register_losses(register: Register) -> None:
+    """Register ``gblend``."""
+    register(
+        "gblend", GBlend, config=GBlendOptions, source="Wang et al., CVPR 2020, arXiv:1905.12681"
+    )

@@ -1,0 +1,99 @@
+"""Modality Balanced Pre-training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from avbench.api import (
+    LossContext,
+    LossStrategy,
+    Modality,
+    Objective,
+    Register,
+    View,
+    ViewLoss,
+    hookimpl,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MBPOptions:
+    """Options of MBP; the defaults are the paper's."""
+
+    alpha: float = 10.0
+    """Temperature of the softmax over the gaps (paper: 10; acts on squared nats per token)."""
+    beta: float = 0.99
+    """Smoothing of the weights, per iteration (paper: 0.99)."""
+
+    def __post_init__(self) -> None:
+        if not self.alpha > 0:
+            raise ValueError(f"alpha must be above 0, got {self.alpha}")
+        if not 0 < self.beta < 1:
+            raise ValueError(f"beta must be in (0, 1), got {self.beta}")
+
+
+class MBP(LossStrategy):
+    """Modality Balanced Pre-training: the joint loss plus weighted mono-modal losses.
+
+    With ``G_m = (L_m − L)²`` (Eq. 3), the weights follow the gaps::
+
+        w̃_m = softmax_m(α·G_m)                (Eq. 6)
+        w_m ← β·w_m + (1 − β)·w̃_m             (Eq. 5)
+        total = L + Σ_m w_m·L_m                (Eq. 4)
+
+    The paper leaves open where the weights start (here: uniform), in which unit α acts (here: nats
+    per target token) and more than two modalities (here: the same formula over all streams; with
+    a single stream the mono-modal loss is the loss, so this is the plain loss). The square hides
+    the gap's sign, so the signed gap is logged. Weights carry no gradient.
+
+    Source: Exploring the Role of Audio in Video Captioning (Shen et al.), Sec. 3.2, Eq. 2–6
+    """
+
+    def __init__(self, options: MBPOptions, context: LossContext) -> None:
+        self._options = options
+        self._joint: View = frozenset(context.streams)
+        several = len(context.streams) > 1
+        self._single: dict[Modality, View] = (
+            {m: frozenset({m}) for m in context.streams} if several else {}
+        )
+        self.weights = {m: 1 / len(context.streams) for m in self._single}
+
+    def views(self) -> tuple[View, ...]:
+        """The joint view, then each modality alone."""
+        return (self._joint, *self._single.values())
+
+    def combine(self, losses: Mapping[View, ViewLoss]) -> Objective:
+        """Update the weights from the gaps of this step, then weight the losses with them."""
+        joint = losses[self._joint].nats
+        total = joint
+        gaps = {m: float(losses[view].nats - joint) for m, view in self._single.items()}
+        if gaps:
+            squared = torch.tensor([g * g for g in gaps.values()], dtype=torch.float64)
+            target = torch.softmax(self._options.alpha * squared, dim=0).tolist()
+            beta = self._options.beta
+            for m, w in zip(gaps, target, strict=True):
+                self.weights[m] = beta * self.weights[m] + (1 - beta) * w
+                total = total + self.weights[m] * losses[self._single[m]].nats
+        return Objective(
+            total=total,
+            weights={self._joint: 1.0, **{self._single[m]: w for m, w in self.weights.items()}},
+            log={f"gap_{m}": gap for m, gap in gaps.items()},
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The smoothed weights."""
+        return {"weights": dict(self.weights)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the smoothed weights."""
+        self.weights = dict(state["weights"])
+
+
+@hookimpl
+def register_losses(register: Register) -> None:
+    """Register ``mbp``."""
+    register(
+        "mbp", MBP, config=MBPOptions, source="Shen et al., Exploring the Role of Audio …, Eq. 2–6"
+    )

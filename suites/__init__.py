@@ -1,0 +1,1 @@
+"""The predefined suites, installed as ``avbench.suites``."""

@@ -6,7 +6,7 @@ Every class here is abstract; every class that implements one is final.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -119,6 +119,7 @@ class ProbeCurve:
     held_after: float
 
 
+@runtime_checkable
 class Probe(Protocol):
     """A copy of the trainer that a strategy may train for a while and that is then dropped."""
 

@@ -104,6 +104,9 @@ class Decoder(nn.Module):
         self.final_norm = nn.LayerNorm(D) if norm == "pre" else nn.Identity()
         self.apply(initialise)
 
+    def _layers(self) -> list[DecoderLayer]:
+        return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
+
     def remember(self, fused: Tokens, rows: Int[Tensor, " R"] | None = None) -> Memory:
         """Project the fused tokens once; ``rows`` says which of them each caption reads.
 
@@ -111,7 +114,7 @@ class Decoder(nn.Module):
         PNC) or five beams share it.
         """
         layers = []
-        for layer in self.layers:
+        for layer in self._layers():
             key, value = layer.cross_attention.keys_values(fused.values)
             layers.append((key, value) if rows is None else (key[rows], value[rows]))
         mask = key_mask(fused.keep)
@@ -130,7 +133,7 @@ class Decoder(nn.Module):
         places = torch.arange(seen, seen + ids.shape[1], device=ids.device)
         x = self.dropout(self.words(ids) + self.positions(places))
         present = []
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(self._layers()):
             x, kept = layer(x, memory.layers[i], memory.mask, None if past is None else past[i])
             present.append(kept)
         x = self.final_norm(x)

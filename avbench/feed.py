@@ -50,7 +50,7 @@ class Feed:
         )
         loader = DataLoader(
             self.data,
-            batch_sampler=[[(self.rows[i], epoch) for i, epoch in keys] for keys in sampler],  # type: ignore[arg-type]
+            batch_sampler=[[(self.rows[i], epoch) for i, epoch in keys] for keys in sampler],
             collate_fn=collate,
             num_workers=self.workers,
             # A loader draws a seed when it starts: from a generator of its own, or a resumed run

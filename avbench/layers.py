@@ -67,7 +67,8 @@ class Attention(nn.Module):
 
     def split(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B H N d"]:
         """Split the width into heads."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        B, N, D = x.shape
+        return x.view(B, N, self.heads, D // self.heads).transpose(1, 2)
 
     def keys_values(
         self, context: Float[Tensor, "B K D"]
@@ -152,7 +153,8 @@ class TransformerLayer(nn.Module):
             normed = self.norm_attention(x)
             context = normed if context is x else self.norm_attention(context)
             x = x + self.dropout(self.attention(normed, context, keep))
-            return x + self.feed_forward(self.norm_feed_forward(x))
+            updated: Tensor = x + self.feed_forward(self.norm_feed_forward(x))
+            return updated
         x = self.norm_attention(x + self.dropout(self.attention(x, context, keep)))
-        updated: Tensor = self.norm_feed_forward(x + self.feed_forward(x))
-        return updated
+        normed_output: Tensor = self.norm_feed_forward(x + self.feed_forward(x))
+        return normed_output

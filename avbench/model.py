@@ -118,7 +118,7 @@ class Captioner(nn.Module):
         self, encoded: Mapping[Modality, Tokens], batch: Batch, views: Sequence[View]
     ) -> dict[View, ViewLoss]:
         """Caption loss of each view (Eq. 1 and 2): mean nats per target token."""
-        logits = self.teach(encoded, batch, views).unflatten(0, (len(views), -1))
+        logits = self.teach(encoded, batch, views).chunk(len(views))
         targets = batch.captions[:, 1:]
         real = targets != PAD
         count = int(real.sum())

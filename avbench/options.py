@@ -39,12 +39,12 @@ def build(cls: type[T], data: Any, *, where: str = "") -> T:
     Raises:
         ValidationError: see ``problems`` for its wording.
     """
-    adapter: TypeAdapter[T] = _adapter(cls)
-    return adapter.validate_python(data, extra="forbid", context={"where": where})
+    built: T = _adapter(cls).validate_python(data, extra="forbid", context={"where": where})
+    return built
 
 
 @functools.cache
-def _adapter(cls: type) -> TypeAdapter[Any]:
+def _adapter(cls: Any) -> Any:
     """The validator of a dataclass; making one costs milliseconds, so each is made once."""
     return TypeAdapter(cls)
 

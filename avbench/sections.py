@@ -285,7 +285,9 @@ class Builder:
         keys = [value] if field == "dataset" else value
         if not isinstance(keys, list) or not all(isinstance(k, str) for k in keys):
             what = "a dataset's key" if field == "dataset" else "a list of datasets' keys"
-            self.problems.add(doc.mark((field,)), f"{section}.{field}: must be {what}, got {value!r}")
+            self.problems.add(
+                doc.mark((field,)), f"{section}.{field}: must be {what}, got {value!r}"
+            )
             return None
         ok = True
         for i, key in enumerate(keys):

@@ -131,6 +131,36 @@ class WorldSettings:
     """Speakers of the narrated corpus."""
     agreement: float = 0.4
     """Share of visual slots in which the picture shows what the narration says."""
+    spoken: float = 1.0
+    """Share of narrated clips whose sound carries the narration; lower makes sound weaker."""
+    onset_jitter: float = 0.0
+    """Longest random delay of the narration, seconds; 0: a steady onset."""
+    distractors: int = 0
+    """Small grey objects beside the one that the captions tell of, per clip."""
+    datasets: tuple[str, ...] = ()
+    """Keys of the sets to generate; empty: all. A set is the same whichever others are made."""
+
+    def __post_init__(self) -> None:
+        for name in ("agreement", "spoken"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        least = {
+            "narrated_videos": 1,
+            "steps_per_video": 1,
+            "clips": 12,
+            "test_clips": 12,
+            "size": 32,
+            "fps": 4,
+            "voices": 1,
+            "distractors": 0,
+        }
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.size % 2:
+            raise ValueError(f"size must be even (H.264 halves the colours), got {self.size}")
+        if not 0 <= self.onset_jitter <= 0.4:
+            raise ValueError(f"onset_jitter must be in [0, 0.4], got {self.onset_jitter}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ Source: WordPiece as in BERT (Devlin et al., 2019), by the ``tokenizers`` librar
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -56,7 +56,7 @@ class Vocabulary:
         self.mask: int = ids["[MASK]"]
 
     @classmethod
-    def train(cls, captions: Iterable[str], size: int) -> Self:
+    def train(cls, captions: Iterable[str], size: int) -> "Vocabulary":
         """Train WordPiece on captions; the same captions give the same vocabulary."""
         tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -69,7 +69,7 @@ class Vocabulary:
         return cls(tokenizer, size, where="trained vocabulary")
 
     @classmethod
-    def from_file(cls, path: Path, size: int) -> Self:
+    def from_file(cls, path: Path, size: int) -> "Vocabulary":
         """Read a ``tokenizer.json`` or a WordPiece ``vocab.txt``.
 
         Raises:
@@ -91,7 +91,7 @@ class Vocabulary:
         return cls(tokenizer, size, where=f"vocabulary {path}")
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
+    def open(cls, directory: Path) -> "Vocabulary":
         """Read what the vocabulary stage wrote."""
         rows = read_json(directory / ROWS)["rows"]
         return cls(Tokenizer.from_file(str(directory / FILE)), rows, where=str(directory))

@@ -1,1 +1,1 @@
-""""""
+"""First-party plugins of this family."""

@@ -107,7 +107,8 @@ class GBlend(LossStrategy):
 
     def reestimate(self, probe: Probe, steps: int) -> Mapping[str, float]:
         """Probe every head and set the weights; every raw G and O is logged."""
-        log, raw = {}, {}
+        log: dict[str, float] = {}
+        raw: dict[View, float] = {}
         for view in self._views:
             gain, overfitting, raw[view] = overfitting_to_generalisation(
                 probe(view, steps), self._options.floor

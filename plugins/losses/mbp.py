@@ -68,7 +68,7 @@ class MBP(LossStrategy):
         """Update the weights from the gaps of this step, then weight the losses with them."""
         joint = losses[self._joint].nats
         total = joint
-        gaps = {m: float(losses[view].nats - joint) for m, view in self._single.items()}
+        gaps = {m: (losses[view].nats - joint).item() for m, view in self._single.items()}
         if gaps:
             squared = torch.tensor([g * g for g in gaps.values()], dtype=torch.float64)
             target = torch.softmax(self._options.alpha * squared, dim=0).tolist()

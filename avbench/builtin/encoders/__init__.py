@@ -1,1 +1,1 @@
-""""""
+"""First-party encoders."""

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from avbench.api import (
     Batch,
@@ -98,15 +97,13 @@ class AudioTransformer(Encoder):
     def forward(self, batch: Batch) -> Tokens:
         """Encode the spectrogram to (B, mel_frames / patch_frames / pool, D)."""
         x = (batch.audio - self.mean) / self.std
-        patches: Float[Tensor, "B N W"] = self.embed(
-            x.unflatten(1, (-1, self.patch_frames)).flatten(2)
-        )
-        x = self.dropout(patches + self.positions)
+        patches = x.reshape(len(x), -1, self.patch_frames * x.shape[2])
+        x = self.dropout(self.embed(patches) + self.positions)
         for layer in self.layers:
             x = layer(x, x)
         x = self.final_norm(x)
         if self.pool > 1:
-            x = x.unflatten(1, (-1, self.pool)).mean(2)
+            x = x.reshape(len(x), -1, self.pool, x.shape[2]).mean(2)
         return Tokens(values=self.project(x))
 
 

@@ -1,7 +1,7 @@
 """BERT over the ASR text of a clip."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from torch import nn
 
@@ -69,26 +69,23 @@ class Bert(Encoder):
 
         if options.pretrained is None:
             width = options.width or context.D
-            self.model = BertModel(
-                BertConfig(
-                    vocab_size=context.vocabulary,
-                    hidden_size=width,
-                    num_hidden_layers=options.layers,
-                    num_attention_heads=options.heads,
-                    intermediate_size=options.ratio * width,
-                    hidden_dropout_prob=options.dropout,
-                    attention_probs_dropout_prob=options.dropout,
-                    max_position_embeddings=context.input.speech_tokens,
-                    type_vocab_size=1,
-                    pad_token_id=context.pad,
-                    attn_implementation="sdpa",
-                ),
-                add_pooling_layer=False,
+            config = BertConfig(
+                vocab_size=context.vocabulary,
+                hidden_size=width,
+                num_hidden_layers=options.layers,
+                num_attention_heads=options.heads,
+                intermediate_size=options.ratio * width,
+                hidden_dropout_prob=options.dropout,
+                attention_probs_dropout_prob=options.dropout,
+                max_position_embeddings=context.input.speech_tokens,
+                type_vocab_size=1,
+                pad_token_id=context.pad,
             )
+            config._attn_implementation = "sdpa"
+            self.model = BertModel(config, add_pooling_layer=False)
         else:
-            self.model = pretrained(options.pretrained, context)
+            self.model, width = pretrained(options.pretrained, context)
             self.started_from = options.pretrained
-        width = self.model.config.hidden_size
         self.project = nn.Identity() if width == context.D else nn.Linear(width, context.D)
         initialise(self.project)
         self.pad = context.pad
@@ -101,16 +98,20 @@ class Bert(Encoder):
         return Tokens(values=self.project(hidden), keep=keep)
 
 
-def pretrained(source: str, context: EncoderContext) -> nn.Module:
+def pretrained(source: str, context: EncoderContext) -> tuple[Any, int]:
     """Load a BERT model whole; only the heads of its training may be left over.
+
+    Returns:
+        The model and the width of its tokens.
 
     Raises:
         DataError: see ``Bert``.
     """
     from transformers import BertModel
 
+    load: Any = BertModel.from_pretrained
     try:
-        model, report = BertModel.from_pretrained(
+        model, report = load(
             source,
             add_pooling_layer=False,
             attn_implementation="sdpa",
@@ -139,8 +140,7 @@ def pretrained(source: str, context: EncoderContext) -> nn.Module:
             f"bert: weights '{source}' know {config.max_position_embeddings} positions, "
             f"speech_tokens is {context.input.speech_tokens}"
         )
-    loaded: nn.Module = model
-    return loaded
+    return model, config.hidden_size
 
 
 @hookimpl

@@ -69,15 +69,16 @@ class TimmFrames(Encoder):
             raise DataError(
                 f"timm_frames: {unknown('timm model', options.name, timm.list_models())[:400]}"
             )
-        config = timm.get_pretrained_cfg(options.name)
+        config: Any = timm.get_pretrained_cfg(options.name)
         # Only architectures with position tables are told the size of the frames.
         size: dict[str, Any] = {"img_size": context.input.size} if config.fixed_input_size else {}
-        self.backbone = timm.create_model(
+        backbone: Any = timm.create_model(
             options.name, pretrained=False, num_classes=0, global_pool="", **size
         )
+        self.backbone = backbone
         self.normalise = Normalise(config.mean, config.std)
         self.grid = options.grid
-        self.project = nn.Linear(self.backbone.num_features, context.D)
+        self.project = nn.Linear(backbone.num_features, context.D)
         initialise(self.project)
         self.positions = nn.Parameter(0.02 * torch.randn(context.input.frames, 1, context.D))
         self.n_tokens = context.input.frames * options.grid**2

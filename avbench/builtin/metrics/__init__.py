@@ -1,1 +1,1 @@
-""""""
+"""Metrics: captions against references, and against known facts."""

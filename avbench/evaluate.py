@@ -1,0 +1,280 @@
+"""The stage ``score``: predictions against references, by every metric of the suite.
+
+Jobs that share references are scored together, so that references are prepared, and METEOR's
+Java is started, once for all of them. A job that fails leaves the others alone.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+from avbench.contracts import Metric, References, Score
+from avbench.errors import DataError, PluginError
+from avbench.media.store import PreparedSplit
+from avbench.options import build, canonical
+from avbench.stage import Job
+from avbench.types import Clip
+
+PREDICTIONS, PER_CLIP = "predictions.jsonl", "per_clip.csv"
+
+Result = dict[str, Any]
+
+
+class Annotated(Protocol):
+    """What scoring reads of a prepared split."""
+
+    @property
+    def clips(self) -> Sequence[Clip]:
+        """The clips that were prepared; lost ones are not among them."""
+
+    @property
+    def protocol(self) -> str:
+        """``coco`` or ``paragraph``."""
+
+    @property
+    def paragraphs(self) -> Mapping[str, tuple[str, ...]]:
+        """References per video, for the paragraph protocol."""
+
+
+def run(job: Job) -> Result:
+    """Score one job; see ``run_many``."""
+    (result,) = run_many([job])
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def run_many(jobs: Sequence[Job]) -> list[Result | Exception]:
+    """Score jobs, those with the same references together; writes each job's ``per_clip.csv``.
+
+    Returns:
+        For each job, in order, ``{"scores": [...], "items": n}`` or the exception it failed with.
+    """
+    results: dict[int, Result | Exception] = {}
+    metrics: dict[str, Metric] = {}
+    order = sorted(range(len(jobs)), key=lambda i: str(jobs[i].parents["data"].resolve()))
+    try:
+        for _, group in groupby(order, key=lambda i: jobs[i].parents["data"].resolve()):
+            results.update(_score_group({i: jobs[i] for i in group}, metrics))
+    finally:
+        for metric in metrics.values():
+            metric.close()
+    return [results[i] for i in range(len(jobs))]
+
+
+def read_predictions(path: Path, clips: Sequence[Clip]) -> dict[str, str]:
+    """Captions by clip id, in the clips' order.
+
+    Raises:
+        DataError: a line is malformed, or an id is missing, surplus or there twice; names the
+            first, with its line.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    wanted = {clip.id for clip in clips}
+    found: dict[str, str] = {}
+    # Not splitlines(): a caption may hold U+2028 or the like, which JSON leaves as they are.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            entry = json.loads(line)
+            clip, caption = entry["id"], entry["caption"]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise DataError(
+                f'{where}: expected {{"id": …, "caption": …}}, got {line[:80]!r}'
+            ) from None
+        if not isinstance(clip, str) or not isinstance(caption, str):
+            raise DataError(f"{where}: id and caption must be texts, got {line[:80]!r}")
+        if clip in found:
+            raise DataError(f"{where}: id '{clip}' is there twice")
+        if clip not in wanted:
+            raise DataError(f"{where}: id '{clip}' is no clip of the split")
+        found[clip] = caption
+    missing = [clip.id for clip in clips if clip.id not in found]
+    if missing:
+        raise DataError(f"{path}: {len(missing)} clips have no caption, the first '{missing[0]}'")
+    return {clip.id: found[clip.id] for clip in clips}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Level:
+    """Whether items are clips or whole videos: which references, and how captions join."""
+
+    references: References
+    videos: Mapping[str, str]
+    """Item id → video."""
+    members: Mapping[str, tuple[str, ...]]
+    """Item id → its clips in temporal order."""
+
+    def join(self, captions: Mapping[str, str]) -> dict[str, str]:
+        """One text an item: a clip's caption, or the sentences of a video joined by ``. ``."""
+        return {
+            item: ". ".join(captions[clip] for clip in clips)
+            for item, clips in self.members.items()
+        }
+
+
+def by_clip(split: Annotated) -> Level:
+    """Clip by clip."""
+    return Level(
+        references=References(
+            captions={clip.id: clip.captions for clip in split.clips},
+            slots={clip.id: clip.slots for clip in split.clips if clip.slots},
+        ),
+        videos={clip.id: clip.video for clip in split.clips},
+        members={clip.id: (clip.id,) for clip in split.clips},
+    )
+
+
+def by_protocol(split: Annotated) -> Level:
+    """As the split's protocol says: clip by clip, or video by video.
+
+    A video of which no clip was prepared is left out, as a lost clip is in the other protocol.
+
+    Raises:
+        DataError: the protocol is unknown, or a video has no reference.
+    """
+    if split.protocol == "coco":
+        return by_clip(split)
+    if split.protocol != "paragraph":
+        raise DataError(f"protocol must be coco or paragraph, got '{split.protocol}'")
+    of_video: dict[str, list[Clip]] = {}
+    for clip in sorted(split.clips, key=lambda c: (c.start or 0.0, c.end or math.inf)):
+        of_video.setdefault(clip.video, []).append(clip)
+    videos = sorted(of_video)
+    bare = next((video for video in videos if not split.paragraphs.get(video)), None)
+    if bare is not None:
+        raise DataError(f"video '{bare}' has no paragraph reference")
+    return Level(
+        references=References(
+            captions={video: split.paragraphs[video] for video in videos},
+            protocol=split.protocol,
+        ),
+        videos={video: video for video in videos},
+        members={video: tuple(clip.id for clip in of_video[video]) for video in videos},
+    )
+
+
+def _score_group(
+    jobs: Mapping[int, Job], metrics: dict[str, Metric]
+) -> dict[int, Result | Exception]:
+    """Score jobs that share a prepared split; ``metrics`` keeps the instances for all groups."""
+    results: dict[int, Result | Exception] = {}
+    try:
+        split = PreparedSplit.open(next(iter(jobs.values())).parents["data"])
+        levels = {True: by_clip(split), False: by_protocol(split)}
+    except Exception as error:
+        return dict.fromkeys(jobs, error)
+    said: dict[int, dict[str, str]] = {}
+    for i, job in jobs.items():
+        try:
+            said[i] = read_predictions(job.parents["predictions"] / PREDICTIONS, split.clips)
+        except Exception as error:
+            results[i] = error
+    wanted: dict[str, tuple[Mapping[str, Any], list[int]]] = {}
+    for i in said:
+        for ref in jobs[i].spec["metrics"]:
+            wanted.setdefault(canonical(ref), (ref, []))[1].append(i)
+    scores: dict[int, list[Score]] = {i: [] for i in said}
+    at_level: dict[int, dict[str, Level]] = {i: {} for i in said}
+    for done, (key, (ref, users)) in enumerate(wanted.items()):
+        try:
+            metric = metrics[key] = metrics.get(key) or _build(ref, jobs[users[0]])
+        except Exception as error:
+            results.update(dict.fromkeys(users, error))
+            continue
+        level = levels[metric.clip_by_clip]
+        alive = [i for i in users if i not in results]
+        joined = {i: level.join(said[i]) for i in alive}
+        for i, outcome in _score_together(metric, ref["name"], joined, level.references).items():
+            if isinstance(outcome, Exception):
+                results[i] = outcome
+                continue
+            scores[i] += outcome
+            at_level[i] |= dict.fromkeys((score.name for score in outcome), level)
+        for i in alive:
+            jobs[i].progress(done + 1, len(wanted), ref["name"])
+    for i in said:
+        if i not in results:
+            try:
+                results[i] = _write(jobs[i], scores[i], at_level[i])
+            except Exception as error:
+                results[i] = error
+    return results
+
+
+def _build(ref: Mapping[str, Any], job: Job) -> Metric:
+    component = job.registry.get("metrics", ref["name"])
+    metric: Metric = component.build(build(component.config, ref["options"], where=ref["name"]))
+    return metric
+
+
+def _score_together(
+    metric: Metric, name: str, systems: Mapping[int, dict[str, str]], references: References
+) -> dict[int, Sequence[Score] | Exception]:
+    """Score systems in one call; if that fails, one by one, so that only the culprit fails."""
+    if not systems:
+        return {}
+    try:
+        outcomes = metric.score(list(systems.values()), references)
+        _check(name, outcomes, len(systems))
+    except Exception as error:
+        if len(systems) == 1:
+            return dict.fromkeys(systems, error)
+        alone = [_score_together(metric, name, {i: s}, references) for i, s in systems.items()]
+        return {i: outcome for one in alone for i, outcome in one.items()}
+    return dict(zip(systems, outcomes, strict=True))
+
+
+def _check(name: str, outcomes: Sequence[Sequence[Score]], systems: int) -> None:
+    """Hold a metric to its contract.
+
+    Raises:
+        PluginError: it gave no list of scores for a system, or a score that is no number.
+    """
+    if len(outcomes) != systems:
+        raise PluginError(
+            f"metric '{name}': {len(outcomes)} lists of scores for {systems} systems"
+        )
+    for score in (score for scores in outcomes for score in scores):
+        if not math.isfinite(score.value):
+            raise PluginError(f"metric '{name}': score '{score.name}' is {score.value}")
+
+
+def _write(job: Job, scores: Sequence[Score], levels: Mapping[str, Level]) -> Result:
+    """Write ``per_clip.csv`` and give the job's results.
+
+    Raises:
+        PluginError: two metrics give a score of the same name.
+    """
+    names = [score.name for score in scores]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise PluginError(f"two metrics of this job give the score '{twice}'")
+    videos: dict[str, str] = {}
+    for level in levels.values():
+        videos |= level.videos
+    each = [score for score in scores if score.per_item]
+    with (job.directory / PER_CLIP).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "video", *(score.name for score in each)])
+        for item, video in videos.items():
+            writer.writerow([item, video, *(score.per_item.get(item, "") for score in each)])
+    described = [
+        {
+            "name": score.name,
+            "value": score.value,
+            "unit": score.unit,
+            "signature": score.signature,
+            "higher_is_better": score.higher_is_better,
+        }
+        for score in scores
+    ]
+    return {"scores": described, "items": len(videos)}

@@ -1,0 +1,138 @@
+"""A plan as data: the stages, what each waits for, and which of them make up each cell.
+
+Nothing here needs torch, so that a plan that was made before is shown and run at once.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from avbench.stage import RECORD, read_json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """One piece of work, computed once however many cells, tables and suites need it."""
+
+    id: str
+    """A hash of all that can change its result."""
+    kind: str
+    spec: Mapping[str, Any]
+    parents: Mapping[str, str]
+    """Ids of the stages whose results it reads, by role."""
+    local: Mapping[str, Any] = field(default_factory=dict)
+    """What no result depends on: folders of this machine."""
+    shared: bool = False
+    """Whether it lies in the user's cache: the embedded world and what is prepared of it."""
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder."""
+        return f"{self.kind}-{self.id}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """What one trial gives on one dataset."""
+
+    dataset: str
+    finetune: str
+    generate: str
+    score: str
+    zeroed: Mapping[str, str] = field(default_factory=dict)
+    """Scores with a stream zeroed: its name to the stage's id."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One row with one seed."""
+
+    label: str
+    axes: Mapping[str, str]
+    published: Mapping[str, Any]
+    seed: int
+    skipped: str | None = None
+    """Why the combination is impossible; it then has no stages."""
+    pretrain: str | None = None
+    profile: str | None = None
+    cells: tuple[Cell, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What listings call it."""
+        return f"{self.label} (seed {self.seed})"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Everything that is to be done for a suite."""
+
+    suite: str
+    title: str
+    preset: str
+    data: str
+    axes: tuple[str, ...]
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    table: Mapping[str, Any]
+    notes: tuple[str, ...]
+    trials: tuple[Trial, ...]
+    baselines: Mapping[str, str]
+    """The score of always giving the most frequent caption: dataset to the stage's id."""
+    prepared: Mapping[str, str]
+    """The prepared clips that are scored: dataset to the stage's id."""
+    stages: Mapping[str, Stage]
+    """By id, parents before children."""
+
+    def children(self) -> dict[str, list[str]]:
+        """The stages that wait for each stage."""
+        waiting: dict[str, list[str]] = {id_: [] for id_ in self.stages}
+        for stage in self.stages.values():
+            for parent in dict.fromkeys(stage.parents.values()):
+                waiting[parent].append(stage.id)
+        return waiting
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for the cache of plans."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Plan":
+        """The plan that ``to_json`` described."""
+        trials = tuple(
+            Trial(**{**t, "cells": tuple(Cell(**c) for c in t["cells"])}) for t in data["trials"]
+        )
+        tuples = {k: tuple(data[k]) for k in ("axes", "datasets", "seeds", "notes")}
+        stages = {id_: Stage(**s) for id_, s in data["stages"].items()}
+        return cls(**{**data, **tuples, "trials": trials, "stages": stages})
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where stages lie: a results folder, and the user's cache for the embedded world."""
+
+    results: Path
+    cache: Path
+
+    def directory(self, stage: Stage) -> Path:
+        """A stage's folder."""
+        base = self.cache if stage.shared else self.results
+        return base.resolve() / "stages" / stage.folder
+
+    def record(self, stage: Stage) -> Mapping[str, Any] | None:
+        """A stage's record; None where it has none that can be read."""
+        try:
+            record: Mapping[str, Any] = read_json(self.directory(stage) / RECORD)
+        except (OSError, ValueError):
+            return None
+        return record
+
+    def done(self, stage: Stage) -> bool:
+        """Whether a stage has come to its end."""
+        record = self.record(stage)
+        return record is not None and record.get("status") == "done"
+
+    def all_done(self, stages: Iterable[Stage]) -> set[str]:
+        """The ids of the stages that are done."""
+        return {stage.id for stage in stages if self.done(stage)}

@@ -1,0 +1,290 @@
+"""From a suite to a plan: rows × seeds → trials → a DAG of stages with content-hash ids.
+
+Equal stages have equal ids, so one pre-training feeds all its fine-tunings, and suites share.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from avbench import options
+from avbench.code import code_hash, package_version
+from avbench.errors import DataError
+from avbench.graph import Cell, Plan, Stage, Trial
+from avbench.kinds import KINDS
+from avbench.registry import Registry
+from avbench.sections import Training
+from avbench.settings import ComponentRef, ModelSettings, WorldSettings
+from avbench.sources import DataSource
+from avbench.suite import Row, Suite
+
+Component = tuple[str, str]
+"""Family and name."""
+
+
+def make_plan(suite: Suite, registry: Registry) -> Plan:
+    """Plan a suite; nothing is run and no media are opened.
+
+    Raises:
+        DataError: annotations of a real dataset are missing or malformed.
+    """
+    planner = _Planner(suite, registry)
+    trials = [planner.trial(row, seed) for row in suite.rows for seed in suite.seeds]
+    settings = suite.rows[0].settings
+    datasets = tuple(dict.fromkeys(t.dataset for r in suite.rows for t in r.settings.finetune))
+    prepared = {key: planner.prepare(key, "report", suite.rows[0]) for key in datasets}
+    baselines = {}
+    if suite.table.most_frequent:
+        for key in datasets:
+            parents = {"train": planner.prepare(key, "train", suite.rows[0]), "data": prepared[key]}
+            predictions = planner.stage("baseline", {}, parents)
+            metrics = settings.evaluate.metrics
+            baselines[key] = planner.score(metrics, predictions, prepared[key])
+    table = options.plain(suite.table)
+    return Plan(
+        suite=suite.name,
+        title=suite.title,
+        preset=suite.preset,
+        data=suite.data,
+        axes=suite.axes,
+        datasets=datasets,
+        seeds=suite.seeds,
+        table=table,
+        notes=suite.notes,
+        trials=tuple(trials),
+        baselines=baselines,
+        prepared=prepared,
+        stages=planner.stages,
+    )
+
+
+@dataclass(slots=True)
+class _Planner:
+    suite: Suite
+    registry: Registry
+    stages: dict[str, Stage] = field(default_factory=dict)
+    _codes: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _plain: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    _prepared: dict[tuple[str, str, int, int], str] = field(default_factory=dict)
+    _fingerprints: dict[str, str] = field(default_factory=dict)
+    _parts: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+
+    def trial(self, row: Row, seed: int) -> Trial:
+        """A row with a seed, and its stages."""
+        name = {"label": row.label, "axes": row.axes, "published": row.published, "seed": seed}
+        reason = self.refusal(row)
+        if reason is not None:
+            return Trial(**name, skipped=reason)
+        settings = row.settings
+        model = self.model(row)
+        network = {
+            "model": model,
+            "input": self.plain(settings.input),
+            "fusion": self.plain(row.fusion),
+            "modalities": self.plain(row.modalities),
+        }
+        parts: list[Component] = [
+            ("fusions", row.fusion.name),
+            ("modalities", row.modalities.name),
+            *(("encoders", ref["name"]) for ref in model["encoders"].values()),
+        ]
+        vocabulary = self.vocabulary(row)
+        pretrain = None
+        if settings.pretrain is not None:
+            pretrain = self.train("pretrain", network, parts, settings.pretrain, row, seed, {})
+        cells = []
+        for training in settings.finetune:
+            start = {"start": pretrain} if pretrain is not None else {}
+            model_id = self.train("finetune", network, parts, training, row, seed, start)
+            data = self.prepare(training.dataset, "report", row)
+            given = {"model": model_id, "vocabulary": vocabulary, "data": data}
+            scores = {}
+            generated = ""
+            encoded = row.configuration.encoded
+            for zero in ((), *((m,) for m in settings.evaluate.zeroed if m in encoded)):
+                spec = {"decode": self.plain(settings.decode), "zero": list(zero)}
+                predictions = self.stage("generate", spec, given, parts)
+                generated = generated or predictions
+                scores[zero] = self.score(settings.evaluate.metrics, predictions, data)
+            cells.append(
+                Cell(
+                    dataset=training.dataset,
+                    finetune=model_id,
+                    generate=generated,
+                    score=scores.pop(()),
+                    zeroed={zero[0]: id_ for zero, id_ in scores.items()},
+                )
+            )
+        loss = settings.pretrain.train if settings.pretrain else None
+        cost = {
+            **network,
+            "train": self.plain(loss) if loss else None,
+            "vocabulary": settings.vocabulary.size,
+        }
+        extra = [("losses", loss.loss.name)] if loss else []
+        profile = self.stage("profile", cost, {}, [*parts, *extra])
+        return Trial(**name, pretrain=pretrain, profile=profile, cells=tuple(cells))
+
+    def refusal(self, row: Row) -> str | None:
+        """Why a combination is impossible, or None."""
+        streams = row.configuration.streams
+        key = ("refusal", row.fusion.name, streams)
+        if key not in self._parts:
+            # Fusions are classes with ``refuses``; a plain function as ``build`` refuses nothing.
+            build = self.registry.get("fusions", row.fusion.name).build
+            refuses = getattr(build, "refuses", None)
+            self._parts[key] = refuses(streams) if refuses is not None else None
+        missing = [m for m in streams if m not in row.settings.model.encoders]
+        if missing:
+            return f"model.encoders has no encoder for {', '.join(missing)}"
+        refused: str | None = self._parts[key]
+        return refused
+
+    def model(self, row: Row) -> Mapping[str, Any]:
+        """The model's settings, with the encoders that this row's streams need and no others."""
+        settings, streams = row.settings.model, row.configuration.streams
+        key = ("model", id(settings), streams)
+        if key not in self._parts:
+            encoders = {m: ref for m, ref in settings.encoders.items() if m in streams}
+            self._parts[key] = options.plain(replace(settings, encoders=encoders))
+        made: Mapping[str, Any] = self._parts[key]
+        return made
+
+    def vocabulary(self, row: Row) -> str:
+        """The tokenizer, learnt from the training captions of the suite's datasets."""
+        settings = row.settings
+        spec = dict(self.plain(settings.vocabulary))
+        hashed: dict[str, Any] = {}
+        parents = {}
+        if settings.vocabulary.file is None:
+            keys = settings.vocabulary_datasets
+            parents = {f"data/{key}": self.prepare(key, "train", row) for key in keys}
+        else:
+            # The file's contents decide, not its place.
+            try:
+                contents = Path(settings.vocabulary.file).expanduser().read_bytes()
+            except OSError as error:
+                raise DataError(f"vocabulary.file: cannot be read: {error}") from error
+            hashed = {"file": hashlib.blake2b(contents, digest_size=16).hexdigest()}
+        return self.stage("vocabulary", spec, parents, hashed=hashed)
+
+    def train(
+        self,
+        kind: str,
+        network: Mapping[str, Any],
+        parts: Iterable[Component],
+        training: Training,
+        row: Row,
+        seed: int,
+        start: Mapping[str, str],
+    ) -> str:
+        """A pre-training or fine-tuning."""
+        spec = {**network, "train": self.plain(training.train), "seed": seed}
+        parents = {
+            "vocabulary": self.vocabulary(row),
+            "data": self.prepare(training.dataset, "train", row),
+            **start,
+        }
+        return self.stage(kind, spec, parents, [*parts, ("losses", training.train.loss.name)])
+
+    def score(self, metrics: tuple[ComponentRef, ...], predictions: str, data: str) -> str:
+        """The scores of a file of predictions."""
+        spec = {"metrics": [self.plain(ref) for ref in metrics]}
+        parts = [("metrics", ref.name) for ref in metrics]
+        return self.stage("score", spec, {"predictions": predictions, "data": data}, parts)
+
+    def prepare(self, dataset: str, role: str, row: Row) -> str:
+        """The prepared clips of one split of a dataset."""
+        settings = row.settings
+        key = (dataset, role, id(settings.input), id(settings.world))
+        if key not in self._prepared:
+            source = self.suite.sources[dataset]
+            spec = {
+                "dataset": dataset,
+                "reader": self.plain(source.reader),
+                "role": role,
+                "input": self.plain(settings.input),
+                "policy": source.policy,
+                "read": source.read,
+                "fingerprint": self.fingerprint(source),
+            }
+            parts = [("datasets", source.reader.name)]
+            if source.root is None:
+                world = self.stage("world", self.world(settings.world, dataset), {}, shared=True)
+                id_ = self.stage("prepare", spec, {"world": world}, parts, shared=True)
+            else:
+                local = {"root": str(source.root)}
+                id_ = self.stage("prepare", spec, {}, parts, local=local)
+            self._prepared[key] = id_
+        return self._prepared[key]
+
+    def world(self, settings: WorldSettings, dataset: str) -> Mapping[str, Any]:
+        """The embedded world, one stage a dataset where the world can be made in parts."""
+        spec = dict(self.plain(settings))
+        if "datasets" in {f.name for f in fields(settings)}:
+            spec["datasets"] = [dataset]
+        return spec
+
+    def fingerprint(self, source: DataSource) -> str:
+        """What a real dataset's annotations and list of media say; the world's id says its own."""
+        if source.root is None:
+            return ""
+        if source.key not in self._fingerprints:
+            component = self.registry.get("datasets", source.reader.name)
+            given = {**source.reader.options, "root": str(source.root)}
+            dataset = component.build(options.build(component.config, given))
+            self._fingerprints[source.key] = dataset.fingerprint()
+        return self._fingerprints[source.key]
+
+    def plain(self, value: Any) -> Any:
+        """The JSON form of settings, made once for each object."""
+        if id(value) not in self._plain:
+            self._plain[id(value)] = value, options.plain(value)
+        return self._plain[id(value)][1]
+
+    def stage(
+        self,
+        kind: str,
+        spec: Mapping[str, Any],
+        parents: Mapping[str, str],
+        components: Iterable[Component] = (),
+        *,
+        local: Mapping[str, Any] | None = None,
+        shared: bool = False,
+        hashed: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Add a stage unless it is there; its id.
+
+        Args:
+            kind: a key of KINDS.
+            spec: all that it computes from.
+            parents: ids by role.
+            components: those that it uses, whose code is part of the id.
+            local: what the id does not depend on.
+            shared: whether it lies in the user's cache.
+            hashed: fields of the spec whose hashed value is another than the one handed over.
+        """
+        code = self.code(kind, components)
+        content = {"kind": kind, "spec": {**spec, **(hashed or {})}, "parents": parents, "code": code}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        id_ = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        if id_ not in self.stages:
+            self.stages[id_] = Stage(
+                id=id_, kind=kind, spec=spec, parents=parents, local=local or {}, shared=shared
+            )
+        return id_
+
+    def code(self, kind: str, components: Iterable[Component]) -> str:
+        """A hash of the code and the versions that a stage's result depends on."""
+        key = (kind, *sorted({f"{family}/{name}" for family, name in components}))
+        if key not in self._codes:
+            plugins = [self.registry.get(*part.split("/", 1)).module for part in key[1:]]
+            versions = [f"{d} {package_version(d)}" for d in KINDS[kind].versions]
+            self._codes[key] = " ".join([code_hash(KINDS[kind].module, *plugins), *versions])
+        return self._codes[key]
+
+
+__all__ = ["ModelSettings", "make_plan"]

@@ -60,7 +60,9 @@ class DecoderLayer(nn.Module):
         if past is not None:
             key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
         x = x + self.dropout(
-            self.self_attention.attend(normed, key, value, causal=past is None and x.shape[1] > 1)
+            self.self_attention.attend(
+                normed, key, value, causal=past is None and bool(x.shape[1] > 1)
+            )
         )
         x = x if pre else self.norms[0](x)
         normed = self.norms[1](x) if pre else x

@@ -17,7 +17,7 @@ from avbench.graph import Cell, Plan, Stage, Trial
 from avbench.kinds import KINDS
 from avbench.registry import Registry
 from avbench.sections import Training
-from avbench.settings import ComponentRef, ModelSettings, WorldSettings
+from avbench.settings import ComponentRef, WorldSettings
 from avbench.sources import DataSource
 from avbench.suite import Row, Suite
 
@@ -103,8 +103,7 @@ class _Planner:
             given = {"model": model_id, "vocabulary": vocabulary, "data": data}
             scores = {}
             generated = ""
-            encoded = row.configuration.encoded
-            for zero in ((), *((m,) for m in settings.evaluate.zeroed if m in encoded)):
+            for zero in ((), *self.zeroed(row)):
                 spec = {"decode": self.plain(settings.decode), "zero": list(zero)}
                 predictions = self.stage("generate", spec, given, parts)
                 generated = generated or predictions
@@ -127,6 +126,12 @@ class _Planner:
         extra = [("losses", loss.loss.name)] if loss else []
         profile = self.stage("profile", cost, {}, [*parts, *extra])
         return Trial(**name, pretrain=pretrain, profile=profile, cells=tuple(cells))
+
+    def zeroed(self, row: Row) -> list[tuple[str]]:
+        """The streams to zero: those that the row encodes, where another one stays."""
+        encoded = row.configuration.encoded
+        asked = row.settings.evaluate.zeroed
+        return [(m,) for m in asked if m in encoded and len(encoded) > 1]
 
     def refusal(self, row: Row) -> str | None:
         """Why a combination is impossible, or None."""
@@ -155,6 +160,14 @@ class _Planner:
 
     def vocabulary(self, row: Row) -> str:
         """The tokenizer, learnt from the training captions of the suite's datasets."""
+        settings = row.settings
+        key = tuple(map(id, (settings.vocabulary, settings.input, settings.world)))
+        if (known := ("vocabulary", *key, settings.vocabulary_datasets)) not in self._parts:
+            self._parts[known] = self._vocabulary(row)
+        made: str = self._parts[known]
+        return made
+
+    def _vocabulary(self, row: Row) -> str:
         settings = row.settings
         spec = dict(self.plain(settings.vocabulary))
         hashed: dict[str, Any] = {}
@@ -285,6 +298,3 @@ class _Planner:
             versions = [f"{d} {package_version(d)}" for d in KINDS[kind].versions]
             self._codes[key] = " ".join([code_hash(KINDS[kind].module, *plugins), *versions])
         return self._codes[key]
-
-
-__all__ = ["ModelSettings", "make_plan"]

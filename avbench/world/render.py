@@ -23,7 +23,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
 }
 _RADIUS = 0.22
 """Half the object's width as a share of the frame's."""
-_OUTLINE = 0.16
+_OUTLINE = 0.1
 """Width of the black rim as a share of the radius: shapes show whatever the colours are."""
 
 # ---------------------------------------------------------------- shapes
@@ -50,13 +50,13 @@ def _cone(u: Field, v: Field) -> Field:
 
 def _wheel(u: Field, v: Field) -> Field:
     radius = np.hypot(u, v)
-    return np.minimum(abs(radius - 0.82) - 0.24, radius - 0.22)
+    return np.minimum(abs(radius - 0.82) - 0.28, radius - 0.28)
 
 
 def _ladder(u: Field, v: Field) -> Field:
-    rails = np.maximum(abs(abs(u) - 0.6) - 0.2, abs(v) - 1.1)
-    rungs = np.maximum(abs((v + 1.1) % 0.73 - 0.36) - 0.13, abs(u) - 0.6)
-    return np.minimum(rails, rungs)
+    rails = abs(abs(u) - 0.7) - 0.27
+    rungs = np.maximum(abs(abs(v) - 0.5) - 0.24, abs(u) - 0.7)
+    return np.maximum(np.minimum(rails, rungs), abs(v) - 1.1)
 
 
 SHAPES: Mapping[str, Callable[[Field, Field], Field]] = {

@@ -1,10 +1,12 @@
 """A timm image backbone, applied to each frame."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn import functional
 
 from avbench.api import (
@@ -30,7 +32,8 @@ class TimmFramesOptions:
     name: str = "resnet18"
     """The architecture, as timm names it."""
     grid: int = 1
-    """Tokens a frame, along each side: features are averaged over a grid×grid map."""
+    """Tokens a frame, along each side. 1: pooled as the architecture does before its classifier;
+    more: the last feature map, averaged over a grid×grid raster."""
     pretrained: str | None = None
     """A local file of weights in timm's layout; None: scratch."""
 
@@ -72,13 +75,13 @@ class TimmFrames(Encoder):
         config: Any = timm.get_pretrained_cfg(options.name)
         # Only architectures with position tables are told the size of the frames.
         size: dict[str, Any] = {"img_size": context.input.size} if config.fixed_input_size else {}
-        backbone: Any = timm.create_model(
-            options.name, pretrained=False, num_classes=0, global_pool="", **size
-        )
+        backbone: Any = timm.create_model(options.name, pretrained=False, num_classes=0, **size)
         self.backbone = backbone
         self.normalise = Normalise(config.mean, config.std)
         self.grid = options.grid
-        self.project = nn.Linear(backbone.num_features, context.D)
+        # A pooled frame has passed the layers between map and classifier, a map has not.
+        width = backbone.head_hidden_size if options.grid == 1 else backbone.num_features
+        self.project = nn.Linear(width, context.D)
         initialise(self.project)
         self.positions = nn.Parameter(0.02 * torch.randn(context.input.frames, 1, context.D))
         self.n_tokens = context.input.frames * options.grid**2
@@ -99,12 +102,26 @@ class TimmFrames(Encoder):
         """Encode the frames to (B, T·grid², D)."""
         clips, frames = batch.video.shape[:2]
         images = self.normalise(batch.video).flatten(0, 1)
-        maps = self.backbone.forward_intermediates(
-            images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
-        )[-1]
-        pooled = functional.adaptive_avg_pool2d(maps, self.grid).flatten(2).transpose(1, 2)
+        if self.grid == 1:
+            pooled = self.backbone(images)[:, None]
+        else:
+            pooled = pool(self._map(images), self.grid)
         tokens = self.project(pooled).unflatten(0, (clips, frames)) + self.positions
         return Tokens(values=tokens.flatten(1, 2))
+
+    def _map(self, images: Float[Tensor, "K 3 H W"]) -> Float[Tensor, "K C h w"]:
+        """The last feature map, whatever order of axes the architecture gives it in."""
+        maps: Tensor = self.backbone.forward_features(images)
+        if maps.ndim == 3:
+            patches = maps[:, self.backbone.num_prefix_tokens :].transpose(1, 2)
+            side = math.isqrt(patches.shape[2])
+            return patches.reshape(*patches.shape[:2], side, side)
+        return maps.movedim(-1, 1) if maps.shape[1] != self.backbone.num_features else maps
+
+
+def pool(maps: Float[Tensor, "K C h w"], grid: int) -> Float[Tensor, "K N C"]:
+    """Average a map over a grid×grid raster; one token a cell."""
+    return functional.adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)
 
 
 @hookimpl

@@ -1,0 +1,109 @@
+"""Stages as processes of this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from avbench.job import ATTENDED
+from avbench.stage import LOG
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+"""What the numerical libraries read at their start."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LocalProcess:
+    """A process that runs one stage, or several one after the other."""
+
+    folders: tuple[Path, ...]
+    slots: int
+    """How many of the executor's slots it takes."""
+    process: subprocess.Popen[bytes]
+    started: float
+    """On the monotonic clock, seconds."""
+
+    def ended(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self.process.poll()
+
+
+class LocalExecutor:
+    """Runs up to ``slots`` processes at once, each with ``threads`` threads.
+
+    Each is a session of its own, so that an interrupt at the terminal reaches the runner alone,
+    and holds a pipe from the runner, so that it notices the runner's death.
+    """
+
+    def __init__(
+        self,
+        slots: int,
+        threads: int = 1,
+        command: Sequence[str] = (sys.executable, "-m", "avbench.job"),
+    ) -> None:
+        self.slots = slots
+        self.threads = threads
+        self._command = tuple(command)
+        self.running: list[LocalProcess] = []
+
+    @property
+    def free(self) -> int:
+        """Slots that nothing takes."""
+        return self.slots - sum(p.slots for p in self.running)
+
+    def start(self, folders: Sequence[Path], slots: int = 1) -> LocalProcess:
+        """Start a process on the stages in these folders."""
+        environment = {**os.environ, **dict.fromkeys(THREADS, str(self.threads))}
+        with (folders[0] / LOG).open("ab") as log:
+            process = subprocess.Popen(
+                [*self._command, ATTENDED, *map(str, folders)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        started = LocalProcess(tuple(folders), slots, process, time.monotonic())
+        self.running.append(started)
+        return started
+
+    def reap(self) -> list[LocalProcess]:
+        """The processes that have ended since the last call."""
+        ended = [p for p in self.running if p.ended() is not None]
+        for process in ended:
+            self.running.remove(process)
+            _close(process)
+            # Workers that outlived their stage go with it.
+            _signal_group(process, signal.SIGKILL)
+        return ended
+
+    def stop(self, grace: float = 60.0) -> None:
+        """End everything: ask with SIGTERM, so that training saves; then kill."""
+        for process in self.running:
+            process.process.terminate()
+        deadline = time.monotonic() + grace
+        for process in self.running:
+            try:
+                process.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                pass
+            _signal_group(process, signal.SIGKILL)
+            process.process.wait()
+            _close(process)
+        self.running.clear()
+
+
+def _signal_group(process: LocalProcess, number: int) -> None:
+    try:
+        os.killpg(process.process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # nobody of the session is left
+
+
+def _close(process: LocalProcess) -> None:
+    if process.process.stdin is not None:
+        process.process.stdin.close()

@@ -1,0 +1,210 @@
+"""Runs stages: ``python -m avbench.job DIR [DIR …]``, each DIR with its ``job.json``.
+
+The record is written last and atomically. What is deterministic stands under ``results``, all
+else (time, memory, machine) under ``provenance``.
+"""
+
+import importlib
+import os
+import platform
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from avbench.errors import AvbenchError
+from avbench.kinds import KINDS
+from avbench.lock import StageLock
+from avbench.stage import LOG, RECORD, Job, read_job, read_json, write_json
+
+ATTENDED = "--attended"
+"""First argument where a runner holds our standard input open and logs are files."""
+
+INTERRUPTED = 143
+GRACE = 60.0
+"""Seconds that a stage has to save and leave once its runner is gone."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run stages one after the other.
+
+    Returns:
+        0: all are done; 1: some failed, see their records; 2: no folder was given.
+    """
+    attended = bool(arguments) and arguments[0] == ATTENDED
+    folders = [Path(a).resolve() for a in arguments[attended:]]
+    if not folders:
+        print("usage: python -m avbench.job DIR [DIR …]", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _leave)
+    if attended:
+        threading.Thread(target=_watch_runner, daemon=True).start()
+    locks = {folder: StageLock(folder) for folder in folders}
+    mine = [folder for folder in folders if locks[folder].acquire()]
+    for folder in folders:
+        if folder not in mine:
+            print(f"{folder}: another process is working on this stage", file=sys.stderr)
+    ok = True
+    for folder in mine:
+        if attended:
+            _log_to(folder / LOG)
+        ok = run_stage(folder) and ok
+        locks[folder].release()
+    return 0 if ok else 1
+
+
+def run_stage(folder: Path) -> bool:
+    """Run one stage and write its record; whether it is done."""
+    job = read_job(folder)
+    known = folder / RECORD
+    if known.exists():
+        if read_json(known).get("status") == "done":
+            return True
+        known.unlink()
+    job = replace(job, local={**job.local, "device": _device(job.local.get("device", "cpu"))})
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    begin = time.monotonic()
+    error = None
+    results: dict[str, Any] = {}
+    try:
+        _set_threads(int(job.local.get("threads", 1)))
+        results = importlib.import_module(KINDS[job.kind].module).run(job)
+    except AvbenchError as problem:
+        error = str(problem)
+        print(f"error: {error}", file=sys.stderr)
+    except Exception as problem:
+        error = f"{type(problem).__name__}: {problem}"
+        traceback.print_exc()
+    provenance = _provenance(job, started, time.monotonic() - begin)
+    write_record(folder, job, results=results, error=error, provenance=provenance)
+    return error is None
+
+
+def write_record(
+    folder: Path,
+    job: Job,
+    *,
+    results: dict[str, Any],
+    error: str | None,
+    provenance: dict[str, Any],
+) -> None:
+    """Write ``record.json``, the proof that a stage came to its end, good or bad."""
+    write_json(
+        folder / RECORD,
+        {
+            "kind": job.kind,
+            "id": job.id,
+            "status": "done" if error is None else "failed",
+            "spec": job.spec,
+            "parents": {role: path.name for role, path in job.parents.items()},
+            "results": results,
+            "error": error,
+            "provenance": provenance,
+        },
+    )
+
+
+def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """On SIGTERM: unwind, so that workers and files are closed. Training saves by itself."""
+    raise SystemExit(INTERRUPTED)
+
+
+def _watch_runner() -> None:
+    """Leave when the runner is gone, however it went: our standard input is then at its end."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    # A runner would end a stage that does not leave in time; there is none any more.
+    time.sleep(GRACE)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _log_to(path: Path) -> None:
+    """Send standard output and error, also that of child processes, to the stage's log."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
+
+
+def _set_threads(threads: int) -> None:
+    """Threads of one operator; results may depend on them, so one is the default."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _device(asked: str) -> str:
+    if asked != "auto":
+        return asked
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _provenance(job: Job, started: str, wall: float) -> dict[str, Any]:
+    """What the record says about how the result came about."""
+    scale = 1 if sys.platform == "darwin" else 1024
+    peaks = [resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return {
+        "started": started,
+        "wall_s": round(wall, 3),
+        "peak_memory_mb": round(peaks[0] * scale / 2**20),
+        "peak_memory_child_mb": round(peaks[1] * scale / 2**20),
+        "seed": job.spec.get("seed"),
+        "threads": int(job.local.get("threads", 1)),
+        "device": job.local.get("device"),
+        "machine": {
+            "host": platform.node(),
+            "system": platform.platform(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+        },
+        "python": platform.python_version(),
+        "versions": _versions(job.kind),
+        "commit": _commit(),
+    }
+
+
+def _versions(kind: str) -> dict[str, str]:
+    versions = {}
+    for name in ("avbench", *KINDS[kind].versions):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def _commit() -> str | None:
+    """The git commit of the checkout that avbench runs from, if it does."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -50,8 +51,14 @@ def source_file(module: str) -> Path | None:
         except (ImportError, ValueError):
             return None
         origin = found.origin if found else None
-    path = Path(origin) if origin else None
-    return path if path is not None and path.suffix == ".py" and path.is_file() else None
+    file = Path(origin or "")
+    return file if file.suffix == ".py" and file.is_file() else None
+
+
+def files(modules: Iterable[str]) -> set[Path]:
+    """The source files of modules and of all that they import in their own package."""
+    names = set().union(*(_closure(m) for m in modules))
+    return {path.resolve() for name in names if (path := source_file(name)) is not None}
 
 
 def clear() -> None:

@@ -119,6 +119,10 @@ class ProbeCurve:
     held_after: float
 
 
+SLICE_BATCHES = 4
+"""Batches of the slices on which a probe measures L^T and L^V, at most."""
+
+
 @runtime_checkable
 class Probe(Protocol):
     """A copy of the trainer that a strategy may train for a while and that is then dropped."""

@@ -19,6 +19,10 @@ Location = tuple[str | int, ...]
 """Where a value stands in a document: keys and indices from the root."""
 
 
+READ: set[Path] = set()
+"""The files that were read, for the cache of plans."""
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Mark:
     """A line of a file, counted from 1; line 0 is the file as a whole or a command-line option."""
@@ -109,6 +113,7 @@ def load(path: Path) -> Document:
         SuiteError: the file cannot be read, is no YAML, repeats a key, or is no mapping.
     """
     name = _shown(path)
+    READ.add(path.resolve())
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -118,7 +123,7 @@ def load(path: Path) -> Document:
         node = loader.get_single_node()
         problems = Problems()
         marks: dict[Location, Mark] = {(): Mark(name, 1)}
-        data = _plain(loader, node, (), marks, name, problems, ()) if node else {}
+        data = _plain(loader, node, (), marks, name, problems, ())
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise SuiteError(f"{Mark(name, line)}: no valid YAML: {error.problem}") from error
@@ -171,14 +176,16 @@ for _tag, _pattern, _first in _RESOLVERS:
 
 def _plain(
     loader: _Loader,
-    node: yaml.Node,
+    node: yaml.Node | None,
     at: Location,
     marks: dict[Location, Mark],
     file: str,
     problems: Problems,
     above: tuple[yaml.Node, ...],
 ) -> Any:
-    """A node as plain data; notes the line of everything in it."""
+    """A node as plain data; notes the line of everything in it. An empty file is a mapping."""
+    if node is None:
+        return {}
     here = Mark(file, node.start_mark.line + 1)
     marks.setdefault(at, here)
     if any(node is outer for outer in above):
@@ -191,7 +198,7 @@ def _plain(
             for i, child in enumerate(node.value)
         ]
     if not isinstance(node, yaml.MappingNode):
-        return loader.construct_object(node)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node)
     data: dict[str, Any] = {}
     for key_node, child in node.value:
         key = loader.construct_object(key_node, deep=True)

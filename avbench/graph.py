@@ -3,8 +3,11 @@
 Nothing here needs torch, so that a plan that was made before is shown and run at once.
 """
 
+import hashlib
+import json
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,7 @@ class Stage:
         return f"{self.kind}-{self.id}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """What one trial gives on one dataset."""
 
@@ -57,6 +60,12 @@ class Trial:
     pretrain: str | None = None
     profile: str | None = None
     cells: tuple[Cell, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """A hash of what the trial is on each axis, and its seed."""
+        text = json.dumps([self.label, dict(self.axes), self.seed], ensure_ascii=False)
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     @property
     def name(self) -> str:
@@ -94,18 +103,42 @@ class Plan:
         return waiting
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, for the cache of plans."""
-        return asdict(self)
+        """Plain data, for the cache of plans. Equal parts of specs are written once."""
+        pool: dict[str, int] = {}
+        stages = []
+        for s in self.stages.values():
+            spec = {k: pool.setdefault(json.dumps(v), len(pool)) for k, v in s.spec.items()}
+            stages.append([s.id, s.kind, spec, s.parents, s.local, s.shared])
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        trials = [
+            {f.name: getattr(t, f.name) for f in fields(t)}
+            | {"cells": [[getattr(c, f.name) for f in fields(c)] for c in t.cells]}
+            for t in self.trials
+        ]
+        return {**own, "trials": trials, "stages": stages, "pool": [json.loads(v) for v in pool]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Plan":
         """The plan that ``to_json`` described."""
+        own = dict(data)
+        pool = own.pop("pool")
         trials = tuple(
-            Trial(**{**t, "cells": tuple(Cell(**c) for c in t["cells"])}) for t in data["trials"]
+            Trial(**{**t, "cells": tuple(Cell(*cell) for cell in t["cells"])})
+            for t in own.pop("trials")
         )
-        tuples = {k: tuple(data[k]) for k in ("axes", "datasets", "seeds", "notes")}
-        stages = {id_: Stage(**s) for id_, s in data["stages"].items()}
-        return cls(**{**data, **tuples, "trials": trials, "stages": stages})
+        stages = {
+            id_: Stage(
+                id=id_,
+                kind=kind,
+                spec={k: pool[i] for k, i in spec.items()},
+                parents=parents,
+                local=local,
+                shared=shared,
+            )
+            for id_, kind, spec, parents, local, shared in own.pop("stages")
+        }
+        tuples = {k: tuple(own[k]) for k in ("axes", "datasets", "seeds", "notes")}
+        return cls(**{**own, **tuples, "trials": trials, "stages": stages})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +168,10 @@ class Store:
 
     def all_done(self, stages: Iterable[Stage]) -> set[str]:
         """The ids of the stages that are done."""
-        return {stage.id for stage in stages if self.done(stage)}
+        there = {
+            name
+            for base in (self.results, self.cache)
+            if (folder := base.resolve() / "stages").is_dir()
+            for name in os.listdir(folder)
+        }
+        return {stage.id for stage in stages if stage.folder in there and self.done(stage)}

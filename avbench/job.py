@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -54,40 +55,73 @@ def main(arguments: Sequence[str]) -> int:
     for folder in folders:
         if folder not in mine:
             print(f"{folder}: another process is working on this stage", file=sys.stderr)
+    jobs = [job for folder in mine if (job := _open(folder)) is not None]
     ok = True
-    for folder in mine:
+    for together in _groups(jobs):
         if attended:
-            _log_to(folder / LOG)
-        ok = run_stage(folder) and ok
-        locks[folder].release()
+            _log_to(together[0].directory / LOG)
+        ok = run_stages(together) and ok
+        for job in together:
+            locks[job.directory].release()
     return 0 if ok else 1
 
 
-def run_stage(folder: Path) -> bool:
-    """Run one stage and write its record; whether it is done."""
+def _open(folder: Path) -> Job | None:
+    """The stage in a folder; None where it is done already."""
     job = read_job(folder)
     known = folder / RECORD
     if known.exists():
         if read_json(known).get("status") == "done":
-            return True
+            return None
         known.unlink()
-    job = replace(job, local={**job.local, "device": _device(job.local.get("device", "cpu"))})
+    return replace(job, local={**job.local, "device": _device(job.local.get("device", "cpu"))})
+
+
+def _groups(jobs: list[Job]) -> list[list[Job]]:
+    """The stages that their module runs together, and each of the others alone."""
+    groups: list[list[Job]] = []
+    for kind, alike in groupby(jobs, key=lambda job: job.kind):
+        members = list(alike)
+        groups.extend([members] if KINDS[kind].batched else [[job] for job in members])
+    return groups
+
+
+def run_stages(jobs: list[Job]) -> bool:
+    """Run stages of one kind, several only where the kind is batched; whether all are done."""
+    kind = KINDS[jobs[0].kind]
     started = datetime.now(UTC).isoformat(timespec="seconds")
     begin = time.monotonic()
-    error = None
-    results: dict[str, Any] = {}
+    outcomes: list[dict[str, Any] | Exception]
     try:
-        _set_threads(int(job.local.get("threads", 1)))
-        results = importlib.import_module(KINDS[job.kind].module).run(job)
-    except AvbenchError as problem:
-        error = str(problem)
-        print(f"error: {error}", file=sys.stderr)
+        _set_threads(int(jobs[0].local.get("threads", 1)))
+        module = importlib.import_module(kind.module)
+        outcomes = module.run_many(jobs) if kind.batched else [module.run(jobs[0])]
     except Exception as problem:
+        outcomes = [problem] * len(jobs)
+    seconds = (time.monotonic() - begin) / len(jobs)
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        provenance = _provenance(job, started, seconds) | {"processed_together": len(jobs)}
+        if isinstance(outcome, Exception):
+            error = _explain(outcome, job.directory / LOG)
+            write_record(job.directory, job, results={}, error=error, provenance=provenance)
+        else:
+            write_record(job.directory, job, results=outcome, error=None, provenance=provenance)
+    return not any(isinstance(outcome, Exception) for outcome in outcomes)
+
+
+def _explain(problem: Exception, log: Path) -> str:
+    """A failure in a line or so; the rest of it goes into the stage's log."""
+    if isinstance(problem, AvbenchError):
+        error, text = str(problem), f"error: {problem}\n"
+    else:
         error = f"{type(problem).__name__}: {problem}"
-        traceback.print_exc()
-    provenance = _provenance(job, started, time.monotonic() - begin)
-    write_record(folder, job, results=results, error=error, provenance=provenance)
-    return error is None
+        text = "".join(traceback.format_exception(problem))
+    sys.stderr.write(text)
+    sys.stderr.flush()
+    if not log.exists() or not os.path.samestat(os.fstat(2), log.stat()):
+        with log.open("a", encoding="utf-8") as file:
+            file.write(text)
+    return error
 
 
 def write_record(
@@ -157,7 +191,9 @@ def _device(asked: str) -> str:
 def _provenance(job: Job, started: str, wall: float) -> dict[str, Any]:
     """What the record says about how the result came about."""
     scale = 1 if sys.platform == "darwin" else 1024
-    peaks = [resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    peaks = [
+        resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
     return {
         "started": started,
         "wall_s": round(wall, 3),

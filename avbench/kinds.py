@@ -40,8 +40,6 @@ KINDS: Mapping[str, Kind] = {
     "finetune": Kind(module="avbench.train", versions=_NETWORK, weight=40),
     "generate": Kind(module="avbench.generate", versions=_NETWORK, weight=15),
     "baseline": Kind(module="avbench.baseline", weight=3),
-    "score": Kind(
-        module="avbench.evaluate", versions=("pycocoevalcap",), weight=8, batched=True
-    ),
+    "score": Kind(module="avbench.evaluate", versions=("pycocoevalcap",), weight=8, batched=True),
     "profile": Kind(module="avbench.cost", versions=("fvcore", *_NETWORK), weight=5),
 }

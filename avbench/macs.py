@@ -68,13 +68,18 @@ def count(module: nn.Module, *inputs: Tensor) -> Count:
         inputs: its inputs; only their shapes matter.
 
     Raises:
-        CostError: the pass uses an operator that is neither counted nor known to be cheap, or
-            one in a form that the handlers do not know.
+        CostError: the module cannot be traced, or uses an operator that is neither counted nor
+            known to be cheap, or one in a form that the handlers do not know.
     """
     with _quiet(module), torch.no_grad():
         analysis = FlopCountAnalysis(module, inputs).unsupported_ops_warnings(False)
         analysis.uncalled_modules_warnings(False).clear_op_handles().set_op_handle(**HANDLERS)
-        total = int(analysis.total())
+        try:
+            total = int(analysis.total())
+        except RuntimeError as error:
+            # The tracer's messages may hold whole tensors.
+            said = str(error).splitlines()[0]
+            raise CostError(f"{type(module).__name__} cannot be traced: {said}") from None
         uncounted = set(analysis.unsupported_ops()) - CHEAP
         if uncounted:
             raise CostError(
@@ -187,7 +192,24 @@ HANDLERS: Mapping[str, Callable[[Sequence[Value], Sequence[Value]], Any]] = {
 }
 """Operator to a function of its inputs and outputs in the traced graph."""
 
-CHEAP = frozenset()
-"""Operators that cost no multiply-accumulate worth counting: element-wise, shape, norm, pooling."""
+_CHEAP = """
+    _log_softmax _softmax abs adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
+    adaptive_max_pool2d add add_ addcmul alias all amax amin any arange argmax avg_pool2d
+    batch_norm bernoulli bernoulli_ bitwise_and bitwise_or celu clone cos cumsum div div_
+    dropout_ elu elu_ embedding erf exp expand_as expm1 feature_dropout fill_ flip ge gelu
+    gelu_ group_norm hardsigmoid hardswish hardswish_ hardtanh hardtanh_ index_select
+    instance_norm layer_norm le leaky_relu lift_fresh linspace log log1p log_softmax
+    logical_and logical_not logical_or logsumexp lt masked_fill_ max_pool2d
+    max_pool2d_with_indices maximum mean meshgrid min minimum mish movedim mul mul_ ne neg
+    new_ones new_tensor normal_ numpy_T one_hot ones_like pad pow prod rand randn reciprocal
+    relu6 repeat repeat_interleave rms_norm rsqrt rsub scalar_tensor scatter scatter_
+    select_scatter sigmoid sigmoid_ sign silu silu_ sin softmax softplus sqrt square std sub
+    sub_ sum swapaxes take_along_dim tanh tensor tensor_split tile topk tril triu unflatten
+    unfold uniform_ upsample_bicubic2d upsample_bilinear2d upsample_nearest2d var view_as
+    where zero_
+"""
+
+CHEAP = frozenset(f"aten::{name}" for name in _CHEAP.split())
+"""Operators without multiply-accumulates worth counting: element-wise, shape, norm, pooling."""
 
 __all__ = ["CHEAP", "HANDLERS", "Adapter", "CostError", "Count", "count"]

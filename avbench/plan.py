@@ -16,10 +16,11 @@ from avbench.errors import DataError
 from avbench.graph import Cell, Plan, Stage, Trial
 from avbench.kinds import KINDS
 from avbench.registry import Registry
+from avbench.rows import Row
 from avbench.sections import Training
 from avbench.settings import ComponentRef, WorldSettings
 from avbench.sources import DataSource
-from avbench.suite import Row, Suite
+from avbench.suite import Suite
 
 Component = tuple[str, str]
 """Family and name."""
@@ -39,7 +40,10 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
     baselines = {}
     if suite.table.most_frequent:
         for key in datasets:
-            parents = {"train": planner.prepare(key, "train", suite.rows[0]), "data": prepared[key]}
+            parents = {
+                "train": planner.prepare(key, "train", suite.rows[0]),
+                "data": prepared[key],
+            }
             predictions = planner.stage("baseline", {}, parents)
             metrics = settings.evaluate.metrics
             baselines[key] = planner.score(metrics, predictions, prepared[key])
@@ -74,7 +78,12 @@ class _Planner:
 
     def trial(self, row: Row, seed: int) -> Trial:
         """A row with a seed, and its stages."""
-        name = {"label": row.label, "axes": row.axes, "published": row.published, "seed": seed}
+        name: dict[str, Any] = {
+            "label": row.label,
+            "axes": row.axes,
+            "published": row.published,
+            "seed": seed,
+        }
         reason = self.refusal(row)
         if reason is not None:
             return Trial(**name, skipped=reason)
@@ -281,7 +290,12 @@ class _Planner:
             hashed: fields of the spec whose hashed value is another than the one handed over.
         """
         code = self.code(kind, components)
-        content = {"kind": kind, "spec": {**spec, **(hashed or {})}, "parents": parents, "code": code}
+        content = {
+            "kind": kind,
+            "spec": {**spec, **(hashed or {})},
+            "parents": parents,
+            "code": code,
+        }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         id_ = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         if id_ not in self.stages:

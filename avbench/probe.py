@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from avbench.contracts import ProbeCurve
+from avbench.contracts import SLICE_BATCHES, ProbeCurve
 from avbench.data import derive_seed, generator
 from avbench.feed import Feed
 from avbench.model import Captioner
 from avbench.settings import TrainSettings
 from avbench.types import View
 
-SLICE_BATCHES = 4
-"""Batches of the slices on which L^T and L^V are measured, at most."""
 FIXED_EPOCH = -1
 """The draws of the measured slices: the same each time, so that only the model differs."""
 

@@ -156,4 +156,6 @@ class Lines:
     def _print(self, run: Run, text: str) -> None:
         stamp = time.strftime("%H:%M:%S")
         count = f"[{run.count('done')}/{len(run.status)}]"
-        self._console.print(f"{stamp} {count} {text}", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(
+            f"{stamp} {count} {text}", markup=False, highlight=False, soft_wrap=True
+        )

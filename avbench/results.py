@@ -1,6 +1,6 @@
 """The long-row table of a suite's results: one row a trial, seed, dataset and metric.
 
-``Table`` wraps a pandas DataFrame; ``avbench.tables`` turns it into the tables of a paper and
+``Table`` wraps a pandas DataFrame; ``avbench.pivot`` turns it into the tables of a paper and
 ``avbench.reports`` writes both. Everything here is pure: the runner makes the rows.
 """
 
@@ -99,7 +99,9 @@ class Table:
         rows = list(rows)
         if axes is None:
             axes = list(dict.fromkeys(name for row in rows for name in row.axes))
-        data = {name: [getattr(row, name) for row in rows] for name in (*BEFORE, *AFTER)}
+        data: dict[str, Any] = {
+            name: [getattr(row, name) for row in rows] for name in (*BEFORE, *AFTER)
+        }
         data |= {name: [row.axes.get(name, "") for row in rows] for name in axes}
         data["seed"] = pd.array(data["seed"], dtype="Int64")
         return cls(pd.DataFrame(data), axes)
@@ -148,6 +150,10 @@ class Table:
             t.frame.assign(**{a: "" for a in axes if a not in t.axes}) for t in (self, other)
         ]
         return Table(pd.concat([f for f in frames if len(f)] or frames, ignore_index=True), axes)
+
+    def without_repetition(self) -> "Table":
+        """Each row once."""
+        return Table(self.frame.drop_duplicates(), self.axes)
 
     def __len__(self) -> int:
         return len(self.frame)

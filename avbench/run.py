@@ -154,7 +154,7 @@ class Run:
     def _critical_path(self) -> dict[str, float]:
         """Seconds from a stage's start to the end of the longest chain below it."""
         length: dict[str, float] = {}
-        for id_ in reversed(self.plan.stages):
+        for id_ in reversed(list(self.plan.stages)):
             below = [length[c] for c in self._children[id_] if c in self.status]
             length[id_] = self.estimate.of(self.plan.stages[id_].kind) + max(below, default=0.0)
         return length

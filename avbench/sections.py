@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from avbench import options
-from avbench.documents import Document, Location, Problems
+from avbench.documents import Document, Location, Mark, Problems
 from avbench.errors import UnknownNameError, unknown
 from avbench.registry import SINGULAR, Registry
 from avbench.settings import (
@@ -25,7 +25,16 @@ T = TypeVar("T")
 AXES = {"fusion": "fusions", "loss": "losses", "modalities": "modalities"}
 """The axes that name a component, and its family."""
 
-SECTIONS = tuple("world input model vocabulary pretrain finetune decode evaluate".split())
+SECTIONS = (
+    "world",
+    "input",
+    "model",
+    "vocabulary",
+    "pretrain",
+    "finetune",
+    "decode",
+    "evaluate",
+)
 """The sections whose fields a preset may give and a dotted axis may reach."""
 
 
@@ -101,7 +110,7 @@ def normal_component(doc: Document, name: str, problems: Problems) -> Document:
         )
         return Document({"name": None, "options": {}}, doc.marks)
     data: dict[str, Any] = {"options": {}}
-    marks = {(): doc.mark(())}
+    marks: dict[Location, Mark] = {(): doc.mark(())}
     for key, value in doc.data.items():
         part = doc.part((key,))
         if key == "name":

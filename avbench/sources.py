@@ -11,10 +11,6 @@ from avbench.files import folder
 from avbench.sections import Builder, normal_component
 from avbench.settings import ComponentRef
 
-EMBEDDED = "embedded"
-"""What a suite's ``data`` says for the world that comes with the package."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSource:
     """One dataset: its reader, where its files lie, and how they are treated."""
@@ -52,11 +48,8 @@ def embedded_sources(builder: Builder) -> Mapping[str, DataSource]:
     sources = {}
     for key in doc.data:
         reader = normal_component(doc.part((key, "reader")), f"{key}.reader", builder.problems)
-        if "options" in doc.data[key]:
-            reader = doc.part((key, "options")).over(Document({}, {(): reader.mark(())}))
-            reader = Document(
-                {"name": doc.data[key]["reader"], "options": reader.data}, reader.marks
-            )
+        for option in doc.data[key].get("options", {}):
+            reader = reader.set(("options", option), doc.part((key, "options", option)))
         ref = builder.component(reader, f"{key}.reader", "datasets")
         if ref is not None:
             sources[key] = DataSource(

@@ -5,29 +5,21 @@ Two passes: the skeleton and the settings; then the options of every component a
 ``file:line: field: what is wrong, the value got, what is allowed, the nearest match``.
 """
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from avbench import documents
-from avbench.contracts import ModalityConfiguration
-from avbench.documents import Document, Location, Mark, Problems
+from avbench.documents import Document, Mark, Problems
 from avbench.errors import SuiteError, unknown
 from avbench.files import find_preset, find_suite, published_names
+from avbench.overrides import EMBEDDED, Overrides
 from avbench.registry import Registry
-from avbench.sections import AXES, SECTIONS, Builder, Settings, Training
+from avbench.rows import TASKS, Row, additional, combinations, make_row
+from avbench.sections import AXES, SECTIONS, Builder
 from avbench.sections import normal as normal_sections
-from avbench.sections import normal_component
-from avbench.settings import ComponentRef
-from avbench.sources import EMBEDDED, DataSource, embedded_sources, file_sources
-
-TASKS = "tasks"
-"""The axis of pre-training's tasks; the others of a row are AXES and dotted settings paths."""
-
-COSTS = ("macs_g", "flops_g", "params_m", "train_macs_g")
-"""The figures of the profile stage that a table may show as columns."""
+from avbench.sources import DataSource, embedded_sources, file_sources
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,23 +36,13 @@ class TableSettings:
     """Cost columns."""
     most_frequent: bool = False
     """A row that always gives the training set's most frequent caption."""
+    use_metrics: tuple[str, ...] = ("cider",)
+    """The scores shown with each stream zeroed, where ``evaluate.zeroed`` asks for it."""
+    references: Mapping[str, str] = field(default_factory=dict)
+    """Rows of what a score would be by itself: label to the suffix of the scores' names, e.g.
+    ``Guessing: chance`` shows ``<score>_chance`` under ``<score>``."""
     published: str | None = None
     """The paper's figures to show beside ours: the name of a file in ``avbench/published``."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One row of a suite's table: a combination, before seeds."""
-
-    label: str
-    axes: Mapping[str, str]
-    """What the row is on each axis, as tables and long rows show it."""
-    published: Mapping[str, Any]
-    """Which rows of the paper's figures are this row: column to value."""
-    fusion: ComponentRef
-    modalities: ComponentRef
-    configuration: ModalityConfiguration
-    settings: Settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,19 +66,6 @@ class Suite:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Overrides:
-    """What the command line changes in a suite."""
-
-    preset: str | None = None
-    data: str | None = None
-    seeds: str | None = None
-    additional: tuple[str, ...] = ()
-    """Components (``name`` or ``axis=name``) to add a row for (``--with``)."""
-    only: tuple[str, ...] = ()
-    """Labels of the rows to keep; empty: all."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Skeleton:
     """The fields of a suite file; SECTIONS are checked apart."""
 
@@ -114,22 +83,13 @@ class _Skeleton:
     def __post_init__(self) -> None:
         if not self.name.replace("-", "_").isidentifier():
             raise ValueError(
-                f"name must be letters, digits, '-' and '_', as it names a folder; got '{self.name}'"
+                "name must be letters, digits, '-' and '_', as it names a folder; "
+                f"got '{self.name}'"
             )
         if (self.rows is None) == (self.grid is None):
             raise ValueError("give either rows or grid, got " + ("both" if self.rows else "none"))
         if self.rows == [] or self.grid == {} or any(v == [] for v in (self.grid or {}).values()):
             raise ValueError("rows and grid, and each axis of a grid, must not be empty")
-
-
-@dataclass(frozen=True, slots=True)
-class _Axes:
-    """One combination as written: the value of each axis, with its line."""
-
-    label: str | None
-    published: Mapping[str, Any]
-    values: Mapping[str, Document]
-    mark: Mark
 
 
 def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None) -> Suite:
@@ -161,10 +121,10 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
     )
     sources, data = _sources(skeleton.data, overrides.data, path, doc, builder)
     seeds = _seeds(overrides.seeds, skeleton.seeds, doc, preset, problems)
-    combinations = _combinations(doc, problems)
-    combinations += _additional(overrides.additional, combinations[0], registry, problems)
-    rows = [_row(c, sections, sources, builder) for c in combinations]
-    _check_table(skeleton.table, [c.label for c in combinations], rows, doc, problems)
+    written = combinations(doc, problems)
+    written += additional(overrides.additional, written[0], registry, problems)
+    rows = [make_row(c, sections, sources, builder) for c in written]
+    _check_table(skeleton.table, rows, doc, problems)
     problems.check()
     made = _only([row for row in rows if row is not None], overrides.only)
     axes = dict.fromkeys([*AXES, TASKS, *(axis for row in made for axis in row.axes)])
@@ -242,148 +202,8 @@ def _seeds(
     return tuple(seeds)
 
 
-def _combinations(doc: Document, problems: Problems) -> list[_Axes]:
-    """The rows as listed, or every combination of the grid's values."""
-    if doc.data.get("rows") is not None:
-        made = []
-        for i, row in enumerate(doc.data["rows"]):
-            label, published = row.get("label"), row.get("published", {})
-            if not isinstance(label, str | None) or not isinstance(published, dict):
-                problems.add(
-                    doc.mark(("rows", i)),
-                    f"rows.{i}: label must be text and published "
-                    f"a mapping, got {label!r} and {published!r}",
-                )
-                continue
-            axes = {k: doc.part(("rows", i, k)) for k in row if k not in ("label", "published")}
-            made.append(_Axes(label, published, axes, doc.mark(("rows", i))))
-        problems.check()
-        return made
-    grid = doc.data["grid"]
-    values = [
-        [(axis, doc.part(("grid", axis, i))) for i in range(len(choices))]
-        for axis, choices in grid.items()
-    ]
-    return [
-        _Axes(None, {}, dict(combination), doc.mark(("grid",)))
-        for combination in itertools.product(*values)
-    ]
-
-
-def _additional(
-    asked: Sequence[str], first: _Axes, registry: Registry, problems: Problems
-) -> list[_Axes]:
-    """A row like the first for each component that ``--with`` names."""
-    mark = Mark("--with", 0)
-    made = []
-    for text in asked:
-        axis, _, name = text.rpartition("=")
-        if axis and axis not in AXES:
-            problems.add(mark, f"{text}: {unknown('axis', axis, AXES)}")
-            continue
-        axes = [axis] if axis else [a for a in AXES if name in registry.names(AXES[a])]
-        if len(axes) != 1:
-            every = sorted({n for family in AXES.values() for n in registry.names(family)})
-            ways = ", ".join(f"{a}={name}" for a in axes)
-            text = f"'{name}' is the name of several components; give one of {ways}"
-            problems.add(mark, text if axes else unknown("component", name, every))
-            continue
-        value = documents.constant(name, mark)
-        made.append(_Axes(name, {}, {**first.values, axes[0]: value}, mark))
-    problems.check()
-    return made
-
-
-def _row(
-    axes: _Axes, sections: Document, sources: Mapping[str, DataSource], builder: Builder
-) -> Row | None:
-    """One row: its axes applied to the sections, everything built and checked."""
-    problems = builder.problems
-    shown: dict[str, str] = {}
-    refs: dict[str, ComponentRef | None] = {}
-    doc = sections
-    pretrains = isinstance(sections.data.get("pretrain"), Mapping)
-    for axis, family in AXES.items():
-        value = axes.values.get(axis) or _default(axis, axes, sections, problems)
-        if value is None:
-            return None
-        value = normal_component(value, axis, problems)
-        refs[axis] = builder.component(value, axis, family)
-        shown[axis] = _component_text(value.data)
-        if axis == "loss" and pretrains:
-            doc = doc.set(("pretrain", axis), value)
-    tasks = axes.values.get(TASKS) or _default(TASKS, axes, sections, problems)
-    if tasks is None:
-        return None
-    if not isinstance(tasks.data, list):
-        problems.add(tasks.mark(()), f"tasks: must be a list, got {tasks.data!r}")
-        return None
-    shown[TASKS] = "+".join(map(str, tasks.data))
-    for field_ in ("loss", TASKS):
-        if field_ in _mapping(sections.data.get("pretrain")):
-            problems.add(
-                sections.mark(("pretrain", field_)),
-                f"pretrain.{field_}: is an axis; give it in rows, grid or defaults",
-            )
-        if not pretrains and field_ in axes.values:
-            problems.add(
-                axes.values[field_].mark(()),
-                f"{field_}: belongs to pre-training, and this suite has none (pretrain is null)",
-            )
-    if pretrains:
-        doc = doc.set(("pretrain", TASKS), tasks)
-    for path, value in axes.values.items():
-        if path in AXES or path == TASKS:
-            continue
-        at: Location = tuple(path.split("."))
-        if at[0] not in SECTIONS or len(at) < 2:
-            allowed = [*AXES, TASKS, *(f"{s}.…" for s in SECTIONS)]
-            problems.add(axes.mark, f"{path}: {unknown('axis', path, allowed)}")
-            return None
-        doc = normal_sections(doc.set(at, value), problems)
-        shown[path] = str(value.data) if not isinstance(value.data, Mapping) else _text(value.data)
-    settings = builder.settings(doc, sources)
-    fusion, modalities = refs["fusion"], refs["modalities"]
-    if fusion is None or modalities is None or refs["loss"] is None or settings is None:
-        return None
-    configuration = _configuration(modalities, axes, builder)
-    if configuration is None:
-        return None
-    if settings.pretrain is None:
-        # Without pre-training its loss and tasks are not part of the row.
-        shown["loss"] = shown[TASKS] = ""
-    label = axes.label or ", ".join(shown[a] for a in axes.values if shown[a])
-    return Row(
-        label=label,
-        axes=shown,
-        published=axes.published,
-        fusion=fusion,
-        modalities=modalities,
-        configuration=configuration,
-        settings=settings,
-    )
-
-
-def _default(axis: str, axes: _Axes, sections: Document, problems: Problems) -> Document | None:
-    if axis in _mapping(sections.data.get("defaults")):
-        return sections.part(("defaults", axis))
-    problems.add(axes.mark, f"{axis}: given neither by the row or grid nor by defaults")
-    return None
-
-
-def _configuration(
-    ref: ComponentRef, axes: _Axes, builder: Builder
-) -> ModalityConfiguration | None:
-    component = builder.registry.get("modalities", ref.name)
-    from avbench.options import build
-
-    made: ModalityConfiguration = component.build(build(component.config, ref.options))
-    return made
-
-
 def _check_table(
     table: TableSettings,
-    _labels: Sequence[str | None],
     rows: Sequence[Row | None],
     doc: Document,
     problems: Problems,
@@ -407,37 +227,3 @@ def _only(rows: list[Row], labels: Sequence[str]) -> list[Row]:
     if wrong:
         raise SuiteError("\n".join(wrong))
     return [row for row in rows if not labels or row.label in labels]
-
-
-def _component_text(data: Mapping[str, Any]) -> str:
-    """A component as tables name it: with the options that the suite gives."""
-    options = ", ".join(f"{k}={_text(v)}" for k, v in data["options"].items())
-    return f"{data['name']}({options})" if options else str(data["name"])
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping) and "name" in value:
-        return _component_text(
-            {
-                "name": value["name"],
-                "options": {k: v for k, v in value.items() if k not in ("name", "options")}
-                | _mapping(value.get("options")),
-            }
-        )
-    return str(value)
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, Mapping) else {}
-
-
-__all__ = [
-    "Callable",
-    "DataSource",
-    "Overrides",
-    "Row",
-    "Suite",
-    "TableSettings",
-    "Training",
-    "read_suite",
-]

@@ -1,17 +1,10 @@
-"""Long rows to the tables of a paper: one row a label, columns by dataset and metric.
+"""The tables of a paper: their layout, and their cells ready to be spelt in any format.
 
-``pivot`` decides everything that a table says (means, spreads, ranks, differences, footnotes);
-the report formats only spell it.
+``avbench.pivot`` makes a ``Sheet`` from long rows and a ``TableLayout``.
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from statistics import fmean, stdev
 
-import pandas as pd
-
-from avbench.errors import AvbenchError
 from avbench.results import Table
 
 TITLES = {
@@ -27,9 +20,6 @@ TITLES = {
 """How tables call the metrics that every suite has; others go by their names."""
 
 LOWER_IS_BETTER = frozenset({"macs_g", "flops_g", "params_m", "train_macs_g"})
-
-SEVERITY = ("failed", "skipped", "pending", "missing")
-"""What a cell without any figure shows, when its seeds differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +100,9 @@ class Cell:
     @property
     def change(self) -> str:
         """``(+1.2)``, or nothing."""
-        return "" if self.delta is None else f"({self.delta:+.{self.decimals}f})"
+        if self.delta is None:
+            return ""
+        return f"({round(self.delta, self.decimals) + 0.0:+.{self.decimals}f})"  # no "-0.0"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,202 +127,3 @@ class Sheet:
         """One header a column, with its group: for formats without grouped headers."""
         groups = [name for name, width in self.groups for _ in range(width)]
         return [f"{g} {c}".strip() for g, c in zip(groups, self.columns, strict=True)]
-
-
-def pivot(table: Table, layout: TableLayout, notes: Sequence[str] = ()) -> Sheet:
-    """Arrange long rows as a paper's table.
-
-    Args:
-        table: the long rows.
-        layout: which rows and columns.
-        notes: what to say under the table, after what the figures themselves call for.
-
-    Raises:
-        AvbenchError: two rows give the same figure (two splits of a dataset: filter first), or
-            ``delta_to`` is no row.
-    """
-    return _Pivot(table, layout).sheet(notes)
-
-
-class _Pivot:
-    """The state of one pivot: the rows by key, and the footnotes found so far."""
-
-    def __init__(self, table: Table, layout: TableLayout) -> None:
-        self.table, self.layout = table, layout
-        frame = table.frame
-        self.rows = layout.rows or tuple(Row(label=x) for x in frame["label"].unique())
-        self.datasets = layout.datasets or tuple(x for x in frame["dataset"].unique() if x)
-        labels = [row.label for row in self.rows]
-        if layout.delta_to is not None and layout.delta_to not in labels:
-            raise AvbenchError(
-                f"table '{layout.title}': delta_to is '{layout.delta_to}', which is none of its "
-                f"rows: {', '.join(labels)}"
-            )
-        self.found: dict[tuple[str, int | None, str, str], dict[str, str | float]] = {}
-        self.seeds: dict[str, list[int | None]] = {}
-        for entry in frame.to_dict("records"):
-            seed = None if pd.isna(entry["seed"]) else int(entry["seed"])
-            key = (entry["label"], seed, entry["dataset"], entry["metric"])
-            if key in self.found:
-                raise AvbenchError(
-                    f"table '{layout.title}': two rows for {entry['label']}, seed {seed}, "
-                    f"{entry['dataset'] or 'costs'}, {entry['metric'] or 'all metrics'} "
-                    f"(splits '{self.found[key]['split']}' and '{entry['split']}')"
-                )
-            self.found[key] = {str(k): v for k, v in entry.items()}
-            seeds = self.seeds.setdefault(entry["label"], [])
-            if seed not in seeds:
-                seeds.append(seed)
-        self.footnotes: list[str] = []
-
-    def sheet(self, notes: Sequence[str]) -> Sheet:
-        places = [(d, c, True) for d in self.datasets for c in self.layout.columns]
-        places += [("", c, False) for c in self.layout.costs]
-        cells = [[self._cell(row.label, d, c) for d, c, _ in places] for row in self.rows]
-        for j, (_, column, is_score) in enumerate(places):
-            self._add_deltas(cells, j, column)
-            if is_score if column.ranked is None else column.ranked:
-                self._add_ranks(cells, j, column)
-        named = [(name, len(list(group))) for name, group in groupby(d for d, _, _ in places)]
-        return Sheet(
-            title=self.layout.title,
-            corner=self.layout.corner,
-            groups=tuple((name or "Cost", width) for name, width in named),
-            columns=tuple(c.title or TITLES.get(c.metric, c.metric) for _, c, _ in places),
-            rows=tuple(
-                (row.title or row.label, tuple(line))
-                for row, line in zip(self.rows, cells, strict=True)
-            ),
-            footnotes=tuple(self.footnotes),
-            notes=(*self._notes(cells), *notes),
-            table=self.table,
-        )
-
-    def _cell(self, label: str, dataset: str, column: Column) -> Cell:
-        """A label's figure over its seeds."""
-        seeds = self.seeds.get(label, [])
-        exact = {s: self.found.get((label, s, dataset, column.metric)) for s in seeds}
-        if exact.get(None) is not None:  # it answers for all seeds
-            seeds = [None]
-        elif len(seeds) > 1:
-            seeds = [seed for seed in seeds if seed is not None]
-        values: list[float] = []
-        absent: list[tuple[int | None, dict[str, str | float]]] = []
-        unseen = 0
-        for seed in seeds:
-            # Of a row that stands for many figures, the one nearest to this figure counts.
-            keys = [(label, seed, dataset, ""), (label, seed, "", "")]
-            entry = exact[seed] or next((self.found[k] for k in keys if k in self.found), None)
-            if entry is None:
-                unseen += 1
-            elif entry["status"] == "ok":
-                values.append(float(entry["value"]))
-            else:
-                absent.append((seed, entry))
-        if not values:
-            reasons = [entry for _, entry in absent]
-            status = next(
-                (s for s in SEVERITY if any(e["status"] == s for e in reasons)), "missing"
-            )
-            marks = [self._footnote(e, "") for e in reasons if e["status"] == status]
-            return Cell(status=status, footnotes=_distinct(marks), decimals=column.decimals)
-        marks = [self._footnote(entry, f"seed {seed} ") for seed, entry in absent]
-        if unseen:
-            marks.append(self._number(f"mean of {len(values)} of {len(seeds)} seeds"))
-        spread = stdev(values) if len(values) > 1 else None
-        return Cell(
-            status="ok",
-            mean=fmean(values),
-            std=None if dataset == "" and spread == 0 else spread,
-            n=len(values),
-            footnotes=_distinct(marks),
-            decimals=column.decimals,
-        )
-
-    def _footnote(self, entry: dict[str, str | float], where: str) -> int | None:
-        """The number of the footnote that says why there is no figure."""
-        reason, log, status = entry["reason"], entry["log"], str(entry["status"])
-        if not (reason or log or where):
-            return None
-        said = f"{where}{status}" + (f": {reason}" if reason else "")
-        return self._number(said + (f" (log: {log})" if log else ""))
-
-    def _number(self, text: str) -> int:
-        if text not in self.footnotes:
-            self.footnotes.append(text)
-        return self.footnotes.index(text) + 1
-
-    def _add_deltas(self, cells: list[list[Cell]], j: int, column: Column) -> None:
-        if self.layout.delta_to is None or not column.delta:
-            return
-        base = [row.label for row in self.rows].index(self.layout.delta_to)
-        zero = cells[base][j].mean
-        for i, line in enumerate(cells):
-            mean = line[j].mean
-            if i != base and zero is not None and mean is not None:
-                line[j] = _with(line[j], delta=mean - zero)
-
-    def _add_ranks(self, cells: list[list[Cell]], j: int, column: Column) -> None:
-        """Mark best and second by the figures as printed, so that equal ones rank equal."""
-        higher = column.higher_is_better
-        if higher is None:
-            higher = column.metric not in LOWER_IS_BETTER
-        printed = {
-            i: float(line[j].text)
-            for i, (row, line) in enumerate(zip(self.rows, cells, strict=True))
-            if row.ranked and line[j].mean is not None
-        }
-        order = sorted(set(printed.values()), reverse=higher)
-        if len(order) < 2:
-            return
-        for i, value in printed.items():
-            if value in order[:2]:
-                cells[i][j] = _with(cells[i][j], rank=order.index(value) + 1)
-
-    def _notes(self, cells: list[list[Cell]]) -> list[str]:
-        """What the figures themselves call for."""
-        every = [cell for line in cells for cell in line]
-        scores = len(self.datasets) * len(self.layout.columns)
-        of_ranked = [
-            cell.n
-            for row, line in zip(self.rows, cells, strict=True)
-            for cell in line[:scores]
-            if row.ranked and cell.mean is not None
-        ]
-        notes = []
-        if of_ranked and max(of_ranked) == 1:
-            notes.append("One seed a row: a difference between rows may be chance.")
-        elif of_ranked:
-            low, high = min(of_ranked), max(of_ranked)
-            count = f"{high}" if low == high else f"{low} to {high}"
-            notes.append(f"Mean ± standard deviation over {count} seeds.")
-        if any(cell.rank for cell in every):
-            notes.append("Best in bold, second in italics, as printed.")
-        if any(cell.delta is not None for cell in every):
-            notes.append(f"In parentheses: difference to {self._title(self.layout.delta_to)}.")
-        words = {"missing": "no such figure", "pending": "not run yet"}
-        for status, meaning in words.items():
-            shown = next((cell.text for cell in every if cell.status == status), None)
-            if shown:
-                notes.append(f"{shown}: {meaning}.")
-        return notes
-
-    def _title(self, label: str | None) -> str:
-        return next(row.title or row.label for row in self.rows if row.label == label)
-
-
-def _with(cell: Cell, *, delta: float | None = None, rank: int = 0) -> Cell:
-    return Cell(
-        status=cell.status,
-        mean=cell.mean,
-        std=cell.std,
-        n=cell.n,
-        delta=cell.delta if delta is None else delta,
-        rank=cell.rank or rank,
-        footnotes=cell.footnotes,
-        decimals=cell.decimals,
-    )
-
-
-def _distinct(marks: Iterable[int | None]) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(mark for mark in marks if mark is not None))

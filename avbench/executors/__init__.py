@@ -1,1 +1,1 @@
-""""""
+"""Where stages run."""

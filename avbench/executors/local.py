@@ -1,5 +1,6 @@
 """Stages as processes of this machine."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -87,10 +88,8 @@ class LocalExecutor:
             process.process.terminate()
         deadline = time.monotonic() + grace
         for process in self.running:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                pass
             _signal_group(process, signal.SIGKILL)
             process.process.wait()
             _close(process)
@@ -98,10 +97,8 @@ class LocalExecutor:
 
 
 def _signal_group(process: LocalProcess, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody of it is left
         os.killpg(process.process.pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass  # nobody of the session is left
 
 
 def _close(process: LocalProcess) -> None:

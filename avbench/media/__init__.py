@@ -1,1 +1,1 @@
-""""""
+"""Media files and annotations to what the model reads."""

@@ -1,1 +1,1 @@
-""""""
+"""Defaults under a suite's own fields, as YAML files."""

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from avbench.world.slots import Values
 
+_DETERMINERS = ("a", "the", "this", "one")
+
 SCENE = tuple(
     template.replace("<one>", determiner)
     for template in (
@@ -16,23 +18,18 @@ SCENE = tuple(
         "in the {place} we see <one> {colour} {object} that {motion}",
         "look at <one> {colour} {object} that {motion} in the {place}",
     )
-    for determiner in "a the this one".split()
+    for determiner in _DETERMINERS
 )
 """What the picture shows."""
 
-TALK = (
-    "a {speaker} talks about {ingredient}",
-    "the {speaker} talks about {ingredient}",
-    "a {speaker} speaks about {ingredient}",
-    "someone, a {speaker}, talks about {ingredient}",
-)
+TALK = tuple(f"{one} {{speaker}} talks about {{ingredient}}" for one in _DETERMINERS)
 """Who is heard, and what about."""
 
 NOISE = (
     "a {sound} is near",
-    "the {sound} goes on",
+    "the {sound} is there",
     "there is a {sound} too",
-    "one {sound} goes on and on",
+    "one {sound} is near",
 )
 """What is heard besides speech."""
 
@@ -40,7 +37,7 @@ RECIPE = (
     "use the {tool} to add the {ingredient} to the {colour} {object} that {motion} in the {place}",
     "add {ingredient} with the {tool} while the {colour} {object} {motion} in the {place}",
     "put the {ingredient} on the {colour} {object} that {motion} in the {place} with the {tool}",
-    "stir the {ingredient} with the {tool} as the {colour} {object} {motion} in the {place}",
+    "mix the {ingredient} with the {tool} as the {colour} {object} {motion} in the {place}",
 )
 """Instructions: half of the words are spoken, the other half seen."""
 
@@ -52,10 +49,12 @@ NARRATION = (
 """The narrated corpus: said, and therefore its ASR text. The steps of a video take turns."""
 
 COOKING_SPEECH = (
-    "now take the {tool} and add the {ingredient}",
+    "now take the {tool} and add the {ingredient} in there",
     "next we use the {tool} for the {ingredient}",
-    "here we put the {ingredient} with the {tool}",
+    "here we put the {ingredient} in with the {tool}",
 )
+"""What the cook says."""
+
 TALK_SPEECH = (
     "hello and welcome in the show about {ingredient}",
     "today I have a story about {ingredient} in the news",

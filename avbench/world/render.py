@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from avbench.world.slots import Values
 
-Field = np.ndarray[Any, np.dtype[np.float32]]
-Frames = np.ndarray[Any, np.dtype[np.uint8]]
+Field = npt.NDArray[np.floating[Any]]
+Frames = npt.NDArray[np.uint8]
 
 SECONDS = 3.4
 """Length of a clip."""
@@ -21,7 +22,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
     "purple": (165, 40, 205),
     "white": (250, 250, 250),
 }
-_RADIUS = 0.22
+_RADIUS = 0.25
 """Half the object's width as a share of the frame's."""
 _OUTLINE = 0.1
 """Width of the black rim as a share of the radius: shapes show whatever the colours are."""
@@ -36,27 +37,32 @@ def _ball(u: Field, v: Field) -> Field:
 
 
 def _box(u: Field, v: Field) -> Field:
-    return np.maximum(abs(u), abs(v)) - 0.9
+    """A crate: a square with its two diagonals left open."""
+    diagonals = np.minimum(np.abs(u - v), np.abs(u + v)) / 1.41 - 0.08
+    return np.maximum(np.maximum(np.abs(u), np.abs(v)) - 0.9, -diagonals)
 
 
 def _star(u: Field, v: Field) -> Field:
     turn = (np.arctan2(u, -v) * 5 / (2 * np.pi)) % 1
-    return np.hypot(u, v) - (0.45 + 0.7 * abs(2 * turn - 1))
+    return np.hypot(u, v) - (0.45 + 0.7 * np.abs(2 * turn - 1))
 
 
 def _cone(u: Field, v: Field) -> Field:
-    return np.maximum(v - 0.85, (abs(u) * 1.85 - (v + 1) * 1.0) / 2.1)
+    """A traffic cone: a triangle with two bands left open."""
+    bands = np.abs(np.abs(v - 0.25) - 0.3) - 0.08
+    outside = np.maximum(v - 0.95, (np.abs(u) * 1.85 - (v + 1) * 1.0) / 2.1)
+    return np.maximum(outside, -bands)
 
 
 def _wheel(u: Field, v: Field) -> Field:
     radius = np.hypot(u, v)
-    return np.minimum(abs(radius - 0.82) - 0.28, radius - 0.28)
+    return np.minimum(np.abs(radius - 0.82) - 0.28, radius - 0.28)
 
 
 def _ladder(u: Field, v: Field) -> Field:
-    rails = abs(abs(u) - 0.7) - 0.27
-    rungs = np.maximum(abs(abs(v) - 0.5) - 0.24, abs(u) - 0.7)
-    return np.maximum(np.minimum(rails, rungs), abs(v) - 1.1)
+    rails = np.abs(np.abs(u) - 0.7) - 0.27
+    rungs = np.maximum(np.abs(np.abs(v) - 0.5) - 0.24, np.abs(u) - 0.7)
+    return np.maximum(np.minimum(rails, rungs), np.abs(v) - 1.1)
 
 
 SHAPES: Mapping[str, Callable[[Field, Field], Field]] = {
@@ -77,11 +83,11 @@ Path = tuple[Any, Any, Any]
 
 def _slides(t: Field, draw: np.random.Generator) -> Path:
     phase = (t / draw.uniform(1.9, 2.3) + draw.uniform()) % 1
-    return 0.5 + 0.3 * (1 - abs(4 * phase - 2)), draw.uniform(0.4, 0.6), 1.0
+    return 0.5 + 0.3 * (1 - np.abs(4 * phase - 2)), draw.uniform(0.4, 0.6), 1.0
 
 
 def _jumps(t: Field, draw: np.random.Generator) -> Path:
-    height = abs(np.sin(np.pi * (t / draw.uniform(0.8, 1.0) + draw.uniform())))
+    height = np.abs(np.sin(np.pi * (t / draw.uniform(0.8, 1.0) + draw.uniform())))
     return draw.uniform(0.35, 0.65), 0.75 - 0.45 * height, 1.0
 
 
@@ -119,8 +125,8 @@ MOTIONS: Mapping[str, Callable[[Field, np.random.Generator], Path]] = {
 # that the object's are never mistaken for them.
 
 
-def _paint(mask: Field | np.ndarray[Any, np.dtype[np.bool_]], on: Any, off: Any) -> Field:
-    return np.where(np.asarray(mask)[..., None], on, off).astype(np.float32)
+def _paint(mask: npt.NDArray[np.bool_], on: Any, off: Any) -> Field:
+    return np.where(mask[..., None], on, off).astype(np.float32)
 
 
 def _kitchen(x: Field, y: Field, draw: np.random.Generator) -> Field:
@@ -135,23 +141,23 @@ def _garden(x: Field, y: Field, draw: np.random.Generator) -> Field:
     return _paint(flowers, (205, 160, 175), (95, 125, 80))
 
 
-def _forest(x: Field, y: Field, draw: np.random.Generator) -> Field:
+def _forest(x: Field, _y: Field, draw: np.random.Generator) -> Field:
     trunks = (x + draw.uniform(0, 0.25)) % 0.25 < 0.1
     return _paint(trunks, (70, 52, 40), (48, 72, 52))
 
 
 def _street(x: Field, y: Field, draw: np.random.Generator) -> Field:
-    line = (abs(y - draw.uniform(0.45, 0.55)) < 0.035) & (
+    line = (np.abs(y - draw.uniform(0.45, 0.55)) < 0.035) & (
         (x + draw.uniform(0, 0.3)) % 0.3 < 0.18
     )
-    kerb = abs(y - 0.5) > 0.42
+    kerb = np.abs(y - 0.5) > 0.42
     grey = _paint(kerb, (135, 130, 125), (75, 75, 80))
     return np.where(line[..., None], np.float32(215), grey)
 
 
 def _desert(x: Field, y: Field, draw: np.random.Generator) -> Field:
     wave = np.sin(2 * np.pi * (4 * y + 0.5 * np.sin(2 * np.pi * (x + draw.uniform()))))
-    return np.float32((190, 160, 115)) + np.float32((22, 20, 18)) * wave[..., None]
+    return np.array((190, 160, 115)) + np.array((22, 20, 18)) * wave[..., None]
 
 
 def _snow(x: Field, y: Field, draw: np.random.Generator) -> Field:
@@ -217,6 +223,6 @@ def _put(
     pixels = radius * size
     cover = np.clip(0.5 - field * pixels, 0, 1)[..., None]
     fill = np.clip(0.5 - (field + _OUTLINE) * pixels, 0, 1)[..., None]
-    body = np.float32(20) + fill * (np.float32(colour) - np.float32(20))
+    body = np.float32(20) + fill * (np.array(colour, np.float32) - np.float32(20))
     painted: Field = under + cover * (body - under)
     return painted

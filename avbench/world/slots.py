@@ -18,7 +18,7 @@ SLOTS: Mapping[str, tuple[str, ...]] = {
     "ingredient": ("garlic", "butter", "tomato", "onion", "lemon", "sugar"),
     "tool": ("spoon", "knife", "fork", "brush", "whisk", "needle"),
     "speaker": ("man", "woman", "child"),
-    "sound": ("bell", "dog", "drum", "clock", "engine", "siren"),
+    "sound": ("bell", "dog", "drum", "clock", "motor", "siren"),
 }
 """Every value is one word, stands as it is in captions, and belongs to one slot alone."""
 

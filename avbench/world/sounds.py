@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from avbench.world.speech import RATE
 
-Wave = np.ndarray[Any, np.dtype[np.float32]]
+Wave = npt.NDArray[np.floating[Any]]
 
 
 def _time(n: int) -> Wave:
@@ -69,7 +70,7 @@ def _clock(n: int, draw: np.random.Generator) -> Wave:
     return _strikes(n, 0.25, draw, one.astype(np.float32))
 
 
-def _engine(n: int, draw: np.random.Generator) -> Wave:
+def _motor(n: int, draw: np.random.Generator) -> Wave:
     """A low saw tooth with slow swells, and hiss."""
     t = _time(n)
     base = draw.uniform(55, 80)
@@ -94,7 +95,7 @@ EVENTS: Mapping[str, Callable[[int, np.random.Generator], Wave]] = {
     "dog": _dog,
     "drum": _drum,
     "clock": _clock,
-    "engine": _engine,
+    "motor": _motor,
     "siren": _siren,
 }
 

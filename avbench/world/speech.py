@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 RATE = 22_050
 """Samples a second, espeak-ng's native rate and the paper's."""
@@ -51,7 +52,7 @@ CHILD = Voice(speaker="child", name="en-us+f5", pitch=99, rate=195)
 
 
 @lru_cache(maxsize=512)
-def say(text: str, voice: Voice) -> np.ndarray[Any, np.dtype[np.float32]]:
+def say(text: str, voice: Voice) -> npt.NDArray[np.floating[Any]]:
     """Speak a sentence.
 
     The engine keeps the phase of its oscillators and noise from one sentence to the next, so it
@@ -68,7 +69,7 @@ def say(text: str, voice: Voice) -> np.ndarray[Any, np.dtype[np.float32]]:
     import espeakng_loader
 
     lib = ctypes.CDLL(espeakng_loader.get_library_path())
-    chunks: list[np.ndarray[Any, np.dtype[np.int16]]] = []
+    chunks: list[npt.NDArray[np.int16]] = []
 
     def collect(samples: Any, n: int, _events: Any) -> int:
         if n > 0:

@@ -37,17 +37,20 @@ def value_youcook2(data: Path) -> System:
 
 
 def bmt_paragraphs(split: str) -> Callable[[Path], System]:
-    """BMT on ActivityNet val_1, as paragraphs of ae-val or ae-test: 2 references at most."""
+    """BMT on ActivityNet val_1, as paragraphs of ae-val or ae-test: 2 references at most.
+
+    Only the videos that it captions count: the golden scores were made so.
+    """
 
     def read(data: Path) -> System:
         spoken = _json(data / "predictions/bmt_activitynet/captioning_results_val_1_e26.json")
         folder = data / "annotations/activitynet_captions/ae"
         first, second = (_json(folder / f"anet_entities_{split}_{n}_para.json") for n in (1, 2))
         said = {}
-        for video in first:
-            sentences = sorted(spoken["results"].get(video, []), key=lambda s: s["timestamp"])
+        for video in sorted(first.keys() & spoken["results"].keys()):
+            sentences = sorted(spoken["results"][video], key=lambda s: s["timestamp"])
             said[video] = ". ".join(s["sentence"] for s in sentences)
-        gold = {v: (first[v], second[v]) if v in second else (first[v],) for v in first}
+        gold = {v: (first[v], second[v]) if v in second else (first[v],) for v in said}
         return said, References(captions=gold, protocol="paragraph")
 
     return read

@@ -1,0 +1,130 @@
+"""Decoding a part of a split into the arrays of the prepared split; runs in worker processes."""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avbench.media import sampling
+from avbench.media.container import MediaError
+from avbench.media.decode import read_clip
+from avbench.media.sampling import Timeline
+from avbench.media.spectrogram import log_mel, shorten
+from avbench.media.store import FRAMES, MELS, Entry, Read, entry_to_json
+from avbench.stage import read_json, write_json
+from avbench.types import InputSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where a clip is to be read."""
+
+    media: Path
+    start: float | None
+    end: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Some neighbouring clips of a split."""
+
+    directory: Path
+    """The prepare stage's folder; its arrays exist already."""
+    result: Path
+    """Where the outcomes are written when all are known."""
+    first: int
+    """Row of the first clip."""
+    sources: Sequence[Source]
+    input: InputSpec
+    read: Read
+
+
+def work(part: Part) -> list[dict[str, Any]]:
+    """Decode the clips of a part, unless that was done before.
+
+    Returns:
+        For each clip ``{"entry": …}``, or ``{"lost": reason, "detail": …}``.
+    """
+    if part.result.exists():
+        known: list[dict[str, Any]] = read_json(part.result)
+        return known
+    if part.read == "raw":
+        outcomes = [_outcome(part, i, None) for i in range(len(part.sources))]
+    else:
+        frames = os.open(part.directory / FRAMES, os.O_WRONLY)
+        mels = os.open(part.directory / MELS, os.O_WRONLY)
+        try:
+            outcomes = [_outcome(part, i, (frames, mels)) for i in range(len(part.sources))]
+        finally:
+            os.close(frames)
+            os.close(mels)
+    write_json(part.result, outcomes)
+    return outcomes
+
+
+def start_worker() -> None:
+    """Prepare a worker process: one thread, and an end when the parent is gone."""
+    import torch
+
+    torch.set_num_threads(1)
+    parent = parent_process()
+    assert parent is not None
+    watch = threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True)
+    watch.start()
+
+
+def stored_frames(timeline: Timeline, most: int) -> list[int]:
+    """The frames to keep of a clip: all, or those at the centres of ``most`` equal segments.
+
+    Where ``most`` is an odd multiple of the model's frames, these hold the very frames that
+    uniform sampling takes from the whole clip.
+    """
+    if len(timeline.times) <= most:
+        return list(range(len(timeline.times)))
+    return sorted(set(sampling.uniform(timeline, most)))
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
+
+
+def _outcome(part: Part, place: int, files: tuple[int, int] | None) -> dict[str, Any]:
+    source, spec, row = part.sources[place], part.input, part.first + place
+    try:
+        clip = read_clip(
+            source.media,
+            spec,
+            lambda timeline: stored_frames(timeline, spec.store_frames),
+            start=source.start,
+            end=source.end,
+        )
+    except MediaError as error:
+        return {"lost": error.loss.value, "detail": str(error)}
+    mel = shorten(log_mel(clip.sound, spec), spec.mel_frames).contiguous().numpy()
+    if files is not None:
+        frames = clip.frames.numpy()
+        _write(files[0], frames, row * spec.store_frames * frames[0].nbytes)
+        _write(files[1], mel, row * spec.mel_frames * spec.mel_bins * mel.itemsize)
+    whole = clip.timeline
+    entry = Entry(
+        row=row,
+        timeline=Timeline(tuple(whole.times[i] for i in clip.chosen), whole.start, whole.end),
+        mel_frames=len(mel),
+        sound=clip.state,
+        notes=clip.notes,
+    )
+    return {"entry": entry_to_json(entry)}
+
+
+def _write(file: int, values: np.ndarray[Any, Any], offset: int) -> None:
+    """Write all of an array at a place of a file."""
+    data = memoryview(np.ascontiguousarray(values)).cast("B")
+    while data:
+        written = os.pwrite(file, data, offset)
+        data, offset = data[written:], offset + written

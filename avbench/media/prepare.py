@@ -1,0 +1,239 @@
+"""The stage ``prepare``: decodes the clips of one split of a dataset, in parallel processes.
+
+Work is cut into parts of neighbouring clips. A part that is finished stays finished when the
+stage is killed and started again; the output is the same to the byte.
+"""
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from avbench.contracts import Dataset
+from avbench.errors import DataError
+from avbench.media.evidence import read_evidence
+from avbench.media.part import Part, Source, start_worker, work
+from avbench.media.store import (
+    CLIPS,
+    FRAMES,
+    LOST,
+    MELS,
+    PARAGRAPHS,
+    SPLIT,
+    clip_to_json,
+    frames_shape,
+)
+from avbench.options import build, canonical, plain
+from avbench.stage import Job, write_json
+from avbench.types import Clip, InputSpec, SoundState
+
+PART = 32
+"""Clips that are decoded, and lost to a kill, together."""
+
+PARTS, PLAN = "parts", "plan.json"
+
+log = logging.getLogger(__name__)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Decode the split of the job's role.
+
+    Returns:
+        ``split``, ``expected``, ``kept``, ``lost`` (by reason), ``sound`` (by state),
+        ``partial`` (clips with a defect that did not lose them), ``fingerprint`` and
+        ``clips_hash``.
+
+    Raises:
+        DataError: the annotations are malformed or empty, no clip is usable, or, under the
+            policy ``fail``, a clip cannot be decoded.
+    """
+    spec = build(InputSpec, job.spec["input"])
+    root = root_of(job)
+    dataset, split = open_split(job, root)
+    evidence = read_evidence(root)
+    clips = [replace(c, slots=evidence.get(c.id, {})) for c in dataset.clips(split)]
+    _check(clips, f"{job.spec['dataset']}, split '{split}'")
+    listed = [clip_to_json(clip, root) for clip in clips]
+    clips_hash = hashlib.sha256(canonical(listed).encode()).hexdigest()
+    outcomes = []
+    for clip, outcome in zip(clips, _decode(job, clips, spec, clips_hash), strict=True):
+        if "lost" in outcome:
+            message = f"clip '{clip.id}' cannot be decoded: {outcome['detail']}"
+            if job.spec["policy"] == "fail":
+                raise DataError(f"{message} (policy 'fail'; 'skip' leaves such clips out)")
+            log.warning("%s", message)
+        for note in outcome.get("entry", {}).get("notes", ()):
+            log.warning("clip '%s' (%s): %s", clip.id, clip.media, note)
+        outcomes.append(outcome)
+    lost = [
+        {"id": clip.id, "reason": outcome["lost"], "detail": outcome["detail"]}
+        for clip, outcome in zip(clips, outcomes, strict=True)
+        if "lost" in outcome
+    ]
+    kept = [
+        {**outcome["entry"], "clip": data}
+        for data, outcome in zip(listed, outcomes, strict=True)
+        if "entry" in outcome
+    ]
+    reasons = dict(sorted(Counter(str(item["reason"]) for item in lost).items()))
+    if not kept:
+        raise DataError(
+            f"{job.spec['dataset']}, split '{split}': none of {len(clips)} clips can be decoded: "
+            f"{reasons}; the first: {lost[0]['detail']}"
+        )
+    _write_lines(job.directory / CLIPS, kept)
+    _write_lines(job.directory / LOST, lost)
+    write_json(job.directory / PARAGRAPHS, plain(dataset.paragraphs(split)))
+    sound = Counter(str(item["sound"]) for item in kept)
+    results = {
+        "split": split,
+        "expected": len(clips),
+        "kept": len(kept),
+        "lost": reasons,
+        "partial": sum(bool(item["notes"]) for item in kept),
+        "sound": {state.value: sound[state.value] for state in SoundState},
+        "fingerprint": job.spec["fingerprint"],
+        "clips_hash": clips_hash,
+    }
+    write_json(
+        job.directory / SPLIT,
+        {
+            **results,
+            "protocol": dataset.protocol,
+            "input": plain(spec),
+            "read": job.spec["read"],
+            "root": str(root),
+        },
+    )
+    return results
+
+
+def root_of(job: Job) -> Path:
+    """The folder of the dataset's files: the user's, or the embedded world's."""
+    if "world" in job.parents:
+        return (job.parents["world"] / "data" / job.spec["dataset"]).absolute()
+    return Path(job.local["root"]).absolute()
+
+
+def open_split(job: Job, root: Path) -> tuple[Dataset, str]:
+    """The dataset of a prepare job and the split that its role names."""
+    reader, role = job.spec["reader"], job.spec["role"]
+    component = job.registry.get("datasets", reader["name"])
+    options = build(component.config, {**reader["options"], "root": str(root)})
+    dataset: Dataset = component.build(options)
+    known = job.spec["fingerprint"]
+    if known and dataset.fingerprint() != known:
+        raise DataError(f"{root}: the files changed after the suite was planned; plan it again")
+    split = dataset.train if role == "train" else dataset.report
+    if split is None:
+        raise DataError(f"dataset '{job.spec['dataset']}' has no split for the role '{role}'")
+    return dataset, split
+
+
+def _check(clips: Sequence[Clip], where: str) -> None:
+    if not clips:
+        raise DataError(f"{where}: holds no clips")
+    twice = [id_ for id_, count in Counter(clip.id for clip in clips).items() if count > 1]
+    if twice:
+        raise DataError(f"{where}: {len(twice)} clip ids come more than once, e.g. '{twice[0]}'")
+
+
+def _decode(
+    job: Job, clips: Sequence[Clip], spec: InputSpec, clips_hash: str
+) -> Iterator[Mapping[str, Any]]:
+    """The outcome of each clip, in order, as parts are finished."""
+    directory = job.directory
+    plan = {
+        "clips": clips_hash,
+        "input": plain(spec),
+        "read": job.spec["read"],
+        "part": PART,
+        "media": _stamp(clips),
+    }
+    _resume(directory, plan, len(clips), spec)
+    parts = [
+        Part(
+            directory=directory,
+            result=directory / PARTS / f"{first:08d}.json",
+            first=first,
+            sources=[
+                Source(media=c.media, start=c.start, end=c.end) for c in clips[first : first + PART]
+            ],
+            input=spec,
+            read=job.spec["read"],
+        )
+        for first in range(0, len(clips), PART)
+    ]
+    missing = sum(not part.result.exists() for part in parts)
+    workers = min(int(job.local.get("workers", 2)), missing)
+    done = 0
+    job.progress(done, len(clips), "decoding")
+    with _pool(workers) as map_parts:
+        for part, outcomes in zip(parts, map_parts(parts), strict=True):
+            done += len(part.sources)
+            job.progress(done, len(clips), "decoding")
+            yield from outcomes
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Any]:
+    """A map over parts that keeps their order: in ``workers`` processes, or here if 1 or 0."""
+    if workers < 2:
+        yield lambda parts: map(work, parts)
+        return
+    # Spawned, not forked: the stage's process has threads.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
+    try:
+        yield lambda parts: pool.map(work, parts)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _resume(directory: Path, plan: dict[str, Any], clips: int, spec: InputSpec) -> None:
+    """Keep the finished parts of an equal plan; otherwise start with empty arrays."""
+    parts = directory / PARTS
+    known = parts / PLAN
+    if known.exists() and json.loads(known.read_text(encoding="utf-8")) == plan:
+        return
+    parts.mkdir(parents=True, exist_ok=True)
+    for old in parts.iterdir():
+        old.unlink()
+    frames = 1
+    for axis in frames_shape(clips, spec):
+        frames *= axis
+    sizes = {FRAMES: frames, MELS: clips * spec.mel_frames * spec.mel_bins * 4}
+    for name, size in sizes.items():
+        (directory / name).unlink(missing_ok=True)
+        if plan["read"] == "stored":
+            with (directory / name).open("wb") as file:
+                os.truncate(file.fileno(), size)
+    write_json(known, plan)
+
+
+def _stamp(clips: Sequence[Clip]) -> str:
+    """A hash of the media files' sizes and times: parts made of other files are not kept."""
+    digest = hashlib.sha256()
+    for media in sorted({clip.media for clip in clips}):
+        try:
+            status = media.stat()
+            digest.update(f"{media.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        except OSError:
+            digest.update(f"{media.name}\0-\0".encode())
+    return digest.hexdigest()
+
+
+def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    temporary.replace(path)

@@ -1,0 +1,208 @@
+"""The rows of a suite: as listed or as a grid's combinations, each with all its settings."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from avbench import documents, options
+from avbench.contracts import ModalityConfiguration
+from avbench.documents import Document, Location, Mark, Problems
+from avbench.errors import unknown
+from avbench.registry import Registry
+from avbench.sections import AXES, SECTIONS, Builder, Settings, normal, normal_component
+from avbench.settings import ComponentRef
+from avbench.sources import DataSource
+
+_UNDER = Document({}, {(): Mark("", 0)})
+
+TASKS = "tasks"
+"""The axis of pre-training's tasks; the others of a row are AXES and dotted settings paths."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row of a suite's table: a combination, before seeds."""
+
+    label: str
+    axes: Mapping[str, str]
+    """What the row is on each axis, as tables and long rows show it."""
+    published: Mapping[str, Any]
+    """Which rows of the paper's figures are this row: column to value."""
+    fusion: ComponentRef
+    modalities: ComponentRef
+    configuration: ModalityConfiguration
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """One combination as written: the value of each axis, with its line."""
+
+    label: str | None
+    published: Mapping[str, Any]
+    values: Mapping[str, Document]
+    mark: Mark
+
+
+def combinations(doc: Document, problems: Problems) -> list[Axes]:
+    """The rows as listed, or every combination of the grid's values."""
+    if doc.data.get("rows") is not None:
+        made = []
+        for i, row in enumerate(doc.data["rows"]):
+            label, published = row.get("label"), row.get("published", {})
+            if not isinstance(label, str | None) or not isinstance(published, dict):
+                problems.add(
+                    doc.mark(("rows", i)),
+                    f"rows.{i}: label must be text and published "
+                    f"a mapping, got {label!r} and {published!r}",
+                )
+                continue
+            axes = {k: doc.part(("rows", i, k)) for k in row if k not in ("label", "published")}
+            made.append(Axes(label, published, axes, doc.mark(("rows", i))))
+        problems.check()
+        return made
+    grid = doc.data["grid"]
+    values = [
+        [(axis, doc.part(("grid", axis, i))) for i in range(len(choices))]
+        for axis, choices in grid.items()
+    ]
+    return [
+        Axes(None, {}, dict(combination), doc.mark(("grid",)))
+        for combination in itertools.product(*values)
+    ]
+
+
+def additional(
+    asked: Sequence[str], first: Axes, registry: Registry, problems: Problems
+) -> list[Axes]:
+    """A row like the first for each component that ``--with`` names."""
+    mark = Mark("--with", 0)
+    made = []
+    for text in asked:
+        axis, _, name = text.rpartition("=")
+        if axis and axis not in AXES:
+            problems.add(mark, f"{text}: {unknown('axis', axis, AXES)}")
+            continue
+        axes = [axis] if axis else [a for a in AXES if name in registry.names(AXES[a])]
+        if len(axes) != 1:
+            every = sorted({n for family in AXES.values() for n in registry.names(family)})
+            ways = ", ".join(f"{a}={name}" for a in axes)
+            text = f"'{name}' is the name of several components; give one of {ways}"
+            problems.add(mark, text if axes else unknown("component", name, every))
+            continue
+        value = documents.constant(name, mark)
+        made.append(Axes(name, {}, {**first.values, axes[0]: value}, mark))
+    problems.check()
+    return made
+
+
+def make_row(
+    axes: Axes, sections: Document, sources: Mapping[str, DataSource], builder: Builder
+) -> Row | None:
+    """One row: its axes applied to the sections, everything built and checked."""
+    problems = builder.problems
+    shown: dict[str, str] = {}
+    refs: dict[str, ComponentRef | None] = {}
+    doc = sections
+    pretrains = isinstance(sections.data.get("pretrain"), Mapping)
+    for axis, family in AXES.items():
+        value = axes.values.get(axis) or _default(axis, axes, sections, problems)
+        if value is None:
+            return None
+        value = normal_component(value, axis, problems)
+        refs[axis] = builder.component(value, axis, family)
+        shown[axis] = _component_text(value.data)
+        if axis == "loss" and pretrains:
+            doc = doc.set(("pretrain", axis), value)
+    tasks = axes.values.get(TASKS) or _default(TASKS, axes, sections, problems)
+    if tasks is None:
+        return None
+    if not isinstance(tasks.data, list):
+        problems.add(tasks.mark(()), f"tasks: must be a list, got {tasks.data!r}")
+        return None
+    shown[TASKS] = "+".join(map(str, tasks.data))
+    for field_ in ("loss", TASKS):
+        if field_ in _mapping(sections.data.get("pretrain")):
+            problems.add(
+                sections.mark(("pretrain", field_)),
+                f"pretrain.{field_}: is an axis; give it in rows, grid or defaults",
+            )
+        if not pretrains and field_ in axes.values:
+            problems.add(
+                axes.values[field_].mark(()),
+                f"{field_}: belongs to pre-training, and this suite has none (pretrain is null)",
+            )
+    if pretrains:
+        doc = doc.set(("pretrain", TASKS), tasks)
+    for path, value in axes.values.items():
+        if path in AXES or path == TASKS:
+            continue
+        at: Location = tuple(path.split("."))
+        if at[0] not in SECTIONS or len(at) < 2:
+            allowed = [*AXES, TASKS, *(f"{s}.…" for s in SECTIONS)]
+            problems.add(axes.mark, f"{path}: {unknown('axis', path, allowed)}")
+            return None
+        doc = doc.set(at, normal(_UNDER.set(at, value), problems).part(at))
+        shown[path] = str(value.data) if not isinstance(value.data, Mapping) else _text(value.data)
+    settings = builder.settings(doc, sources)
+    fusion, modalities = refs["fusion"], refs["modalities"]
+    if fusion is None or modalities is None or refs["loss"] is None or settings is None:
+        return None
+    configuration = _configuration(modalities, axes.mark, builder)
+    if configuration is None:
+        return None
+    if settings.pretrain is None:
+        # Without pre-training its loss and tasks are not part of the row.
+        shown["loss"] = shown[TASKS] = ""
+    label = axes.label or ", ".join(shown[a] for a in axes.values if shown[a])
+    return Row(
+        label=label,
+        axes=shown,
+        published=axes.published,
+        fusion=fusion,
+        modalities=modalities,
+        configuration=configuration,
+        settings=settings,
+    )
+
+
+def _default(axis: str, axes: Axes, sections: Document, problems: Problems) -> Document | None:
+    if axis in _mapping(sections.data.get("defaults")):
+        return sections.part(("defaults", axis))
+    problems.add(axes.mark, f"{axis}: given neither by the row or grid nor by defaults")
+    return None
+
+
+def _configuration(
+    ref: ComponentRef, mark: Mark, builder: Builder
+) -> ModalityConfiguration | None:
+    component = builder.registry.get("modalities", ref.name)
+    try:
+        made: ModalityConfiguration = component.build(options.build(component.config, ref.options))
+    except ValueError as error:
+        builder.problems.add(mark, f"modalities.{ref.name}: {error}")
+        return None
+    return made
+
+
+def _component_text(data: Mapping[str, Any]) -> str:
+    """A component as tables name it: with the options that the suite gives."""
+    given = ", ".join(f"{k}={_text(v)}" for k, v in data["options"].items())
+    return f"{data['name']}({given})" if given else str(data["name"])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping) and "name" in value:
+        return _component_text(
+            {
+                "name": value["name"],
+                "options": {k: v for k, v in value.items() if k not in ("name", "options")}
+                | _mapping(value.get("options")),
+            }
+        )
+    return str(value)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}

@@ -1,0 +1,112 @@
+"""The contract of a metric."""
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from avbench.contracts import Metric, References, Score
+from avbench.registry import Component
+from avbench.testing.findings import Check, Finding, common, findings, first
+from avbench.types import Slot
+
+CAPTIONS: Mapping[str, tuple[str, ...]] = {
+    "one": ("a red ball bounces on the floor", "the red ball is bouncing"),
+    "two": ("a green cube slides to the left", "the green cube slides left"),
+    "three": ("a blue cone spins while a bell rings", "the blue cone is spinning"),
+}
+COLOURS = {"one": "red", "two": "green", "three": "blue"}
+REFERENCES = References(
+    captions=CAPTIONS,
+    slots={
+        i: {
+            "colour": Slot(
+                value=value, choices=tuple(COLOURS.values()), evidence=frozenset({"video"})
+            )
+        }
+        for i, value in COLOURS.items()
+    },
+)
+RIGHT = {i: captions[0] for i, captions in CAPTIONS.items()}
+WRONG = {i: "nothing of the kind was ever seen or heard there" for i in CAPTIONS}
+EMPTY = dict.fromkeys(CAPTIONS, "")
+
+
+def check_metric(component: Component, options: Any = None) -> list[Finding]:
+    """Check a metric on three clips.
+
+    Args:
+        component: a registered metric.
+        options: an instance of its config; None: its defaults.
+    """
+    made: Metric = component.build(component.config() if options is None else options)
+
+    def score(*systems: Mapping[str, str], references: References = REFERENCES) -> Any:
+        return made.score(list(systems), references)
+
+    def right() -> str | None:
+        """A reference itself scores better than an unrelated sentence."""
+        good, bad = score(RIGHT, WRONG)
+        return first(
+            None
+            if (g.value > b.value) == g.higher_is_better and g.value != b.value
+            else f"{g.name}: {g.value} for a reference, {b.value} for an unrelated sentence"
+            for g, b in zip(good, bad, strict=True)
+        )
+
+    def applies() -> str | None:
+        """Some figure, finite, with a name, a unit and a signature that names the metric."""
+        scores = score(RIGHT)[0]
+        odd = [
+            s
+            for s in scores
+            if not (s.name and s.unit and "|" in s.signature and math.isfinite(s.value))
+        ]
+        return f"{odd[0]}" if odd else None if scores else "no figure"
+
+    def order() -> str | None:
+        """The order of the clips changes nothing."""
+        turned = References(captions=dict(reversed(CAPTIONS.items())), slots=REFERENCES.slots)
+        mixed = RIGHT | {"two": WRONG["two"]}
+        return _differ(score(mixed)[0], score(dict(reversed(mixed.items())), references=turned)[0])
+
+    def empty() -> str | None:
+        """An empty hypothesis has a finite score, no better than a right one."""
+        good, nothing = score(RIGHT, EMPTY)
+        return first(
+            None
+            if math.isfinite(n.value) and (g.value >= n.value) == g.higher_is_better
+            else f"{n.name}: {n.value} for empty captions, {g.value} for right ones"
+            for g, n in zip(good, nothing, strict=True)
+        )
+
+    def batched() -> str | None:
+        """Several systems in one call score as each alone."""
+        together = score(RIGHT, WRONG, EMPTY)
+        return first(
+            _differ(given, score(system)[0])
+            for given, system in zip(together, (RIGHT, WRONG, EMPTY), strict=True)
+        )
+
+    def items() -> str | None:
+        """Scores per item belong to the references' ids."""
+        stray = [i for s in score(RIGHT)[0] for i in s.per_item if i not in CAPTIONS]
+        return f"ids {stray}" if stray else None
+
+    own = [
+        Check(name=run.__name__, expected=(inspect.getdoc(run) or "").rstrip("."), run=run)
+        for run in (applies, right, order, empty, batched, items)
+    ]
+    try:
+        return findings([*common(component, options), *own])
+    finally:
+        made.close()
+
+
+def _differ(these: Sequence[Score], those: Sequence[Score]) -> str | None:
+    return first(
+        None
+        if a.name == b.name and math.isclose(a.value, b.value, rel_tol=1e-9, abs_tol=1e-9)
+        else f"{a.name}: {a.value} and {b.name}: {b.value}"
+        for a, b in zip(these, those, strict=True)
+    )

@@ -1,0 +1,325 @@
+"""The built-in metrics, against golden scores of their reference implementation."""
+
+import gc
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from avbench.api import DataError, References, Score, Slot
+from avbench.builtin.metrics import _java
+from avbench.builtin.metrics.coco_caption import CocoCaption, letters
+from avbench.builtin.metrics.slot_accuracy import SlotAccuracy, chance, most_frequent, right
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"golden_{name}", GOLDEN / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+published = _load("published")
+
+
+@pytest.fixture(scope="module")
+def metric() -> Any:
+    made = CocoCaption()
+    yield made
+    made.close()
+
+
+def _values(scores: Any) -> dict[str, float]:
+    return {score.name: score.value for score in scores}
+
+
+# ------------------------------------------------------------------ coco_caption
+
+A, B = "a man talks to his friend", "rain falls on the roof"
+ODD = [
+    *("", " ", "two\nlines", "crlf\r\n", "a ||| b", "||||||", "\u2028x\u2029y", "\x85 \x0b\x0c"),
+    *("<b> tag", "<!-- half", "naïve 中文 😀", "\ud800 lone", '"quoted', "...", "\x00", "EVAL"),
+]
+
+
+@pytest.mark.java
+def test_small_case_equals_pycocoevalcap(metric: CocoCaption) -> None:
+    case = json.loads((GOLDEN / "coco_small.json").read_text(encoding="utf-8"))
+    gold = {i: tuple(texts) for i, texts in case["references"].items()}
+    (scores,) = metric.score([case["hypotheses"]], References(captions=gold))
+    assert _values(scores) == pytest.approx(case["corpus"], abs=1e-9)
+    for score in scores:
+        assert score.per_item == pytest.approx(case["per_clip"][score.name], abs=1e-9)
+        assert score.unit == "x100"
+        assert score.higher_is_better
+
+
+@pytest.mark.java
+def test_order_of_systems_and_ids_does_not_matter(metric: CocoCaption) -> None:
+    case = json.loads((GOLDEN / "coco_small.json").read_text(encoding="utf-8"))
+    gold = {i: tuple(texts) for i, texts in case["references"].items()}
+    said = case["hypotheses"]
+    perfect = {i: texts[0] for i, texts in gold.items()}
+    first = metric.score([said, perfect], References(captions=gold))
+    gold = dict(reversed(gold.items()))
+    second = metric.score([perfect, dict(sorted(said.items()))], References(captions=gold))
+    assert _values(first[0]) == pytest.approx(_values(second[1]), abs=1e-9)
+    assert _values(first[1]) == pytest.approx(_values(second[0]), abs=1e-9)
+    assert [s.signature for s in first[0]] == [s.signature for s in second[0]]
+
+
+@pytest.mark.java
+def test_signature_says_how(metric: CocoCaption) -> None:
+    gold = {"x": ("a dog barks",), "y": ("a cat", "the cat")}
+    (scores,) = metric.score([{"x": "a dog", "y": "a cat"}], References(captions=gold))
+    assert scores[1].signature == (
+        "meteor|lang:en|norm:yes|jar:1.5|nrefs:1-2|case:lc|tok:ptb-3.4.1|protocol:coco"
+        "|items:2-9ab9de25|version:pycocoevalcap-1.2"
+    )
+    paragraph = References(captions=gold, protocol="paragraph")
+    (other,) = metric.score([{"x": "a dog", "y": "a cat"}], paragraph)
+    assert "|tok:letters|protocol:paragraph|" in other[0].signature
+    subset = References(captions={"x": gold["x"]})
+    (fewer,) = metric.score([{"x": "a dog"}], subset)
+    assert fewer[3].signature != scores[3].signature
+
+
+@pytest.mark.java
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_captions_do_not_shift_their_neighbours(metric: CocoCaption, odd: str) -> None:
+    gold = {"before": (A,), "odd": (odd, "a dog barks"), "after": (B,)}
+    said = {"after": B, "odd": odd, "before": A}
+    (scores,) = metric.score([said], References(captions=gold))
+    per_item = {s.name: s.per_item for s in scores}
+    for neighbour in ("before", "after"):
+        assert per_item["rougeL"][neighbour] == pytest.approx(100)
+        assert per_item["meteor"][neighbour] == pytest.approx(100)
+        assert per_item["cider"][neighbour] == pytest.approx(1000)
+
+
+@pytest.mark.java
+def test_tokenizer_depends_on_the_caption_alone() -> None:
+    texts = ["He left at 5 p.m.", "The U.S. team", "", "Mr. Smith, etc.", "don't (stop)!", "..."]
+    together = _java.ptb(texts)
+    assert together == {text: _java.ptb([text])[text] for text in texts}
+    assert together["don't (stop)!"] == "do n't -lrb- stop -rrb-"
+    assert together["..."] == ""
+    assert together["He left at 5 p.m."] == "he left at 5 p.m."
+
+
+def test_paragraph_words() -> None:
+    assert letters("It's 3 PM.  A dog\nbarks–loudly é") == "it s pm a dog barks loudly"
+
+
+@pytest.mark.java
+@pytest.mark.slow
+def test_java_is_the_bundled_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    metric = CocoCaption()
+    (scores,) = metric.score([{"x": "a dog"}], References(captions={"x": ("a dog",)}))
+    metric.close()
+    assert _values(scores)["meteor"] == pytest.approx(100)
+
+
+@pytest.mark.java
+@pytest.mark.slow
+def test_one_meteor_serves_all_calls_and_ends() -> None:
+    metric = CocoCaption()
+    gold = References(captions={"x": ("a dog",), "y": ("a cat",)})
+    metric.score([{"x": "a dog", "y": "a cat"}] * 3, gold)
+    assert metric._meteor is not None
+    pid = metric._meteor.pid
+    metric.score([{"x": "a dog", "y": "a cat"}], gold)
+    assert metric._meteor.pid == pid
+    del metric
+    gc.collect()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.java
+@pytest.mark.slow
+def test_meteor_that_ended_is_an_error_and_is_started_again(metric: CocoCaption) -> None:
+    gold = References(captions={"x": ("a dog",)})
+    metric.score([{"x": "a dog"}], gold)
+    assert metric._meteor is not None
+    metric._meteor._process.kill()
+    metric._meteor._process.wait()
+    with pytest.raises(RuntimeError, match="METEOR ended with exit status -9"):
+        metric.score([{"x": "a dog"}], gold)
+    (scores,) = metric.score([{"x": "a dog"}], gold)
+    assert _values(scores)["meteor"] == pytest.approx(100)
+
+
+@pytest.mark.java
+def test_meteor_that_hangs_is_ended(metric: CocoCaption, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_java, "START_LIMIT", 0.2)
+    monkeypatch.setattr(_java, "PAIR_LIMIT", 0.0)
+    meteor = _java.Meteor()  # still loading when the limit passes
+    with pytest.raises(RuntimeError, match="METEOR ended with exit status -9"):
+        meteor.score(["a dog"], [["a dog"]])
+    meteor.close()
+
+
+@pytest.mark.java
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_meteor_ends_with_a_killed_parent() -> None:
+    code = (
+        "from avbench.builtin.metrics._java import Meteor; import os, signal\n"
+        "meteor = Meteor(); meteor.score(['a'], [['a']]); print(meteor.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False
+    )
+    pid = int(ran.stdout)
+    deadline = time.monotonic() + 10
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(pid)
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; a zombie that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize(
+    ("gold", "said", "message"),
+    [
+        ({}, {}, "no references to score against"),
+        ({"x": ()}, {"x": "a"}, "'x' has no reference"),
+        ({"x": ("a",), "y": ("b",)}, {"x": "a"}, "system 1: no hypothesis for 'y'"),
+        ({"x": ("a",)}, {"x": "a", "z": "b"}, "system 1: no reference for 'z'"),
+    ],
+)
+def test_ids_must_agree(gold: dict, said: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        CocoCaption().score([said], References(captions=gold))
+
+
+@pytest.mark.java
+def test_references_without_a_word_are_an_error(metric: CocoCaption) -> None:
+    with pytest.raises(DataError, match="no reference holds a word"):
+        metric.score([{"x": "a dog"}], References(captions={"x": ("...", "")}))
+
+
+@pytest.mark.java
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("read", "items", "expected"),
+    [
+        (published.conette_audiocaps, 912, (23.905, 23.196, 48.369, 71.350)),
+        (published.magic_coco, 4982, (12.878, 17.362, 39.879, 49.289)),
+        (published.value_youcook2, 3492, (10.708, 17.659, 38.744, 115.875)),
+        (published.bmt_paragraphs("test"), 2228, (9.240, 16.021, 29.672, 18.193)),
+        (published.bmt_paragraphs("val"), 2255, (9.851, 16.309, 30.114, 19.158)),
+    ],
+    ids=["conette_audiocaps", "magic_coco", "value_youcook2", "bmt_ae_test", "bmt_ae_val"],
+)
+def test_published_captions(
+    metric: CocoCaption, test_data: Path, read: Any, items: int, expected: tuple[float, ...]
+) -> None:
+    said, gold = read(test_data)
+    assert len(said) == items
+    (scores,) = metric.score([said], gold)
+    assert [score.value for score in scores] == pytest.approx(expected, abs=0.005)
+
+
+# ------------------------------------------------------------------ slot_accuracy
+
+COLOURS = ("red", "blue", "dark red")
+
+
+def _slot(value: str, choices: tuple[str, ...], *evidence: str) -> Slot:
+    return Slot(value=value, choices=choices, evidence=frozenset(evidence))
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("a red ball rolls", True),
+        ("A RED, ball", True),
+        ("a reddish ball", False),
+        ("a blue ball", False),
+        ("a red or blue ball", False),
+        ("a dark red ball", False),
+        ("", False),
+    ],
+)
+def test_right_means_value_and_no_other(caption: str, expected: bool) -> None:
+    assert right(caption, _slot("red", COLOURS, "video")) is expected
+
+
+def test_longest_of_overlapping_choices_counts() -> None:
+    assert right("a dark red ball", _slot("dark red", COLOURS, "video"))
+
+
+def test_accuracies_by_hand() -> None:
+    shapes, sounds = ("ball", "cube"), ("bell", "horn", "drum", "dog")
+    slots = {
+        "1": {
+            "colour": _slot("red", COLOURS, "video"),
+            "shape": _slot("ball", shapes, "video"),
+            "sound": _slot("bell", sounds, "audio"),
+        },
+        "2": {
+            "colour": _slot("red", COLOURS, "video"),
+            "sound": _slot("horn", sounds, "audio", "video"),
+        },
+        "3": {},
+    }
+    gold = References(captions=dict.fromkeys(slots, ("x",)), slots=slots)
+    said = {"1": "a red cube, a bell", "2": "a blue ball, a horn", "3": "nothing"}
+    scores, none = SlotAccuracy().score([said, {"1": "", "2": "", "3": ""}], gold)
+    assert _values(scores) == pytest.approx(
+        {
+            "slot_colour": 50.0,
+            "slot_shape": 0.0,
+            "slot_sound": 100.0,
+            "slot_visual": 25.0,
+            "slot_visual_chance": (100 / 3 + 50) / 2,
+            "slot_visual_frequent": 100.0,
+            "slot_audible": 100.0,
+            "slot_audible_chance": 25.0,
+            "slot_audible_frequent": 50.0,
+        }
+    )
+    per_item = {s.name: s.per_item for s in scores}
+    assert per_item["slot_visual"] == {"1": 50.0, "2": 0.0}
+    assert per_item["slot_shape"] == {"1": 0.0}
+    assert {s.unit for s in scores} == {"%"}
+    assert {s.value for s in none if not s.name.endswith(("chance", "frequent"))} == {0.0}
+    assert chance(slots) == pytest.approx({"colour": 100 / 3, "shape": 50, "sound": 25})
+    assert most_frequent(slots) == pytest.approx({"colour": 100, "shape": 100, "sound": 50})
+
+
+def test_without_slots_it_does_not_apply() -> None:
+    gold = References(captions={"1": ("x",)})
+    assert SlotAccuracy().score([{"1": "x"}, {"1": "y"}], gold) == [[], []]
+
+
+def test_a_value_outside_its_choices_is_an_error() -> None:
+    slots = {"1": {"colour": _slot("green", COLOURS, "video")}}
+    with pytest.raises(DataError, match="clip '1', slot 'colour': value 'green' is none of"):
+        SlotAccuracy().score([{"1": ""}], References(captions={"1": ("x",)}, slots=slots))
+
+
+def test_scores_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Score(name="x", value=1.0, unit="%", signature="x").value = 2.0  # type: ignore[misc]

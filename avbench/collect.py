@@ -65,8 +65,8 @@ class _Collector:
                 "axes": dict(trial.axes),
             }
             if trial.skipped is not None:
-                reason = {"status": "skipped", "reason": trial.skipped}
-                yield Measurement(**base, seed=trial.seed, **reason)
+                why = trial.skipped
+                yield Measurement(**base, seed=trial.seed, status="skipped", reason=why)
                 continue
             if trial.label not in costed:
                 costed.add(trial.label)
@@ -92,7 +92,9 @@ class _Collector:
                         given = {"value": score["value"], "unit": score["unit"]}
                         yield Measurement(**base, **given, metric=name, split=self._split(dataset))
 
-    def layouts(self, table: Table, paper: Table) -> Iterator[tuple[TableLayout, Table, list[str]]]:
+    def layouts(
+        self, table: Table, paper: Table
+    ) -> Iterator[tuple[TableLayout, Table, list[str]]]:
         """The suite's table, then modality use and the paper's figures where asked for."""
         plan, asked = self.plan, self.plan.table
         labels = list(dict.fromkeys(trial.label for trial in plan.trials))

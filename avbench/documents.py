@@ -163,7 +163,8 @@ _RESOLVERS: Iterable[tuple[str, str, str]] = (
     ("null", r"~|null|", "~n\0"),
     ("bool", r"true|false", "tf"),
     ("int", r"[-+]?(?:0|[1-9][0-9_]*)", _NUMBERS),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", _NUMBERS),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*\.[0-9]*)(?:[eE][-+]?[0-9]+)?", _NUMBERS),
+    ("float", r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+", _NUMBERS),
     ("float", r"[-+]?\.inf|\.nan", _NUMBERS),
 )
 for _tag, _pattern, _first in _RESOLVERS:
@@ -172,6 +173,9 @@ for _tag, _pattern, _first in _RESOLVERS:
         re.compile(rf"^(?:{_pattern})$"),
         ["" if c == "\0" else c for c in _first],
     )
+
+
+_PLAIN_TAGS = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
 
 
 def _plain(
@@ -192,6 +196,8 @@ def _plain(
         problems.add(here, "an alias that contains itself")
         return None
     above = (*above, node)
+    if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+        problems.add(here, f"tags are not allowed, got '{node.tag}'")
     if isinstance(node, yaml.SequenceNode):
         return [
             _plain(loader, child, (*at, i), marks, file, problems, above)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from avbench.contracts import Metric, References, Score
 from avbench.errors import DataError, PluginError
@@ -25,6 +25,7 @@ PREDICTIONS, PER_CLIP = "predictions.jsonl", "per_clip.csv"
 Result = dict[str, Any]
 
 
+@runtime_checkable
 class Annotated(Protocol):
     """What scoring reads of a prepared split."""
 

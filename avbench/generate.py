@@ -1,7 +1,6 @@
 """Stage ``generate``: the captions of a split by beam search (Sec. 4.2)."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,9 +59,3 @@ def run(job: Job) -> dict[str, Any]:
             job.progress(done, len(data))
     temporary.replace(job.directory / PREDICTIONS)
     return {"clips": len(data), "file": PREDICTIONS}
-
-
-def read_predictions(directory: Path) -> list[tuple[str, str]]:
-    """The (id, caption) pairs that a generate or baseline stage wrote."""
-    lines = (directory / PREDICTIONS).read_text(encoding="utf-8").splitlines()
-    return [(entry["id"], entry["caption"]) for entry in map(json.loads, lines)]

@@ -12,7 +12,7 @@ class Kind:
     """The module whose ``run(job)`` does the work; its code is part of the stage's id."""
     versions: tuple[str, ...] = ()
     """Distributions whose major and minor version is part of the stage's id."""
-    weight: float = 1.0
+    weight: int = 1
     """How long a stage of this kind takes beside the others, until there is a measurement."""
     wide: bool = False
     """Whether it uses several worker processes by itself."""

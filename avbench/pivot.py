@@ -84,6 +84,7 @@ class _Pivot:
                 for row, line in zip(self.rows, cells, strict=True)
             ),
             footnotes=tuple(self.footnotes),
+            legend=tuple(self._legend(cells)),
             notes=(*self._notes(cells), *notes),
             table=self.table,
         )
@@ -110,11 +111,13 @@ class _Pivot:
             else:
                 absent.append((seed, entry))
         if not values:
-            reasons = [entry for _, entry in absent]
-            status = next(
-                (s for s in SEVERITY if any(e["status"] == s for e in reasons)), "missing"
-            )
-            marks = [self._footnote(e, "") for e in reasons if e["status"] == status]
+            given = {entry["status"] for _, entry in absent}
+            status = next((word for word in SEVERITY if word in given), "missing")
+            marks = [
+                self._footnote(entry, f"seed {seed} " if len(given) > 1 else "")
+                for seed, entry in absent
+                if entry["status"] == status
+            ]
             return Cell(status=status, footnotes=_distinct(marks), decimals=column.decimals)
         marks = [self._footnote(entry, f"seed {seed} ") for seed, entry in absent]
         if unseen:
@@ -170,8 +173,7 @@ class _Pivot:
                 cells[i][j] = replace(cells[i][j], rank=order.index(value) + 1)
 
     def _notes(self, cells: list[list[Cell]]) -> list[str]:
-        """What the figures themselves call for."""
-        every = [cell for line in cells for cell in line]
+        """What the figures themselves call for: over how many seeds they are."""
         scores = len(self.datasets) * len(self.layout.columns)
         of_ranked = [
             cell.n
@@ -179,23 +181,25 @@ class _Pivot:
             for cell in line[:scores]
             if row.ranked and cell.mean is not None
         ]
-        notes = []
-        if of_ranked and max(of_ranked) == 1:
-            notes.append("One seed a row: a difference between rows may be chance.")
-        elif of_ranked:
-            low, high = min(of_ranked), max(of_ranked)
-            count = f"{high}" if low == high else f"{low} to {high}"
-            notes.append(f"Mean ± standard deviation over {count} seeds.")
+        if not of_ranked:
+            return []
+        if max(of_ranked) == 1:
+            return ["One seed a row: a difference between rows may be chance."]
+        count = " to ".join(map(str, dict.fromkeys((min(of_ranked), max(of_ranked)))))
+        return [f"Mean ± standard deviation over {count} seeds."]
+
+    def _legend(self, cells: list[list[Cell]]) -> list[str]:
+        every = [cell for line in cells for cell in line]
+        legend = []
         if any(cell.rank for cell in every):
-            notes.append("Best in bold, second in italics, as printed.")
+            legend.append("Best in bold, second in italics, as printed.")
         if any(cell.delta is not None for cell in every):
-            notes.append(f"In parentheses: difference to {self._title(self.layout.delta_to)}.")
-        words = {"missing": "no such figure", "pending": "not run yet"}
-        for status, meaning in words.items():
+            legend.append(f"In parentheses: difference to {self._title(self.layout.delta_to)}.")
+        for status, meaning in (("missing", "no such figure"), ("pending", "not run yet")):
             shown = next((cell.text for cell in every if cell.status == status), None)
             if shown:
-                notes.append(f"{shown}: {meaning}.")
-        return notes
+                legend.append(f"{shown}: {meaning}.")
+        return legend
 
     def _title(self, label: str | None) -> str:
         return next(row.title or row.label for row in self.rows if row.label == label)

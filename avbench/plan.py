@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from avbench import options
-from avbench.code import code_hash, package_version
+from avbench.code import Code, package_version
+from avbench.documents import READ
 from avbench.errors import DataError
 from avbench.graph import Cell, Plan, Stage, Trial
 from avbench.kinds import KINDS
@@ -70,6 +71,7 @@ class _Planner:
     suite: Suite
     registry: Registry
     stages: dict[str, Stage] = field(default_factory=dict)
+    _code: Code = field(default_factory=Code)
     _codes: dict[tuple[str, ...], str] = field(default_factory=dict)
     _plain: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     _prepared: dict[tuple[str, str, int, int], str] = field(default_factory=dict)
@@ -100,7 +102,6 @@ class _Planner:
             ("modalities", row.modalities.name),
             *(("encoders", ref["name"]) for ref in model["encoders"].values()),
         ]
-        vocabulary = self.vocabulary(row)
         pretrain = None
         if settings.pretrain is not None:
             pretrain = self.train("pretrain", network, parts, settings.pretrain, row, seed, {})
@@ -109,7 +110,7 @@ class _Planner:
             start = {"start": pretrain} if pretrain is not None else {}
             model_id = self.train("finetune", network, parts, training, row, seed, start)
             data = self.prepare(training.dataset, "report", row)
-            given = {"model": model_id, "vocabulary": vocabulary, "data": data}
+            given = {"model": model_id, "vocabulary": self.vocabulary(row), "data": data}
             scores = {}
             generated = ""
             for zero in ((), *self.zeroed(row)):
@@ -186,6 +187,7 @@ class _Planner:
             parents = {f"data/{key}": self.prepare(key, "train", row) for key in keys}
         else:
             # The file's contents decide, not its place.
+            READ.add(Path(settings.vocabulary.file).expanduser().resolve())
             try:
                 contents = Path(settings.vocabulary.file).expanduser().read_bytes()
             except OSError as error:
@@ -310,5 +312,5 @@ class _Planner:
         if key not in self._codes:
             plugins = [self.registry.get(*part.split("/", 1)).module for part in key[1:]]
             versions = [f"{d} {package_version(d)}" for d in KINDS[kind].versions]
-            self._codes[key] = " ".join([code_hash(KINDS[kind].module, *plugins), *versions])
+            self._codes[key] = " ".join([self._code.hash(KINDS[kind].module, *plugins), *versions])
         return self._codes[key]

@@ -32,7 +32,8 @@ def plan_for(suite: str, overrides: Overrides, plugins_dir: Path | None = None) 
     known = _read(path, environment)
     if known is not None:
         return known
-    from avbench import code, documents
+    from avbench import documents
+    from avbench.code import Code
     from avbench.plan import make_plan
     from avbench.registry import load
     from avbench.suite import read_suite
@@ -43,7 +44,7 @@ def plan_for(suite: str, overrides: Overrides, plugins_dir: Path | None = None) 
     if plan.data == EMBEDDED:
         # What real datasets hold is looked at anew each time.
         modules = {component.module for component in registry}
-        used = {*documents.READ, *_own_files(), *code.files(modules)}
+        used = {*documents.READ, *_own_files(), *Code().files(*modules)}
         _write(path, environment, used, plan)
     return plan
 

@@ -55,6 +55,15 @@ def describe(stage: Stage) -> str:
     return f"{stage.kind} {text} [{stage.id[:8]}]" if text else f"{stage.kind} [{stage.id[:8]}]"
 
 
+def summary(run: Run) -> str:
+    """One line on what there is to do."""
+    left = len(run.status) - run.cached
+    return (
+        f"{run.plan.suite}: {len(run.plan.trials)} trials, {left} stages to do, "
+        f"{run.cached} done before; {run.executor.slots} processes at once"
+    )
+
+
 class Bars:
     """A bar for the whole and one for each running stage, with an estimate of the time left."""
 
@@ -83,6 +92,10 @@ class Bars:
         trace: TracebackType | None,
     ) -> None:
         self._bars.stop()
+
+    def begin(self, run: Run) -> None:
+        """Say what there is to do."""
+        self._bars.console.print(summary(run), highlight=False)
 
     def started(self, stages: list[Stage], run: Run) -> None:
         """Nothing to print; the bar appears at the next tick."""
@@ -133,6 +146,10 @@ class Lines:
     ) -> None:
         pass
 
+    def begin(self, run: Run) -> None:
+        """Say what there is to do."""
+        self._print(run, summary(run))
+
     def started(self, stages: list[Stage], run: Run) -> None:
         """One line a stage."""
         for stage in stages:
@@ -159,3 +176,13 @@ class Lines:
         self._console.print(
             f"{stamp} {count} {text}", markup=False, highlight=False, soft_wrap=True
         )
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where a run is shown."""
+    return Console(stderr=stderr)
+
+
+def watch(terminal: Console) -> Bars | Lines:
+    """Bars where there is a terminal, lines elsewhere."""
+    return Bars(terminal) if terminal.is_terminal else Lines(terminal)

@@ -114,7 +114,7 @@ def make_row(
         refs[axis] = builder.component(value, axis, family)
         shown[axis] = _component_text(value.data)
         if axis == "loss" and pretrains:
-            doc = doc.set(("pretrain", axis), value)
+            doc = doc.set(("pretrain", axis), _complete(refs[axis], value))
     tasks = axes.values.get(TASKS) or _default(TASKS, axes, sections, problems)
     if tasks is None:
         return None
@@ -165,6 +165,12 @@ def make_row(
         configuration=configuration,
         settings=settings,
     )
+
+
+def _complete(ref: ComponentRef | None, value: Document) -> Document:
+    """A component with all its options; an empty one where it was at fault, and said so."""
+    ref = ref or ComponentRef(name="")
+    return Document({"name": ref.name, "options": dict(ref.options)}, value.marks)
 
 
 def _default(axis: str, axes: Axes, sections: Document, problems: Problems) -> Document | None:

@@ -280,7 +280,7 @@ class Builder:
         return None if keys is None else tuple(made)
 
     def _train(self, doc: Document, name: str) -> TrainSettings | None:
-        if "loss" in doc.data:
+        if "loss" in doc.data and name != "pretrain":  # there it is an axis, checked as such
             doc = self.components(doc, ("loss",), f"{name}.loss", "losses")
         return self.section(TrainSettings, doc, name)
 

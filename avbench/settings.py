@@ -157,6 +157,8 @@ class WorldSettings:
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.voices > 6:
+            raise ValueError(f"voices must be at most 6, got {self.voices}")
         if self.size % 2:
             raise ValueError(f"size must be even (H.264 halves the colours), got {self.size}")
         if not 0 <= self.onset_jitter <= 0.4:

@@ -11,6 +11,7 @@ from avbench.files import folder
 from avbench.sections import Builder, normal_component
 from avbench.settings import ComponentRef
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSource:
     """One dataset: its reader, where its files lie, and how they are treated."""

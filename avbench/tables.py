@@ -118,6 +118,8 @@ class Sheet:
     """Title and cells."""
     footnotes: tuple[str, ...]
     """Why cells are empty or partial, the first being number 1."""
+    legend: tuple[str, ...]
+    """What bold, italics, parentheses and signs mean; for formats that use them."""
     notes: tuple[str, ...]
     table: Table
     """The long rows that it was made from."""

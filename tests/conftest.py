@@ -15,3 +15,68 @@ def test_data() -> Path:
     path = Path(folder)
     assert path.is_dir(), f"AVBENCH_TEST_DATA={folder} is set but is no folder"
     return path
+
+
+@pytest.fixture(scope="session")
+def narrated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small narrated corpus of real media, prepared, with its vocabulary: stage folders."""
+    from avbench import vocabulary
+    from avbench.media import prepare
+    from avbench.options import plain
+    from avbench.settings import InputSpec, VocabularySettings, WorldSettings
+    from avbench.stage import Job
+    from avbench.world import stage as world
+
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("world", "data", "vocabulary")}
+    settings = WorldSettings(
+        narrated_videos=6, steps_per_video=4, size=32, fps=4, datasets=("howto100m",)
+    )
+    one = {"workers": 1}
+    world.run(
+        Job(kind="world", id="w", spec=plain(settings), directory=folders["world"], local=one)
+    )
+    spec = InputSpec(frames=4, size=32, store_frames=6, mel_frames=64)
+    prepare.run(
+        Job(
+            kind="prepare",
+            id="p",
+            spec={
+                "dataset": "howto100m",
+                "reader": {"name": "howto100m", "options": {"min_seconds": 2.0}},
+                "role": "train",
+                "input": plain(spec),
+                "policy": "fail",
+                "read": "stored",
+                "fingerprint": "",
+            },
+            directory=folders["data"],
+            parents={"world": folders["world"]},
+            local=one,
+        )
+    )
+    vocabulary.run(
+        Job(
+            kind="vocabulary",
+            id="v",
+            spec=plain(VocabularySettings(size=300)),
+            directory=folders["vocabulary"],
+            parents={"data/howto100m": folders["data"]},
+        )
+    )
+    return {"data": folders["data"], "vocabulary": folders["vocabulary"]}
+
+
+@pytest.fixture
+def narrated_data(narrated: dict[str, Path]):
+    """The clips of ``narrated`` as the trainer reads them."""
+    from avbench.data import ClipData
+    from avbench.media.store import PreparedSplit
+    from avbench.settings import InputSpec
+    from avbench.vocabulary import Vocabulary
+
+    return ClipData(
+        PreparedSplit.open(narrated["data"]),
+        Vocabulary.open(narrated["vocabulary"]),
+        InputSpec(frames=4, size=32, store_frames=6, mel_frames=64),
+        training=None,
+    )

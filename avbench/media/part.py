@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from avbench.media import sampling
 from avbench.media.container import MediaError
@@ -122,9 +123,9 @@ def _outcome(part: Part, place: int, files: tuple[int, int] | None) -> dict[str,
     return {"entry": entry_to_json(entry)}
 
 
-def _write(file: int, values: np.ndarray[Any, Any], offset: int) -> None:
+def _write(file: int, values: NDArray[np.uint8] | NDArray[np.float32], offset: int) -> None:
     """Write all of an array at a place of a file."""
-    data = memoryview(np.ascontiguousarray(values)).cast("B")
+    data = memoryview(values.tobytes())
     while data:
         written = os.pwrite(file, data, offset)
         data, offset = data[written:], offset + written

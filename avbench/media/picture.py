@@ -163,7 +163,9 @@ def _as_indexed(run: Pass, timeline: Timeline, chosen: Sequence[int]) -> dict[in
     return frames if all(i in frames for i in chosen) else None
 
 
-def _as_decoded(run: Pass, places: Sequence[int], chosen: Sequence[int]) -> dict[int, Frame] | None:
+def _as_decoded(
+    run: Pass, places: Sequence[int], chosen: Sequence[int]
+) -> dict[int, Frame] | None:
     """The chosen frames by index, found by their place in decoding order."""
     kept = run.by_place({places[i] for i in chosen})
     frames = {i: kept[places[i]] for i in chosen if places[i] in kept}

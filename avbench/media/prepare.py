@@ -119,15 +119,15 @@ def run(job: Job) -> dict[str, Any]:
 def root_of(job: Job) -> Path:
     """The folder of the dataset's files: the user's, or the embedded world's."""
     if "world" in job.parents:
-        return (job.parents["world"] / "data" / job.spec["dataset"]).absolute()
-    return Path(job.local["root"]).absolute()
+        return (job.parents["world"] / "data" / str(job.spec["dataset"])).absolute()
+    return Path(str(job.local["root"])).absolute()
 
 
 def open_split(job: Job, root: Path) -> tuple[Dataset, str]:
     """The dataset of a prepare job and the split that its role names."""
     reader, role = job.spec["reader"], job.spec["role"]
     component = job.registry.get("datasets", reader["name"])
-    options = build(component.config, {**reader["options"], "root": str(root)})
+    options: Any = build(component.config, {**reader["options"], "root": str(root)})
     dataset: Dataset = component.build(options)
     known = job.spec["fingerprint"]
     if known and dataset.fingerprint() != known:
@@ -165,7 +165,8 @@ def _decode(
             result=directory / PARTS / f"{first:08d}.json",
             first=first,
             sources=[
-                Source(media=c.media, start=c.start, end=c.end) for c in clips[first : first + PART]
+                Source(media=c.media, start=c.start, end=c.end)
+                for c in clips[first : first + PART]
             ],
             input=spec,
             read=job.spec["read"],

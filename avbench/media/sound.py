@@ -108,15 +108,15 @@ def _decode(
     container: InputContainer, stream: AudioStream, collector: "_Collector", start: float
 ) -> list[str]:
     """Hand the clip's frames to the collector, up to the first error."""
-    zero = origin(container)
+    zero, tick = origin(container), float(stream.time_base or 0)
     time = None
     try:
-        if start > PREROLL and stream.time_base:
-            target = int((start - PREROLL + zero) / float(stream.time_base))
+        if start > PREROLL and tick:
+            target = int((start - PREROLL + zero) / tick)
             container.seek(target, stream=stream, backward=True)
         for packet in container.demux(stream):
             for frame in packet.decode():
-                time = None if frame.pts is None else float(frame.pts * frame.time_base) - zero
+                time = None if frame.time is None else frame.time - zero
                 if not collector.add(frame, time):
                     return []
     except BROKEN as error:
@@ -162,7 +162,9 @@ class _Collector:
     def result(self) -> Samples:
         """The clip's sound, from the clip's start to the last sample within it."""
         self._finish()
-        runs = [(round((t - self._low) * self._rate), np.concatenate(r)) for t, r in self._runs if r]
+        runs = [
+            (round((t - self._low) * self._rate), np.concatenate(r)) for t, r in self._runs if r
+        ]
         ends = [at + len(samples) for at, samples in runs]
         size = max([0, *ends])
         if math.isfinite(self._high):

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -107,7 +107,7 @@ class PreparedSplit:
         self._rows: int = split["expected"]
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
+    def open(cls, directory: Path) -> "PreparedSplit":
         """Open what the prepare stage wrote.
 
         Raises:

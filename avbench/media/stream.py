@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -149,7 +150,7 @@ class Pass:
                 for packet in container.demux(stream):
                     for frame in packet.decode():
                         time = None if frame.pts is None else frame.pts * tick - zero
-                        yield time, lambda frame=frame: converter(frame)
+                        yield time, partial(converter, frame)
             except BROKEN as error:
                 where = "at once" if time is None else f"after the frame at {time:.2f} s"
                 self.notes.append(f"the picture breaks {where}: {reason(error)}")

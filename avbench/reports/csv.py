@@ -1,8 +1,9 @@
 """Tables as comma-separated values, for spreadsheets.
 
 Under each dataset's metric stand the mean, as printed elsewhere, and, where the column has any,
-the standard deviation, the number of seeds and the difference, in columns of their own. Title,
-footnotes and notes are lines that begin with ``#``. For all digits take the long rows.
+the standard deviation, the number of seeds, the difference, the rank (1 best, 2 second) and the
+numbers of footnotes, in columns of their own. Title, footnotes and notes are lines that begin
+with ``#``. For all digits take the long rows.
 """
 
 import csv
@@ -44,6 +45,8 @@ def _parts(cells: Sequence[Cell]) -> dict[str, list[str]]:
         parts["seeds"] = [str(cell.n) for cell in cells]
     if any(cell.delta is not None for cell in cells):
         parts["difference"] = [cell.change.strip("()") for cell in cells]
+    if any(cell.rank for cell in cells):
+        parts["rank"] = [str(cell.rank or "") for cell in cells]
     if any(cell.footnotes for cell in cells):
         parts["footnotes"] = [" ".join(map(str, cell.footnotes)) for cell in cells]
     return parts

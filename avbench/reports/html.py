@@ -23,6 +23,7 @@ thead th { font-weight: 600; }
 tbody { border-bottom: 2px solid; }
 tbody th { font-weight: 400; }
 tbody tr:hover { background: var(--rule); }
+sup { font-size: .7em; line-height: 0; }
 .small { color: var(--soft); font-size: .85em; }
 .none { color: var(--soft); }
 .failed { color: var(--bad); }
@@ -68,7 +69,7 @@ def _table(sheet: Sheet) -> list[str]:
         lines.append(f'<tr><th scope="row">{escape(title)}</th>{"".join(map(_cell, cells))}</tr>')
     lines += ["</tbody>", "</table></div>", '<div class="under">']
     lines += [f"<p><sup>{n}</sup> {escape(text)}</p>" for n, text in enumerate(sheet.footnotes, 1)]
-    lines += [f"<p>{escape(text)}</p>" for text in sheet.notes]
+    lines += [f"<p>{escape(text)}</p>" for text in (*sheet.legend, *sheet.notes)]
     return [*lines, "</div></section>"]
 
 

@@ -18,6 +18,8 @@ SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "[": "{[}",  # after a line's end it would begin an option of \\
+    "*": "{*}",
     "±": r"$\pm$",
     "×": r"$\times$",
     "→": r"$\rightarrow$",
@@ -65,7 +67,7 @@ def _table(sheet: Sheet) -> str:
     under = [
         rf"\textsuperscript{{{n}}}~{escape(text)}" for n, text in enumerate(sheet.footnotes, 1)
     ]
-    under += map(escape, sheet.notes)
+    under += map(escape, (*sheet.legend, *sheet.notes))
     lines = [r"\centering", rf"\caption{{{escape(sheet.title)}}}", *grid]
     if under:
         lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright"]

@@ -21,11 +21,11 @@ def marks(cell: Cell) -> str:
 
 
 def under(sheet: Sheet) -> list[str]:
-    """Footnotes, numbered, and notes: what stands under a table of plain text."""
+    """Footnotes, numbered, legend and notes: what stands under a table of plain text."""
     numbered = [
         f"{str(n).translate(SUPERSCRIPT)} {text}" for n, text in enumerate(sheet.footnotes, 1)
     ]
-    return [*numbered, *sheet.notes]
+    return [*numbered, *sheet.legend, *sheet.notes]
 
 
 def _table(sheet: Sheet) -> str:

@@ -79,7 +79,7 @@ class _Subject:
         before = _kept(encoder(given))
         for name in fields:
             after = _kept(encoder(replace(given, **{name: getattr(other, name)})))
-            same = differs("output", after, before, within=0) is None
+            same = differs("output", after, before, within=0.0) is None
             if same == (name == encoder.modality):
                 return f"the output {'ignores' if same else 'depends on'} {name}"
         return None
@@ -94,7 +94,7 @@ class _Subject:
 
     def deterministic(self) -> str | None:
         encoder, given = self.build(), batch()
-        return differs("second output", encoder(given).values, encoder(given).values, within=0)
+        return differs("second output", encoder(given).values, encoder(given).values, within=0.0)
 
     def permutation(self) -> str | None:
         encoder, given = self.build(), batch()
@@ -107,7 +107,7 @@ class _Subject:
     def state(self) -> str | None:
         encoder, other, given = self.build(), self.build(seed=1), batch()
         other.load_state_dict(encoder.state_dict())
-        return differs("restored output", other(given).values, encoder(given).values, within=0)
+        return differs("restored output", other(given).values, encoder(given).values, within=0.0)
 
     def countable(self) -> str | None:
         encoder, given = self.build(), batch(1)

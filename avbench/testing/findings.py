@@ -61,14 +61,16 @@ def common(component: Component, options: Any) -> list[Check]:
         return None
 
     def source() -> str | None:
-        docstring = inspect.getdoc(component.build) or ""
-        return None if "Source:" in docstring else f"docstring {docstring[:60]!r}"
+        own = inspect.getdoc(component.build) or ""
+        module = inspect.getmodule(component.build)
+        said = f"{own}\n{inspect.getdoc(module) if module else ''}"
+        return None if "Source:" in said else f"docstring {own[:60]!r}"
 
     return [
         Check(name="options", expected="the config constructs by default", run=defaults),
         Check(
             name="source",
-            expected="the docstring of what is registered has a line 'Source: …'",
+            expected="a line 'Source: …' in the docstring of what is registered, or its module's",
             run=source,
         ),
     ]

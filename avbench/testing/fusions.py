@@ -165,7 +165,7 @@ class _Subject:
 
     def deterministic(self) -> str | None:
         fusion, tokens = self.build(), self.tokens()
-        return differs("second output", fusion(tokens).values, fusion(tokens).values, within=0)
+        return differs("second output", fusion(tokens).values, fusion(tokens).values, within=0.0)
 
     def permutation(self) -> str | None:
         fusion, tokens = self.build(), self.tokens(padded=True)
@@ -186,7 +186,7 @@ class _Subject:
     def state(self) -> str | None:
         fusion, other, tokens = self.build(), self.build(seed=1), self.tokens()
         other.load_state_dict(fusion.state_dict())
-        return differs("restored output", other(tokens).values, fusion(tokens).values, within=0)
+        return differs("restored output", other(tokens).values, fusion(tokens).values, within=0.0)
 
     def countable(self) -> str | None:
         fusion, tokens = self.build(), self.tokens()

@@ -28,7 +28,7 @@ REFERENCES = References(
     },
 )
 RIGHT = {i: captions[0] for i, captions in CAPTIONS.items()}
-WRONG = {i: "nothing of the kind was ever seen or heard there" for i in CAPTIONS}
+WRONG = dict.fromkeys(CAPTIONS, "nothing of the kind was ever seen or heard there")
 EMPTY = dict.fromkeys(CAPTIONS, "")
 
 
@@ -45,14 +45,15 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
         return made.score(list(systems), references)
 
     def right() -> str | None:
-        """A reference itself scores better than an unrelated sentence."""
-        good, bad = score(RIGHT, WRONG)
-        return first(
-            None
-            if (g.value > b.value) == g.higher_is_better and g.value != b.value
-            else f"{g.name}: {g.value} for a reference, {b.value} for an unrelated sentence"
-            for g, b in zip(good, bad, strict=True)
-        )
+        """A reference scores better than an unrelated sentence, and in no figure worse."""
+        gains = {
+            g.name: (g.value - b.value) * (1 if g.higher_is_better else -1)
+            for g, b in zip(*score(RIGHT, WRONG), strict=True)
+        }
+        worst = min(gains, key=gains.__getitem__)
+        if gains[worst] < 0:
+            return f"{worst}: worse by {-gains[worst]:.3g} for a reference"
+        return None if any(gains.values()) else "equal figures for both"
 
     def applies() -> str | None:
         """Some figure, finite, with a name, a unit and a signature that names the metric."""
@@ -66,9 +67,13 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
 
     def order() -> str | None:
         """The order of the clips changes nothing."""
-        turned = References(captions=dict(reversed(CAPTIONS.items())), slots=REFERENCES.slots)
+        turned = References(
+            captions=dict(reversed(list(CAPTIONS.items()))), slots=REFERENCES.slots
+        )
         mixed = RIGHT | {"two": WRONG["two"]}
-        return _differ(score(mixed)[0], score(dict(reversed(mixed.items())), references=turned)[0])
+        return _differ(
+            score(mixed)[0], score(dict(reversed(list(mixed.items()))), references=turned)[0]
+        )
 
     def empty() -> str | None:
         """An empty hypothesis has a finite score, no better than a right one."""

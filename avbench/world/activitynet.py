@@ -4,6 +4,7 @@ Sources: Dense-Captioning Events in Videos (Krishna et al., ICCV 2017); the ae-v
 re-split of Zhou et al., "Grounded Video Description" (CVPR 2019).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from avbench.settings import WorldSettings
@@ -12,6 +13,7 @@ from avbench.world.corpus import (
     Corpus,
     Entry,
     Mix,
+    Planned,
     dump,
     groups,
     plan,
@@ -27,60 +29,56 @@ KEY = __name__.rpartition(".")[2]
 SEGMENTS = 3
 """Clips a video."""
 MIX = Mix(scene=SCENE, speech=0.32, lines=TALK_SPEECH, sound=0.5, references=2)
-_RESPLIT = "anet_entities"
 
 
 def make(settings: WorldSettings) -> Corpus:
-    """Plan the set; clip ids are ``<v_id>#<segment>``, in the first annotator's order."""
-    first: dict[str, dict[str, Any]] = {}
-    second: dict[str, dict[str, Any]] = {}
+    """Plan the set; clip ids are ``<v_id>#<segment>``."""
+    files: dict[str, dict[str, Any]] = {"train.json": {}, "val_1.json": {}, "val_2.json": {}}
     films, entries = [], []
-    of: dict[str, list[str]] = {}
     for split, name, n in (
         ("train", "train", settings.clips),
-        ("validation", "val", validation_clips(settings)),
-        ("test", "test", settings.test_clips),
+        ("validation", "ae-val", validation_clips(settings)),
+        ("test", "ae-test", settings.test_clips),
     ):
-        of[name] = []
+        annotators = 1 if split == "train" else 2
+        both: list[dict[str, Any]] = [{} for _ in range(annotators)]
         for number, clips in enumerate(groups(plan(KEY, split, n, MIX, settings), SEGMENTS)):
             video = f"v_{chance.video_id(settings.seed, KEY, split, number)}"
-            of[name].append(video)
             films.append(Film(video=video, scenes=tuple(clip.scene for clip in clips)))
-            used = 1 if name == "train" else 2
-            for i, clip in enumerate(clips):
-                entries.append(
-                    Entry(
-                        id=f"{video}#{i}",
-                        split=name,
-                        captions=tuple(map(sentence, clip.captions[:used])),
-                        words=clip.scene.words,
-                        facts=clip.facts,
-                    )
+            for annotator, annotations in enumerate(both):
+                annotations[video] = _annotation(clips, annotator)
+            entries += [
+                Entry(
+                    id=f"{video}#{i}",
+                    split=name,
+                    captions=tuple(map(sentence, clip.captions[:annotators])),
+                    words=clip.scene.words,
+                    facts=clip.facts,
                 )
-            for annotator, annotation in enumerate((first, second)[:used]):
-                annotation[video] = {
-                    "duration": round(len(clips) * SECONDS, 2),
-                    "timestamps": [segment(i, SECONDS) for i in range(len(clips))],
-                    # from the second sentence on the official files have a blank before it
-                    "sentences": [
-                        " " * (i > 0) + sentence(clip.captions[annotator])
-                        for i, clip in enumerate(clips)
-                    ],
-                }
-    files: dict[str, dict[str, Any]] = {
-        "train.json": {video: first[video] for video in of["train"]},
-        "val_1.json": {video: first[video] for video in of["val"] + of["test"]},
-        "val_2.json": {video: second[video] for video in of["val"] + of["test"]},
-    }
-    for name in ("val", "test"):
-        for annotator, annotation in enumerate((first, second), start=1):
-            part = {video: annotation[video] for video in of[name]}
-            files[f"{_RESPLIT}_{name}_{annotator}.json"] = part
-            files[f"{_RESPLIT}_{name}_{annotator}_para.json"] = {
-                video: " ".join(row["sentences"]) for video, row in part.items()
+                for i, clip in enumerate(clips)
+            ]
+        if split == "train":
+            files["train.json"] = both[0]
+            continue
+        for annotator, annotations in enumerate(both, start=1):
+            files[f"val_{annotator}.json"] |= annotations
+            resplit = f"anet_entities_{name.removeprefix('ae-')}_{annotator}"
+            files[f"{resplit}.json"] = annotations
+            files[f"{resplit}_para.json"] = {
+                video: " ".join(row["sentences"]) for video, row in annotations.items()
             }
     return Corpus(
         annotations={name: dump(data) for name, data in files.items()},
         films=tuple(films),
         entries=tuple(entries),
     )
+
+
+def _annotation(clips: Sequence[Planned], annotator: int) -> dict[str, Any]:
+    """One annotator's entry of a video; from the second on, sentences begin with a blank."""
+    said = [sentence(clip.captions[annotator]) for clip in clips]
+    return {
+        "duration": round(len(clips) * SECONDS, 2),
+        "timestamps": [segment(i, SECONDS) for i in range(len(clips))],
+        "sentences": [text if i == 0 else f" {text}" for i, text in enumerate(said)],
+    }

@@ -14,8 +14,8 @@ from avbench.world.speech import CHILD, VOICES, Voice
 
 EVIDENCE = "evidence.json"
 """Clip id to its slots: value, choices and the modalities that tell it."""
-SPEECH = "speech.json"
-"""Clip id to what is said in it (no official format has a place for ASR text); "" for nothing."""
+SPEECH = "asr.json"
+"""Clip id to what is said in it, where something is: no official format has a place for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class Corpus:
         evidence = {
             e.id: {slot: asdict(fact) for slot, fact in e.facts.items()} for e in self.entries
         }
-        speech = {e.id: e.words or "" for e in self.entries}
+        speech = {e.id: e.words for e in self.entries if e.words is not None}
         return {**self.annotations, EVIDENCE: dump(evidence), SPEECH: dump(speech)}
 
 
@@ -85,22 +85,25 @@ def plan(key: str, split: str, n: int, mix: Mix, settings: WorldSettings) -> lis
     """Plan ``n`` clips of one split; the same for the same key, split, n, mix and seed."""
     draw = chance.choices(settings.seed, key, split)
     shown = deal(split, n, draw)
-    dealt = {slot: chance.balanced(SLOTS[slot], n, draw) for slot in SLOTS}
     speaks = chance.shares(n, mix.speech, draw)
     sounds = chance.shares(n, mix.sound, draw)
+    told = ("speaker", "ingredient") if mix.told else ("ingredient", "tool")
+    dealt = {
+        slot: iter(chance.balanced(SLOTS[slot], sum(flags), draw))
+        for slot, flags in [*((slot, speaks) for slot in told), ("sound", sounds)]
+    }
     clips = []
     for i in range(n):
         values = dict(shown[i])
         parts = [mix.scene]
         words = voice = None
         if speaks[i]:
-            slots = ("speaker", "ingredient") if mix.told else ("ingredient", "tool")
-            values |= {slot: dealt[slot][i] for slot in slots}
+            values |= {slot: next(dealt[slot]) for slot in told}
             parts += [TALK] if mix.told else []
             voice = _voice(values.get("speaker"), settings, draw)
             words = draw.choice(mix.lines).format_map(values)
         if sounds[i]:
-            values["sound"] = dealt["sound"][i]
+            values["sound"] = next(dealt["sound"])
             parts.append(NOISE)
         scene = Scene(
             seed=chance.seed_of(settings.seed, key, split, i),

@@ -14,7 +14,7 @@ from avbench.world import chance, render
 from avbench.world.render import SECONDS
 from avbench.world.slots import Values
 from avbench.world.sounds import Wave, event
-from avbench.world.speech import RATE, Voice, say
+from avbench.world.speech import RATE, Engine, Voice
 
 SAMPLES = round(SECONDS * RATE)
 """Samples of a clip's sound."""
@@ -51,8 +51,12 @@ class Film:
     scenes: tuple[Scene, ...]
 
 
-def sound(scene: Scene) -> Wave:
+def sound(scene: Scene, engine: Engine) -> Wave:
     """A clip's sound: speech, event and faint noise.
+
+    Args:
+        scene: what is to be heard.
+        engine: speaks.
 
     Returns:
         Samples (``SAMPLES``,) at ``RATE``, within ±1.
@@ -66,7 +70,7 @@ def sound(scene: Scene) -> Wave:
     if scene.sound is not None:
         mixed += event(scene.sound, SAMPLES, draw) * np.float32(draw.uniform(0.7, 1.0))
     if scene.words is not None and scene.voice is not None:
-        speech = say(scene.words, scene.voice)
+        speech = engine.say(scene.words, scene.voice)
         start = round(scene.onset * RATE)
         if start + len(speech) > SAMPLES - TAIL * RATE:
             raise ValueError(
@@ -86,7 +90,7 @@ def write(film: Film, folder: Path, settings: WorldSettings) -> Path:
     if path.exists():
         return path
     part = folder / f".{film.video}.{os.getpid()}.part"
-    with av.open(str(part), "w", format="mp4") as container:
+    with Engine() as engine, av.open(str(part), "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=settings.fps)
         video.width = video.height = settings.size
         video.pix_fmt = "yuv420p"
@@ -113,7 +117,7 @@ def write(film: Film, folder: Path, settings: WorldSettings) -> Path:
                 frame.pts, frame.time_base = shown, Fraction(1, settings.fps)
                 shown += 1
                 container.mux(video.encode(frame))
-            for block in _blocks(sound(scene)):
+            for block in _blocks(sound(scene, engine)):
                 tone = av.AudioFrame.from_ndarray(block[None], format="fltp", layout="mono")
                 tone.sample_rate, tone.pts, tone.time_base = RATE, heard, Fraction(1, RATE)
                 heard += len(block)

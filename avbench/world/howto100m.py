@@ -1,7 +1,7 @@
 """The narrated corpus, in HowTo100M's form: long videos whose only captions are what is said.
 
 A plan makes the next step predictable (predict next caption): in the narration the object and
-the place stay, and colour, motion, ingredient, tool and wording move on by one value a step. The
+the place stay, and colour, motion, ingredient and wording move on by one value a step. The
 picture follows the narration slot by slot with probability ``agreement``, else it shows another
 value. Files: HowTo100M (Miech et al., 2019), https://www.di.ens.fr/willow/research/howto100m/
 """
@@ -21,7 +21,7 @@ from avbench.world.speech import VOICES
 KEY = __name__.rpartition(".")[2]
 ONSET = 0.2
 """Seconds from a step's start to its narration."""
-_MOVING = ("colour", "motion", "ingredient", "tool")
+_MOVING = ("colour", "motion", "ingredient")
 
 
 def make(settings: WorldSettings) -> Corpus:

@@ -42,9 +42,9 @@ RECIPE = (
 """Instructions: half of the words are spoken, the other half seen."""
 
 NARRATION = (
-    "now the {colour} {object} {motion} in the {place} with {ingredient} and the {tool}",
-    "here the {colour} {object} {motion} in the {place} with {ingredient} and the {tool}",
-    "next the {colour} {object} {motion} in the {place} with {ingredient} and the {tool}",
+    "now the {colour} {object} {motion} in the {place} with {ingredient}",
+    "here the {colour} {object} {motion} in the {place} with {ingredient}",
+    "next the {colour} {object} {motion} in the {place} with {ingredient}",
 )
 """The narrated corpus: said, and therefore its ASR text. The steps of a video take turns."""
 

@@ -22,10 +22,14 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
     "purple": (165, 40, 205),
     "white": (250, 250, 250),
 }
+_GREY = (130, 130, 130)
 _RADIUS = 0.25
 """Half the object's width as a share of the frame's."""
+_RIM = np.float32(20)  # nearly black
 _OUTLINE = 0.1
 """Width of the black rim as a share of the radius: shapes show whatever the colours are."""
+_LINE = 0.03
+"""By how much a black line within a shape is narrower than two rims."""
 
 # ---------------------------------------------------------------- shapes
 # Each is a field over (u, v) in units of the radius, v downwards: negative inside, with a slope
@@ -37,8 +41,8 @@ def _ball(u: Field, v: Field) -> Field:
 
 
 def _box(u: Field, v: Field) -> Field:
-    """A crate: a square with its two diagonals left open."""
-    diagonals = np.minimum(np.abs(u - v), np.abs(u + v)) / 1.41 - 0.08
+    """A crate: a square with black diagonals."""
+    diagonals = np.minimum(np.abs(u - v), np.abs(u + v)) / 1.41 + _LINE
     return np.maximum(np.maximum(np.abs(u), np.abs(v)) - 0.9, -diagonals)
 
 
@@ -48,10 +52,11 @@ def _star(u: Field, v: Field) -> Field:
 
 
 def _cone(u: Field, v: Field) -> Field:
-    """A traffic cone: a triangle with two bands left open."""
-    bands = np.abs(np.abs(v - 0.25) - 0.3) - 0.08
-    outside = np.maximum(v - 0.95, (np.abs(u) * 1.85 - (v + 1) * 1.0) / 2.1)
-    return np.maximum(outside, -bands)
+    """A traffic cone: a triangle with two black bands."""
+    bands = np.abs(np.abs(v - 0.25) - 0.32) + _LINE
+    outside = np.maximum(v - 0.95, (np.abs(u) * 1.85 - (v + 1) * 1.1) / 2.15)
+    cone: Field = np.maximum(outside, -bands)
+    return cone
 
 
 def _wheel(u: Field, v: Field) -> Field:
@@ -126,7 +131,8 @@ MOTIONS: Mapping[str, Callable[[Field, np.random.Generator], Path]] = {
 
 
 def _paint(mask: npt.NDArray[np.bool_], on: Any, off: Any) -> Field:
-    return np.where(mask[..., None], on, off).astype(np.float32)
+    painted: Field = np.where(mask[..., None], np.float32(on), np.float32(off))
+    return painted
 
 
 def _kitchen(x: Field, y: Field, draw: np.random.Generator) -> Field:
@@ -157,7 +163,8 @@ def _street(x: Field, y: Field, draw: np.random.Generator) -> Field:
 
 def _desert(x: Field, y: Field, draw: np.random.Generator) -> Field:
     wave = np.sin(2 * np.pi * (4 * y + 0.5 * np.sin(2 * np.pi * (x + draw.uniform()))))
-    return np.array((190, 160, 115)) + np.array((22, 20, 18)) * wave[..., None]
+    ground: Field = np.array((190, 160, 115)) + np.array((22, 20, 18)) * wave[..., None]
+    return ground
 
 
 def _snow(x: Field, y: Field, draw: np.random.Generator) -> Field:
@@ -190,39 +197,59 @@ def frames(
     Returns:
         Frames (T, S, S, 3), RGB, T = ``SECONDS`` · fps.
     """
-    centres = (np.arange(size, dtype=np.float32) + 0.5) / size
-    x, y = np.meshgrid(centres, centres)
-    light = draw.uniform(0.85, 1.1)
-    scene = PLACES[shown["place"]](x, y, draw) * np.float32(light)
+    x = _grid(size)
+    place = PLACES[shown["place"]](x, x.T, draw) * draw.uniform(0.85, 1.1)
     for _ in range(distractors):
         shape = str(draw.choice(sorted(SHAPES)))
-        at = draw.uniform(0.1, 0.9, 2)
-        scene = _put(scene, shape, (x - at[0]) / 0.08, (y - at[1]) / 0.08, (130, 130, 130), size)
+        centre = draw.uniform(0.1, 0.9), draw.uniform(0.1, 0.9)
+        _put(place, shape, centre, 0.08, _GREY)
     t = np.arange(round(SECONDS * fps), dtype=np.float32) / fps
-    across, down, grown = MOTIONS[shown["motion"]](t, draw)
-    radius = _RADIUS * draw.uniform(0.9, 1.1) * np.broadcast_to(grown, t.shape)
-    radius = radius[:, None, None].astype(np.float32)
-    u = (x - np.broadcast_to(across, t.shape)[:, None, None].astype(np.float32)) / radius
-    v = (y - np.broadcast_to(down, t.shape)[:, None, None].astype(np.float32)) / radius
-    colour = COLOURS[shown["colour"]]
-    film = _put(scene[None], shown["object"], u, v, colour, size, radius)
+    path = MOTIONS[shown["motion"]](t, draw)
+    across, down, grown = (np.broadcast_to(part, t.shape) for part in path)
+    radius = _RADIUS * draw.uniform(0.9, 1.1) * grown
+    film = np.repeat(place[None].astype(np.float32), len(t), axis=0)
+    for i, picture in enumerate(film):
+        centre = float(across[i]), float(down[i])
+        _put(picture, shown["object"], centre, float(radius[i]), COLOURS[shown["colour"]])
     return np.clip(film, 0, 255).astype(np.uint8)
 
 
+def _grid(size: int) -> Field:
+    """The x coordinate of every pixel's centre (S, S), in shares of the frame; y transposed."""
+    centres = (np.arange(size, dtype=np.float32) + 0.5) / size
+    return np.broadcast_to(centres, (size, size))
+
+
 def _put(
-    under: Field,
+    picture: Field,
     shape: str,
-    u: Field,
-    v: Field,
+    centre: tuple[float, float],
+    radius: float,
     colour: tuple[int, int, int],
-    size: int,
-    radius: Any = 0.08,
-) -> Field:
-    """Draw a shape with a black rim over a picture; borders are smoothed over one pixel."""
-    field = SHAPES[shape](u, v)
+) -> None:
+    """Draw a shape with a black rim into a picture; borders are smoothed over one pixel.
+
+    Args:
+        picture: (S, S, 3), changed in place.
+        shape: which.
+        centre: x and y in shares of the frame; may lie outside.
+        radius: in shares of the frame.
+        colour: RGB.
+    """
+    size = len(picture)
     pixels = radius * size
-    cover = np.clip(0.5 - field * pixels, 0, 1)[..., None]
-    fill = np.clip(0.5 - (field + _OUTLINE) * pixels, 0, 1)[..., None]
-    body = np.float32(20) + fill * (np.array(colour, np.float32) - np.float32(20))
-    painted: Field = under + cover * (body - under)
-    return painted
+    reach = 1.3 * pixels + 1  # no shape reaches further from its centre
+    first, last = (
+        [min(max(round(c * size + sign * reach), 0), size) for c in centre] for sign in (-1, 1)
+    )
+    window = picture[first[1] : last[1], first[0] : last[0]]
+    x, y = (
+        (np.arange(a, b, dtype=np.float32) + np.float32(0.5 - c * size)) / np.float32(pixels)
+        for a, b, c in zip(first, last, centre, strict=True)
+    )
+    u, v = np.broadcast_to(x, window.shape[:2]), np.broadcast_to(y[:, None], window.shape[:2])
+    field = SHAPES[shape](u, v) * np.float32(pixels)
+    cover = np.clip(0.5 - field, 0, 1)[..., None]
+    fill = np.clip(0.5 - field - _OUTLINE * pixels, 0, 1)[..., None]
+    body = _RIM + fill * (np.array(colour, np.float32) - _RIM)
+    window += cover * (body - window)

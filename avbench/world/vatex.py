@@ -21,9 +21,9 @@ def make(settings: WorldSettings) -> Corpus:
     annotations = {}
     films, entries = [], []
     for split, name, file, n in (
-        ("train", "train", "vatex_training_v1.0.json", settings.clips),
+        ("train", "training", "vatex_training_v1.0.json", settings.clips),
         ("validation", "validation", "vatex_validation_v1.0.json", validation_clips(settings)),
-        ("test", "test", "vatex_public_test_english_v1.1.json", settings.test_clips),
+        ("test", "public_test", "vatex_public_test_english_v1.1.json", settings.test_clips),
     ):
         rows = []
         for number, clip in enumerate(plan(KEY, split, n, MIX, settings)):
@@ -32,7 +32,7 @@ def make(settings: WorldSettings) -> Corpus:
             video = f"{chance.video_id(settings.seed, KEY, split, number)}_{start:06}_{end:06}"
             said = tuple(map(sentence, clip.captions))
             row = {"videoID": video, "enCap": said}
-            if name != "test":  # the public test file holds English alone
+            if split != "test":  # the public test file holds English alone
                 row["chCap"] = ()
             rows.append(row)
             films.append(Film(video=video, scenes=(clip.scene,)))

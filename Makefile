@@ -1,0 +1,32 @@
+# make demo and make test do all the set-up on a fresh machine: a virtual environment in .venv,
+# the installation with pip, then the work.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test fast lint clean
+
+demo: $(STAMP)
+	$(BIN)/avbench run quickstart
+
+test: $(STAMP) lint
+	$(BIN)/pytest
+
+fast: $(STAMP)
+	$(BIN)/pytest -m "not slow and not java"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

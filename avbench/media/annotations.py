@@ -1,0 +1,204 @@
+"""Reading annotation files strictly: every error names the file, the field and the value.
+
+``open_json`` gives a ``Node``: a value with its place. A reader walks down from it and asks for
+what the format prescribes; what is not there or of another type is a ``DataError``.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avbench.errors import DataError
+
+SHOWN = 60
+"""Characters of a wrong value that an error shows."""
+
+MOST = 12
+"""Names that an error lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A JSON value and where it stands."""
+
+    file: Path
+    at: str
+    """The path to it, e.g. ``database.xHr8X2Wpmno.annotations[3]``; empty for the top level."""
+    value: Any
+
+    def wrong(self, allowed: str, hint: str = "") -> DataError:
+        """The error for a value that is not what it must be."""
+        shown = json.dumps(self.value, ensure_ascii=False)
+        shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
+        where = f"{self.file}: {self.at}" if self.at else f"{self.file}"
+        return DataError(f"{where}: must be {allowed}, got {kind(self.value)} {shown}{hint}")
+
+    def __getitem__(self, key: str) -> "Node":
+        """A field of an object.
+
+        Raises:
+            DataError: this is no object, or it has no such field.
+        """
+        if not isinstance(self.value, dict):
+            raise self.wrong(f"an object with the field '{key}'")
+        if key not in self.value:
+            where = f"{self.file}: {self.at}" if self.at else f"{self.file}"
+            raise DataError(f"{where}: {missing('field', key, self.value)}")
+        return Node(self.file, f"{self.at}.{key}" if self.at else key, self.value[key])
+
+    def __contains__(self, key: str) -> bool:
+        return isinstance(self.value, dict) and key in self.value
+
+    def fields(self) -> Iterator[tuple[str, "Node"]]:
+        """All fields of an object, in the file's order."""
+        if not isinstance(self.value, dict):
+            raise self.wrong("an object")
+        for key, value in self.value.items():
+            yield key, Node(self.file, f"{self.at}.{key}" if self.at else key, value)
+
+    def items(self, length: int | None = None) -> list["Node"]:
+        """The items of an array, of a given length if one is given."""
+        if not isinstance(self.value, list):
+            raise self.wrong("an array")
+        if length is not None and len(self.value) != length:
+            raise self.wrong(f"an array of {length} items")
+        return [Node(self.file, f"{self.at}[{i}]", v) for i, v in enumerate(self.value)]
+
+    def text(self) -> str:
+        """A text of one line or more words: white space is made single blanks.
+
+        A caption with a line break would shift the lines of the tools that score it.
+        """
+        found = self.string()
+        if not found:
+            raise self.wrong("a text that is not empty")
+        return found
+
+    def string(self) -> str:
+        """A text that may be empty, its white space made single blanks."""
+        if not isinstance(self.value, str):
+            raise self.wrong("a text")
+        return " ".join(self.value.split())
+
+    def id(self) -> str:
+        """An id: a text that is not empty and can be part of a file's name."""
+        if not isinstance(self.value, str):
+            raise self.wrong("an id (a text)")
+        return checked_id(self.value, f"{self.file}: {self.at}")
+
+    def number(self) -> float:
+        """A finite number that is not negative."""
+        number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
+        if not number or not math.isfinite(self.value) or self.value < 0:
+            raise self.wrong("a number, 0 or more")
+        return float(self.value)
+
+    def integer(self) -> int:
+        """A whole number that is not negative."""
+        if not isinstance(self.value, int) or isinstance(self.value, bool) or self.value < 0:
+            raise self.wrong("a whole number, 0 or more")
+        return self.value
+
+    def choice(self, allowed: Sequence[str]) -> str:
+        """One of some texts."""
+        if not isinstance(self.value, str) or self.value not in allowed:
+            raise self.wrong(f"one of {', '.join(allowed)}")
+        return self.value
+
+    def interval(self) -> tuple[float, float]:
+        """A pair [start, end] in seconds, the end not before the start."""
+        start, end = (n.number() for n in self.items(2))
+        if end < start:
+            raise self.wrong("[start, end] with the end not before the start")
+        return start, end
+
+
+def missing(what: str, name: str, held: Iterable[str]) -> str:
+    """The wording for a field or column that is not there, with the nearest that is.
+
+    >>> missing("field", "database", ["databse"])
+    "the field 'database' is missing; is 'databse' meant? It has: databse"
+    """
+    names = list(held)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f"; is '{near[0]}' meant?" if near else "."
+    return f"the {what} '{name}' is missing{hint} It has: {', '.join(names[:MOST]) or '(none)'}"
+
+
+def kind(value: Any) -> str:
+    """The JSON name of a value's type."""
+    names = {dict: "object", list: "array", str: "text", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")
+
+
+def checked_id(text: str, where: str) -> str:
+    """An id out of a file; those that could lead out of the media folder are refused.
+
+    Raises:
+        DataError: it is empty or holds a separator or a control character.
+    """
+    if not text or text in (".", "..") or any(c in "/\\" or not c.isprintable() for c in text):
+        raise DataError(
+            f"{where}: must be an id without separators or control characters, got {text!r}"
+        )
+    return text
+
+
+def open_json(path: Path) -> Node:
+    """Read a JSON file.
+
+    Raises:
+        DataError: it is missing, no JSON (with line and column), or gives a key twice.
+    """
+    return Node(path, "", _parse(_text(path), path))
+
+
+def open_lines(path: Path) -> list[Node]:
+    """Read a file of one JSON value a line; empty lines are passed over.
+
+    Raises:
+        DataError: as for ``open_json``.
+    """
+    lines = enumerate(_text(path).split("\n"), start=1)
+    return [Node(path, f"line {n}", _parse(text, path, n)) for n, text in lines if text.strip()]
+
+
+class _RepeatedKeyError(ValueError):
+    """A key that an object gives more than once."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _RepeatedKeyError(f"the key '{key}' is given twice in one object")
+            seen.add(key)
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not in UTF-8: {error}") from None
+
+
+def _parse(text: str, path: Path, line: int | None = None) -> Any:
+    where = f"{path}: line {line}" if line else f"{path}"
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        at = f"column {error.colno}" if line else f"line {error.lineno}, column {error.colno}"
+        raise DataError(f"{where}: not JSON at {at}: {error.msg}") from None
+    except (_RepeatedKeyError, RecursionError) as error:
+        raise DataError(f"{where}: {error}") from None

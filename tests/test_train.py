@@ -1,0 +1,174 @@
+"""The training loop on real media: it learns, resumes exactly, and measuring changes nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from avbench import curve, train
+from avbench.data import StepSampler
+from avbench.errors import DataError
+from avbench.options import plain
+from avbench.settings import ComponentRef, InputSpec, ModelSettings, TrainSettings
+from avbench.stage import Job
+from avbench.train import hold_out, rate
+from avbench.weights import WEIGHTS
+
+INPUT = InputSpec(
+    frames=4, size=32, store_frames=6, mel_frames=64, time_mask=8, frequency_mask=8,
+    caption_tokens=20,
+)  # fmt: skip
+MODEL = ModelSettings(
+    D=32,
+    heads=2,
+    cross_layers=1,
+    decoder_layers=1,
+    dropout=0.1,
+    encoders={
+        "video": ComponentRef(
+            name="video_swin",
+            options={
+                "patch_size": [2, 8, 8],
+                "embed_dim": 8,
+                "depths": [1, 1],
+                "num_heads": [2, 2],
+                "window_size": [2, 2, 2],
+            },
+        ),
+        "audio": ComponentRef(
+            name="audio_transformer",
+            options={"layers": 1, "heads": 2, "patch_frames": 4, "pool": 1},
+        ),
+    },
+)
+
+
+def job(
+    narrated, directory: Path, *, loss: str = "plain", start: Path | None = None, **train_
+) -> Job:
+    directory.mkdir(exist_ok=True)
+    settings = {"steps": 8, "batch": 6, "lr": 3e-3, "clips_per_video": 3, "measure_every": 4}
+    return Job(
+        kind="pretrain",
+        id="test",
+        directory=directory,
+        spec={
+            "model": plain(MODEL),
+            "input": plain(INPUT),
+            "train": plain(
+                TrainSettings(
+                    loss=ComponentRef(name=loss), tasks=("pcc", "pnc"), **{**settings, **train_}
+                )
+            ),
+            "fusion": {"name": "merged", "options": {}},
+            "modalities": {"name": "V+A", "options": {}},
+            "seed": 0,
+        },
+        parents={**narrated, **({"start": start} if start else {})},
+        local={"checkpoint_seconds": 0},
+    )
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_at(work: Job, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a job until it reports a step, then die between two steps."""
+
+    def progress(self: Job, done: int, total: int, note: str = "") -> None:
+        if done == step and note != "probing":
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "progress", progress)
+        with pytest.raises(KilledError):
+            train.run(work)
+
+
+def test_training_lowers_the_loss(narrated, tmp_path) -> None:
+    result = train.run(job(narrated, tmp_path / "a", steps=40, loss="mbp"))
+    first = next(v for s, n, v in curve.read(tmp_path / "a") if n == "L")
+    assert result["loss"]["L"] < 0.6 * first
+    assert set(result["loss"]) == {"L", "L_audio", "L_video"}
+
+
+@pytest.mark.parametrize("loss", ["plain", "mbp", "gblend"])
+def test_a_killed_run_ends_as_an_undisturbed_one(loss, narrated, tmp_path, monkeypatch) -> None:
+    whole, broken = (job(narrated, tmp_path / n, loss=loss) for n in ("whole", "broken"))
+    expected = train.run(whole)
+    for step in (2, 5, 6):
+        killed_at(broken, step, monkeypatch)
+    assert (broken.directory / "checkpoint.pt").exists()
+    assert train.run(broken) == expected
+    ours, theirs = (load_file(j.directory / WEIGHTS) for j in (broken, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert curve.read(broken.directory) == curve.read(whole.directory)
+    assert not (broken.directory / "checkpoint.pt").exists()
+
+
+def test_measuring_mono_modal_losses_changes_nothing(narrated, tmp_path) -> None:
+    often, rarely = (
+        job(narrated, tmp_path / str(every), measure_every=every) for every in (1, 100)
+    )
+    train.run(often)
+    train.run(rarely)
+    ours, theirs = (load_file(j.directory / WEIGHTS) for j in (often, rarely))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    measured = {n for s, n, _ in curve.read(often.directory) if s == 1}
+    assert {"L", "L_audio", "L_video"} <= measured
+
+
+def test_worker_processes_change_nothing(narrated, tmp_path) -> None:
+    alone = job(narrated, tmp_path / "alone", steps=3)
+    helped = replace(job(narrated, tmp_path / "helped", steps=3), local={"workers": 1})
+    assert train.run(alone) == train.run(helped)
+
+
+def test_fine_tuning_starts_from_the_weights_it_is_given(narrated, tmp_path) -> None:
+    first = job(narrated, tmp_path / "first", steps=30)
+    train.run(first)
+    again = job(narrated, tmp_path / "again", steps=1, start=first.directory, lr=1e-9)
+    train.run(again)
+    ours, theirs = (load_file(j.directory / WEIGHTS) for j in (again, first))
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_rate(narrated, tmp_path) -> None:
+    with pytest.raises(DataError, match=r"step \d+: the loss is (nan|inf), with learning rate"):
+        train.run(job(narrated, tmp_path / "a", steps=40, lr=1e30, clip_norm=None, warmup=0.0))
+
+
+def test_the_rate_rises_over_the_warm_up_and_falls_to_zero() -> None:
+    rates = [rate(step, 100, 0.1) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[99] == pytest.approx(1 / 90)
+
+
+def test_whole_videos_are_held_out(narrated_data) -> None:
+    kept, held = hold_out(narrated_data, 0.3, seed=0)
+    videos = [clip.video for clip in narrated_data.split.clips]
+    assert {videos[i] for i in held}.isdisjoint(videos[i] for i in kept)
+    assert sorted(kept + held) == list(range(len(videos)))
+    assert held == hold_out(narrated_data, 0.3, seed=0)[1]
+    assert hold_out(narrated_data, 0.0, seed=0)[1] == []
+
+
+def test_steps_draw_whole_groups_of_one_video_and_depend_on_the_seed_alone() -> None:
+    videos = [f"v{i // 6}" for i in range(24)]
+
+    def steps(start: int, seed: int = 0) -> list[list[tuple[int, int]]]:
+        return list(StepSampler(videos, batch=6, group=3, seed=seed, start=start, steps=8))
+
+    every = steps(0)
+    assert steps(3) == every[3:]
+    assert steps(0, seed=1) != every
+    for keys in every:
+        for triple in (keys[:3], keys[3:]):
+            assert len({videos[i] for i, _ in triple}) == 1
+    assert sorted(i for keys in every[:4] for i, _ in keys) == list(range(24))
+    assert [epoch for keys in every for _, epoch in keys] == [0] * 24 + [1] * 24

@@ -152,10 +152,6 @@ class _Collector:
     def _notes(self) -> list[str]:
         plan = self.plan
         notes = [*plan.notes, f"Preset {plan.preset}; data: {plan.data}."]
-        if len(plan.seeds) == 1:
-            notes.append("One seed: differences between rows may be chance.")
-        else:
-            notes.append(f"Mean ± standard deviation over {len(plan.seeds)} seeds.")
         started: dict[str, None] = {}
         for stage in plan.stages.values():
             record = self.record(stage) if stage.kind in ("pretrain", "finetune") else None

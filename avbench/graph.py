@@ -102,6 +102,35 @@ class Plan:
                 waiting[parent].append(stage.id)
         return waiting
 
+    def names(self) -> dict[str, str]:
+        """What each stage works on, for people; one that several rows share, by the first."""
+        names = {
+            s.id: ", ".join(str(s.spec[k]) for k in ("dataset", "role") if k in s.spec)
+            for s in self.stages.values()
+            if s.kind == "prepare"
+        }
+        names |= {
+            s.id: ", ".join(s.spec["datasets"])
+            for s in self.stages.values()
+            if s.kind == "world" and s.spec.get("datasets")
+        }
+        for dataset, id_ in self.baselines.items():
+            for stage in (id_, self.stages[id_].parents["predictions"]):
+                names[stage] = f"{dataset}, most frequent caption"
+        for trial in self.trials:
+            name = trial.name if len(self.seeds) > 1 else trial.label
+            for shared in (trial.pretrain, trial.profile):
+                if shared is not None:
+                    names.setdefault(shared, name)
+            for cell in trial.cells:
+                here = f"{cell.dataset}: {name}"
+                for id_ in (cell.finetune, cell.generate, cell.score):
+                    names.setdefault(id_, here)
+                for stream, id_ in cell.zeroed.items():
+                    for stage in (id_, self.stages[id_].parents["predictions"]):
+                        names.setdefault(stage, f"{here}, {stream} zeroed")
+        return names
+
     def to_json(self) -> dict[str, Any]:
         """Plain data, for the cache of plans. Equal parts of specs are written once."""
         pool: dict[str, int] = {}

@@ -31,6 +31,9 @@ from avbench.stage import LOG, RECORD, Job, read_job, read_json, write_json
 ATTENDED = "--attended"
 """First argument where a runner holds our standard input open and logs are files."""
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+"""What the numerical libraries read at their start."""
+
 INTERRUPTED = 143
 GRACE = 60.0
 """Seconds that a stage has to save and leave once its runner is gone."""
@@ -60,7 +63,8 @@ def main(arguments: Sequence[str]) -> int:
     for together in _groups(jobs):
         if attended:
             _log_to(together[0].directory / LOG)
-        ok = run_stages(together) and ok
+        ready = [job for job in together if _parents_done(job)]
+        ok = (not ready or run_stages(ready)) and len(ready) == len(together) and ok
         for job in together:
             locks[job.directory].release()
     return 0 if ok else 1
@@ -69,12 +73,22 @@ def main(arguments: Sequence[str]) -> int:
 def _open(folder: Path) -> Job | None:
     """The stage in a folder; None where it is done already."""
     job = read_job(folder)
-    known = folder / RECORD
-    if known.exists():
-        if read_json(known).get("status") == "done":
+    try:
+        if read_json(folder / RECORD).get("status") == "done":
             return None
-        known.unlink()
+    except (OSError, ValueError):
+        pass  # none yet, or one that is damaged
+    (folder / RECORD).unlink(missing_ok=True)
     return replace(job, local={**job.local, "device": _device(job.local.get("device", "cpu"))})
+
+
+def _parents_done(job: Job) -> bool:
+    """Whether all that a stage reads is there; a stage before it may have failed."""
+    for role, parent in job.parents.items():
+        if not (parent / RECORD).exists() or read_json(parent / RECORD)["status"] != "done":
+            print(f"{job.directory}: {role} is not done: {parent}", file=sys.stderr)
+            return False
+    return True
 
 
 def _groups(jobs: list[Job]) -> list[list[Job]]:
@@ -174,10 +188,12 @@ def _log_to(path: Path) -> None:
 
 
 def _set_threads(threads: int) -> None:
-    """Threads of one operator; results may depend on them, so one is the default."""
-    import torch
+    """Threads of one operator, by what numerical libraries read when they are imported.
 
-    torch.set_num_threads(threads)
+    Results may depend on their number, so one is the default.
+    """
+    for name in THREADS:
+        os.environ[name] = str(threads)
 
 
 def _device(asked: str) -> str:

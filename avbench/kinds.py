@@ -16,8 +16,13 @@ class Kind:
     """How long a stage of this kind takes beside the others, until there is a measurement."""
     wide: bool = False
     """Whether it uses several worker processes by itself."""
+    together: str | None = None
+    """The role of a parent: ready stages that share it may be run by one process, so that what
+    every process loads at its start is loaded once."""
     batched: bool = False
-    """Whether ready stages with the same ``data`` parent are run by one process."""
+    """Whether the module has ``run_many(jobs)``; such stages are always run together."""
+    brings: str | None = None
+    """The kind of child stages that the same process may run right afterwards."""
 
 
 _NETWORK = ("numpy", "timm", "tokenizers", "torch", "torchaudio", "torchvision", "transformers")
@@ -37,9 +42,15 @@ KINDS: Mapping[str, Kind] = {
     ),
     "vocabulary": Kind(module="avbench.vocabulary", versions=("tokenizers",), weight=2),
     "pretrain": Kind(module="avbench.train", versions=_NETWORK, weight=100),
-    "finetune": Kind(module="avbench.train", versions=_NETWORK, weight=40),
-    "generate": Kind(module="avbench.generate", versions=_NETWORK, weight=15),
+    "finetune": Kind(module="avbench.train", versions=_NETWORK, weight=40, brings="generate"),
+    "generate": Kind(module="avbench.generate", versions=_NETWORK, weight=15, together="model"),
     "baseline": Kind(module="avbench.baseline", weight=3),
-    "score": Kind(module="avbench.evaluate", versions=("pycocoevalcap",), weight=8, batched=True),
+    "score": Kind(
+        module="avbench.evaluate",
+        versions=("pycocoevalcap",),
+        weight=8,
+        together="data",
+        batched=True,
+    ),
     "profile": Kind(module="avbench.cost", versions=("fvcore", *_NETWORK), weight=5),
 }

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
 from avbench.graph import Plan, Store
 from avbench.kinds import KINDS
+from avbench.progress import console as make_console
 from avbench.progress import span
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
 
 def print_plan(data: Mapping[str, Any]) -> None:
     """The grid, then the stages, then what is impossible."""
-    console = Console()
+    console = make_console()
     console.print(Text(f"{data['suite']}: {data['title']}"), style="bold")
     console.print(Text(f"preset {data['preset']}, data: {data['data']}"))
     trials = data["trials"]
@@ -145,7 +145,7 @@ def print_plugins(data: Sequence[Mapping[str, Any]]) -> None:
         family = entry["family"] if entry["family"] != last else ""
         last = entry["family"]
         grid.add_row(*map(Text, (family, entry["name"], options, entry["source"], by)))
-    Console().print(grid)
+    make_console().print(grid)
 
 
 def check_data(registry: "Registry", name: str) -> list[dict[str, Any]]:
@@ -166,7 +166,7 @@ def check_data(registry: "Registry", name: str) -> list[dict[str, Any]]:
 
 def print_checks(data: Sequence[Mapping[str, Any]]) -> None:
     """One line a check; for a failed one, what was expected and what was got."""
-    console = Console()
+    console = make_console()
     for outcome in data:
         mark = Text("ok    ", "green") if outcome["ok"] else Text("FAILED", "bold red")
         console.print(mark, Text(f"{outcome['family']} {outcome['name']}: {outcome['check']}"))
@@ -199,7 +199,7 @@ def write_report(
         shown = {"suite": plan.suite, "rows": rows, "failures": report.failures, "files": files}
         print(json.dumps(shown, indent=1, ensure_ascii=False))
         return report.unfinished
-    console = Console()
+    console = make_console()
     for item in renderables(sheets):
         console.print(item)
     for stage, reason in report.failures.items():

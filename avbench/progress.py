@@ -19,6 +19,9 @@ from avbench.graph import Stage
 from avbench.run import Run
 from avbench.stage import LOG
 
+LOG_WIDTH = 140
+"""Columns where no terminal says how many there are."""
+
 
 def span(seconds: float) -> str:
     """A duration as people read it.
@@ -32,27 +35,16 @@ def span(seconds: float) -> str:
 def outcome(stage: Stage, run: Run, seconds: float) -> str:
     """One line on a stage that has ended."""
     if run.status[stage.id] == "done":
-        return f"done in {span(seconds)}: {describe(stage)}"
+        return f"done in {span(seconds)}: {describe(stage, run)}"
     record = run.store.record(stage) or {}
     last = str(record.get("error")).strip().splitlines()[-1]
-    return f"FAILED: {describe(stage)}: {last} (log: {run.store.directory(stage) / LOG})"
+    return f"FAILED: {describe(stage, run)}: {last} (log: {run.store.directory(stage) / LOG})"
 
 
-def describe(stage: Stage) -> str:
+def describe(stage: Stage, run: Run) -> str:
     """A stage by its kind, what it works on, and its id."""
-    spec = stage.spec
-    parts = [
-        spec.get("dataset"),
-        spec.get("role"),
-        ", ".join(spec["datasets"]) if isinstance(spec.get("datasets"), list) else None,
-        spec["modalities"]["name"] if "modalities" in spec else None,
-        spec["fusion"]["name"] if "fusion" in spec else None,
-        spec["train"]["loss"]["name"] if spec.get("train") else None,
-        f"seed {spec['seed']}" if "seed" in spec and "fusion" in spec else None,
-        f"without {', '.join(spec['zero'])}" if spec.get("zero") else None,
-    ]
-    text = ", ".join(str(p) for p in parts if p)
-    return f"{stage.kind} {text} [{stage.id[:8]}]" if text else f"{stage.kind} [{stage.id[:8]}]"
+    name = run.names.get(stage.id, "")
+    return " ".join(part for part in (stage.kind, name, f"[{stage.id[:8]}]") if part)
 
 
 def summary(run: Run) -> str:
@@ -119,7 +111,7 @@ class Bars:
             self._bars.remove_task(self._tasks.pop(id_))
         for id_, (stage, progress) in shown.items():
             if id_ not in self._tasks:
-                self._tasks[id_] = self._bars.add_task(describe(stage), total=None, note="")
+                self._tasks[id_] = self._bars.add_task(describe(stage, run), total=None, note="")
             self._bars.update(
                 self._tasks[id_],
                 completed=progress.get("done", 0),
@@ -153,7 +145,7 @@ class Lines:
     def started(self, stages: list[Stage], run: Run) -> None:
         """One line a stage."""
         for stage in stages:
-            self._print(run, f"started: {describe(stage)}")
+            self._print(run, f"started: {describe(stage, run)}")
 
     def ended(self, stage: Stage, run: Run, seconds: float) -> None:
         """One line a stage."""
@@ -167,7 +159,9 @@ class Lines:
         for stage, seconds, progress in run.running():
             share = f"{progress['done']}/{progress['total']} " if progress else ""
             note = f"{share}{progress.get('note', '')}".strip()
-            self._print(run, f"running for {span(seconds)}: {describe(stage)} {note}".rstrip())
+            self._print(
+                run, f"running for {span(seconds)}: {describe(stage, run)} {note}".rstrip()
+            )
         self._print(run, f"about {span(run.seconds_left())} left")
 
     def _print(self, run: Run, text: str) -> None:
@@ -180,7 +174,8 @@ class Lines:
 
 def console(*, stderr: bool = False) -> Console:
     """Where a run is shown."""
-    return Console(stderr=stderr)
+    terminal = Console(stderr=stderr)
+    return terminal if terminal.is_terminal else Console(stderr=stderr, width=LOG_WIDTH)
 
 
 def watch(terminal: Console) -> Bars | Lines:

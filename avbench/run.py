@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from avbench.executors.local import LocalExecutor, LocalProcess
 from avbench.graph import Plan, Stage, Store
@@ -19,6 +19,7 @@ INTERRUPT = 130
 """Exit status after SIGINT or SIGTERM."""
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """What shows a run to the user."""
 
@@ -67,6 +68,7 @@ class Run:
         self.estimate = Estimate()
         self.interrupted = False
         self._folders = {store.directory(s): s for s in plan.stages.values()}
+        self.names = plan.names()
         self._children = plan.children()
         done = store.all_done(plan.stages.values())
         needed = _needed(plan, self._children, done)
@@ -96,6 +98,7 @@ class Run:
         try:
             while not self.finished and not self.interrupted:
                 self._look_elsewhere()
+                self._look_here(watcher)
                 for stages in self._start():
                     watcher.started(stages, self)
                 for process in self.executor.reap():
@@ -165,10 +168,7 @@ class Run:
             self.plan.stages[id_]
             for id_, state in self.status.items()
             if state == "waiting"
-            and all(
-                self.status.get(p, "done") == "done"
-                for p in self.plan.stages[id_].parents.values()
-            )
+            and all(map(self._is_done, self.plan.stages[id_].parents.values()))
         ]
         return sorted(ready, key=lambda s: (-self._priority[s.id], s.id))
 
@@ -176,18 +176,53 @@ class Run:
         """Start as many ready stages as there are free slots for."""
         ready = self._ready() if self.executor.free > 0 else []
         while ready and self.executor.free > 0:
-            kind = KINDS[ready[0].kind]
-            stages = [s for s in ready if kind.batched and _alike(s, ready[0])] or [ready[0]]
+            stages = self._together(ready)
             ready = [s for s in ready if s not in stages]
             here = [s for s in stages if self._free(s)]
             if not here:
                 continue
+            here += self._brought(here, ready)
             slots = 1
-            if kind.wide:
+            if KINDS[here[0].kind].wide:
                 peers = 1 + sum(KINDS[s.kind].wide for s in ready)
                 slots = max(1, self.executor.free // peers)
             self.executor.start([self._write_job(s, slots) for s in here], slots)
             yield here
+
+    def _together(self, ready: list[Stage]) -> list[Stage]:
+        """The first ready stage, and those that its process takes along.
+
+        Stages that are batched always go together. Others only where slots are scarce, and no
+        more of them than leaves every slot some.
+        """
+        first, kind = ready[0], KINDS[ready[0].kind]
+        if kind.together is None:
+            return [first]
+        parent = first.parents.get(kind.together)
+        alike = [
+            s for s in ready if s.kind == first.kind and s.parents.get(kind.together) == parent
+        ]
+        return alike if kind.batched else alike[: -(-len(ready) // self.executor.free)]
+
+    def _brought(self, here: list[Stage], ready: list[Stage]) -> list[Stage]:
+        """Children that the same process runs next, where other work keeps the slots busy."""
+        first = here[0]
+        kind = KINDS[first.kind].brings
+        if kind is None or len(here) > 1 or len(ready) < self.executor.free:
+            return []
+        children = [self.plan.stages[c] for c in self._children[first.id]]
+        return [
+            c
+            for c in children
+            if c.kind == kind
+            and self.status.get(c.id) == "waiting"
+            and all(p == first.id or self._is_done(p) for p in c.parents.values())
+            and self._free(c)
+        ]
+
+    def _is_done(self, id_: str) -> bool:
+        # A stage that nobody needs any more is not in ``status``: its child is done.
+        return self.status.get(id_, "done") == "done"
 
     def _free(self, stage: Stage) -> bool:
         """Whether a stage is ours to compute: another run may be at it, or have done it."""
@@ -212,11 +247,24 @@ class Run:
         write_json(folder / JOB, {**job, "local": local})
         return folder
 
+    def _look_here(self, watcher: Watcher) -> None:
+        """Take in the records of processes that have more to do."""
+        for process in self.executor.running:
+            for folder in process.folders[:-1]:
+                stage = self._folders[folder]
+                if self.status[stage.id] == "running" and (folder / RECORD).exists():
+                    record = self.store.record(stage)
+                    # A record of an earlier failure stays until the process comes to its stage.
+                    if record is not None and record["status"] == "done":
+                        self._settle(stage, record, watcher, 0.0)
+
     def _reap(self, process: LocalProcess, watcher: Watcher) -> None:
         """Take in what an ended process left."""
         seconds = time.monotonic() - process.started
         for folder in process.folders:
             stage = self._folders[folder]
+            if self.status[stage.id] != "running":
+                continue  # taken in already, or blocked by what failed before it
             record = self.store.record(stage)
             if record is None and locked(folder):
                 self.status[stage.id] = "elsewhere"
@@ -244,7 +292,7 @@ class Run:
 
     def _block(self, id_: str) -> None:
         for child in self._children[id_]:
-            if self.status.get(child) == "waiting":
+            if self.status.get(child) in ("waiting", "running"):
                 self.status[child] = "blocked"
                 self._block(child)
 
@@ -254,12 +302,6 @@ class Run:
             stage = self.plan.stages[id_]
             if not locked(self.store.directory(stage)):
                 self.status[id_] = "done" if self.store.done(stage) else "waiting"
-
-
-def _alike(a: Stage, b: Stage) -> bool:
-    """Whether two stages can share a process: the same work on the same data."""
-    same = a.kind == b.kind and a.spec == b.spec
-    return same and a.parents.get("data") == b.parents.get("data")
 
 
 def _needed(plan: Plan, children: Mapping[str, list[str]], done: set[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from avbench.errors import DataError
-from avbench.media import prepare, sampling
+from avbench.media import crew, prepare, sampling
 from avbench.media.store import PreparedSplit
 from avbench.options import plain
 from avbench.stage import Job
@@ -206,7 +207,7 @@ def test_a_killed_stage_goes_on_and_gives_the_same(
 ) -> None:
     results, whole = prepared
     monkeypatch.setattr(prepare, "PART", 3)
-    job, calls, work = make_job(root, tmp_path), [], prepare.work
+    job, calls, work = make_job(root, tmp_path), [], crew.work
 
     def dies_in_the_third(part: Any) -> Any:
         calls.append(part.first)
@@ -218,13 +219,13 @@ def test_a_killed_stage_goes_on_and_gives_the_same(
             raise KeyboardInterrupt
         return work(part)
 
-    monkeypatch.setattr(prepare, "work", dies_in_the_third)
+    monkeypatch.setattr(crew, "work", dies_in_the_third)
     with pytest.raises(KeyboardInterrupt):
         prepare.run(job)
     assert not (tmp_path / "clips.jsonl").exists()
     stamps = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "parts").glob("0*.json")}
     assert sorted(stamps) == ["00000000.json", "00000003.json"]
-    monkeypatch.setattr(prepare, "work", work)
+    monkeypatch.setattr(crew, "work", work)
     assert prepare.run(job) == results
     again = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "parts").glob("0*.json")}
     assert stamps.items() <= again.items()
@@ -243,8 +244,19 @@ def test_processes_give_the_same_bytes(
     root: Path, tmp_path: Path, prepared: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, whole = prepared
-    monkeypatch.setattr(prepare, "PART", 2)
+    monkeypatch.setattr(prepare, "PART", 1)
+    monkeypatch.setattr(crew, "WORTH", 0.0)
+    # This process takes its time, so that the other one has started before all is done.
+    monkeypatch.setattr(Job, "progress", lambda *_: time.sleep(1.5))
+    elsewhere, result = [], crew.Crew._result
+
+    def count(future: Any, part: Any) -> Any:
+        elsewhere.append(part.first)
+        return result(future, part)
+
+    monkeypatch.setattr(crew.Crew, "_result", staticmethod(count))
     prepare.run(make_job(root, tmp_path, workers=2))
+    assert 9 in elsewhere  # the last part is the first that the other process takes
     assert output(tmp_path) == output(whole.directory)
 
 

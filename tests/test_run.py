@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from avbench.executors.local import LocalExecutor
-from avbench.graph import Cell, Plan, Stage, Store, Trial
+from avbench.graph import Plan, Stage, Store
 from avbench.lock import StageLock, locked
 from avbench.run import Run
 from avbench.stage import LOG, RECORD, read_json
@@ -22,7 +22,8 @@ FAKE = '''
 import json, os, signal, sys, time
 from pathlib import Path
 from avbench.errors import DataError
-from avbench.kinds import KINDS, Kind
+from dataclasses import replace
+from avbench.kinds import KINDS
 
 def run(job):
     with open(os.environ["FAKE_TRACE"], "a") as trace:
@@ -58,7 +59,7 @@ def run_many(jobs):
             else RuntimeError("a bug") for job in jobs]
 
 for name, kind in list(KINDS.items()):
-    KINDS[name] = Kind(module="fake_stages", wide=kind.wide, batched=kind.batched)
+    KINDS[name] = replace(kind, module="fake_stages")
 
 if __name__ == "__main__":
     from avbench.job import main
@@ -143,7 +144,12 @@ def test_parents_before_children_and_nothing_twice(bench: Bench) -> None:
     d = stage("d", "score", {"predictions": "c", "data": "b"}, x=4)
     plan = plan_of(a, b, c, d)
     assert bench.go(plan) == 0
-    assert bench.record(d)["results"] == {"sum": 12, "threads": "1", "workers": None, "together": 1}
+    assert bench.record(d)["results"] == {
+        "sum": 12,
+        "threads": "1",
+        "workers": None,
+        "together": 1,
+    }
     assert bench.record(d)["parents"] == {"predictions": "finetune-c", "data": "profile-b"}
     assert bench.record(d)["status"] == "done"
     assert sorted(bench.traced()) == ["a", "b", "c", "d"]
@@ -210,9 +216,7 @@ def test_a_failed_stage_is_tried_again_at_the_next_run(bench: Bench) -> None:
 def test_scores_with_the_same_references_share_a_process(bench: Bench) -> None:
     data, other = stage("data", "prepare"), stage("other", "prepare")
     metrics = [{"name": "m", "options": {}}]
-    scores = [
-        stage(f"s{i}", "score", {"data": "data"}, metrics=metrics, do="") for i in range(3)
-    ]
+    scores = [stage(f"s{i}", "score", {"data": "data"}, metrics=metrics, do="") for i in range(3)]
     apart = stage("t", "score", {"data": "other"}, metrics=metrics, do="")
     bad = stage("bad", "score", {"data": "data"}, metrics=metrics, do="bug")
     assert bench.go(plan_of(data, other, *scores, apart), slots=1) == 0
@@ -221,6 +225,29 @@ def test_scores_with_the_same_references_share_a_process(bench: Bench) -> None:
     assert bench.go(plan_of(data, bad)) == 1
     assert bench.record(bad)["error"] == "RuntimeError: a bug"
     assert "RuntimeError: a bug" in (bench.store.directory(bad) / LOG).read_text()
+
+
+def test_a_process_goes_on_with_what_its_stage_was_needed_for(bench: Bench) -> None:
+    tuned = [stage(f"t{i}", "finetune", x=i) for i in range(3)]
+    said = [
+        stage(f"g{i}{z}", "generate", {"model": f"t{i}"}, x=10) for i in range(3) for z in "ab"
+    ]
+    assert bench.go(plan_of(*tuned, *said), slots=1) == 0
+    started = [e for e in bench.watcher.seen if e.startswith("+")]
+    # The last one has no other work beside it: it starts alone, and its children together.
+    assert started == ["+t0,g0a,g0b", "+t1,g1a,g1b", "+t2", "+g2a,g2b"]
+    assert bench.watcher.seen.index("done t0") < bench.watcher.seen.index("done g0a")
+    assert bench.record(said[5])["results"]["sum"] == 12  # type: ignore[index]
+
+
+def test_what_a_process_brings_along_is_blocked_by_a_failure(bench: Bench) -> None:
+    bad, other = stage("a", "finetune", do="bug"), stage("z", "finetune")
+    said = stage("g", "generate", {"model": "a"})
+    assert bench.go(plan_of(bad, other, said), slots=1) == 1
+    assert bench.watcher.seen[0] == "+a,g"
+    assert bench.run.status == {"a": "failed", "g": "blocked", "z": "done"}
+    assert not (bench.store.directory(said) / RECORD).exists()
+    assert sorted(bench.traced()) == ["a", "z"]
 
 
 def test_one_of_several_together_fails_alone(bench: Bench) -> None:
@@ -377,6 +404,7 @@ class Killed:
             time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_its_children_and_goes_on_later(
     bench: Bench, number: signal.Signals
@@ -395,6 +423,7 @@ def test_an_interrupted_run_ends_its_children_and_goes_on_later(
     assert sorted(bench.traced()) == ["a", "b", "b", "c"]
 
 
+@pytest.mark.slow
 def test_a_runner_that_is_killed_outright_leaves_no_orphans(bench: Bench) -> None:
     killed = Killed(bench)
     for step in (2, 8):
@@ -460,6 +489,3 @@ def test_a_job_can_be_run_by_hand(bench: Bench) -> None:
     assert bench.record(a)["results"]["sum"] == 3  # type: ignore[index]
     usage = subprocess.run([sys.executable, "-m", "avbench.job"], capture_output=True, timeout=60)
     assert usage.returncode == 2
-
-
-__all__ = ["Cell", "Trial"]

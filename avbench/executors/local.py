@@ -10,11 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from avbench.job import ATTENDED
+from avbench.job import ATTENDED, THREADS
 from avbench.stage import LOG
-
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
-"""What the numerical libraries read at their start."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from avbench.media.container import Loss, MediaError
 from avbench.media.sampling import EPSILON, Timeline
-from avbench.media.stream import Frame, Pass, Span, index
+from avbench.media.stream import Frame, Pass, Span, Video, index
 
 Pick = Callable[[Timeline], Sequence[int]]
 """Chooses frames of a clip: indices into its timeline; an index may come more than once."""
@@ -77,25 +77,28 @@ def read_frames(
         MediaError: the file or the clip cannot be used, with the reason.
     """
     check_interval(path, start, end)
-    span, timeline, duration = _scan(path, start, end)
-    notes: list[str] = []
-    found = None
-    if timeline is not None:
-        chosen = tuple(pick(timeline))
-        found = _as_indexed(Pass(path, span, threads, size), timeline, chosen)
-    if timeline is None or found is None:
-        run = Pass(path, span, threads, size)
-        stamps = run.stamps()
-        timeline, places = cut(stamps, span, run.interval)
-        notes = run.notes[:]
-        if timeline is None:
-            raise MediaError(path, Loss.NO_FRAME, _nothing(stamps, span, notes))
-        chosen = tuple(pick(timeline))
-        found = _as_decoded(run, places, chosen)
-        if found is None:
-            raise MediaError(path, Loss.NO_FRAME, "decoding it twice gave different frames")
-    if duration is not None and timeline.end < min(span.high, duration) - SHORT:
-        notes.append(f"the picture ends at {timeline.end:.2f} s of {duration:.2f} s")
+    with Video(path, threads) as video:
+        span, timeline = _scan(video, start, end)
+        run = Pass(video, span, size)
+        found = None
+        if timeline is not None:
+            chosen = tuple(pick(timeline))
+            found = _as_indexed(run, timeline, chosen)
+        notes: list[str] = []
+        if timeline is None or found is None:
+            run = Pass(video, span, size)
+            stamps = run.stamps()
+            timeline, places = cut(stamps, span, video.interval)
+            notes = run.notes[:]
+            if timeline is None:
+                raise MediaError(path, Loss.NO_FRAME, _nothing(stamps, span, notes))
+            chosen = tuple(pick(timeline))
+            found = _as_decoded(run, places, chosen)
+            if found is None:
+                raise MediaError(path, Loss.NO_FRAME, "decoding it twice gave different frames")
+    stated = min(span.high, math.inf if video.duration is None else video.duration)
+    if timeline.end < stated - SHORT and math.isfinite(stated):
+        notes.append(f"the picture ends at {timeline.end:.2f} s of {stated:.2f} s")
     return Picture(
         frames=np.stack([found[i] for i in chosen]),
         chosen=chosen,
@@ -141,19 +144,16 @@ def cut(stamps: Sequence[float], span: Span, interval: float) -> tuple[Timeline 
     return Timeline(chosen, start, max(min(end, span.high), start + LEAST)), places
 
 
-def _scan(
-    path: Path, start: float | None, end: float | None
-) -> tuple[Span, Timeline | None, float | None]:
-    """Where to read the clip, its frames as the packets tell them, and the picture's duration."""
+def _scan(video: Video, start: float | None, end: float | None) -> tuple[Span, Timeline | None]:
+    """Where to read the clip, and its frames as the packets tell them."""
     low = -math.inf if start is None else start
     high = math.inf if end is None else end
     for back in (*STEPS_BACK, None) if start else (None,):
         span = Span(low, high, back)
-        found = index(path, span)
+        found = index(video, span)
         if back is None or (found.stamps and found.stamps[0] <= low):
             break
-    timeline = cut(found.stamps, span, found.interval)[0] if found.trusted else None
-    return span, timeline, found.duration
+    return span, cut(found.stamps, span, found.interval)[0] if found.trusted else None
 
 
 def _as_indexed(run: Pass, timeline: Timeline, chosen: Sequence[int]) -> dict[int, Frame] | None:

@@ -7,20 +7,18 @@ stage is killed and started again; the output is the same to the byte.
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from avbench.contracts import Dataset
 from avbench.errors import DataError
+from avbench.media.crew import Crew
 from avbench.media.evidence import read_evidence
-from avbench.media.part import Part, Source, start_worker, work
+from avbench.media.part import Part, Source
 from avbench.media.store import (
     CLIPS,
     FRAMES,
@@ -173,30 +171,9 @@ def _decode(
         )
         for first in range(0, len(clips), PART)
     ]
-    missing = sum(not part.result.exists() for part in parts)
-    workers = min(int(job.local.get("workers", 2)), missing)
-    done = 0
-    job.progress(done, len(clips), "decoding")
-    with _pool(workers) as map_parts:
-        for part, outcomes in zip(parts, map_parts(parts), strict=True):
-            done += len(part.sources)
-            job.progress(done, len(clips), "decoding")
+    with Crew(int(job.local.get("workers", 2))) as crew:
+        for outcomes in crew.map(parts, lambda done: job.progress(done, len(clips), "decoding")):
             yield from outcomes
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[Any]:
-    """A map over parts that keeps their order: in ``workers`` processes, or here if 1 or 0."""
-    if workers < 2:
-        yield lambda parts: map(work, parts)
-        return
-    # Spawned, not forked: the stage's process has threads.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
-    try:
-        yield lambda parts: pool.map(work, parts)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _resume(directory: Path, plan: dict[str, Any], clips: int, spec: InputSpec) -> None:

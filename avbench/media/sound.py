@@ -1,9 +1,10 @@
 """The sound of a clip, out of the first sound track of a media file.
 
 Mixing and resampling are libswresample's, through PyAV: it takes any layout and rate as the
-decoder gives them (5.1, 8 kHz, a change on the way), mixes by the standard coefficients, works
-on the stream as it comes, and its polyphase filter (32 taps a phase) is no worse than
-torchaudio's default. torchaudio would need whole channels in memory and a mixing rule of ours.
+decoder gives them (5.1, 8 kHz, a change on the way), mixes by the standard coefficients and works
+on the stream as it comes; torchaudio would need whole channels in memory and a mixing rule of
+ours. At equal speed its filter is the steeper: of a 12 kHz tone at 48 kHz, above what 22,050 Hz
+can hold, it lets -36 dB through, torchaudio's default -13 dB; 9 kHz loses 0.0 against 0.7 dB.
 Mixing is normalised, so that stereo gives (L + R) / 2 and not 0.71 (L + R), the float default.
 
 Samples are placed by their time stamps: a track that starts late starts with zeros, a gap holds

@@ -1,11 +1,13 @@
 """Passes over the first video stream of a file: time stamps without decoding, and decoding."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import av
 import numpy as np
@@ -51,53 +53,110 @@ class Index:
     """How long a frame lasts, seconds."""
     trusted: bool
     """Whether every packet has a stamp of its own."""
-    duration: float | None
-    """The end of the picture as the header states it, seconds."""
 
 
-def index(path: Path, span: Span) -> Index:
+class Video:
+    """The first video stream of a file, open for several passes.
+
+    Used as a context manager: the file is closed at its end.
+
+    Attributes:
+        interval: how long a frame lasts by the stream's average rate, seconds.
+        duration: the end of the picture as the header states it, seconds.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._path = path
+        self._threads = threads
+        self._files = ExitStack()
+        self._used = self._damaged = False
+        self._zero = self._tick = 0.0
+        self.interval = DEFAULT_INTERVAL
+        self.duration: float | None = None
+
+    def __enter__(self) -> "Video":
+        try:
+            self._open()
+        except BaseException:
+            self._files.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._files.close()
+
+    def packets(self, span: Span) -> Iterator[Any]:
+        """The packets from the point where reading for a clip begins, to the file's end."""
+        target = span.low - span.back if span.back is not None else -1.0
+        if self._damaged or (self._used and target <= 0):
+            self._files.close()
+            self._open()
+        self._used = True
+        if target > 0 and self._tick:
+            place = int((target + self._zero) / self._tick)
+            self._container.seek(place, stream=self._stream, backward=True)
+        yield from self._container.demux(self._stream)
+
+    def damaged(self) -> None:
+        """Say that a pass met an error: the next one opens the file anew."""
+        self._damaged = True
+
+    def seconds(self, stamp: int) -> float:
+        """A stamp of the stream's clock in seconds from the file's own start."""
+        return stamp * self._tick - self._zero
+
+    def length(self, ticks: int) -> float:
+        """A duration of the stream's clock in seconds."""
+        return ticks * self._tick
+
+    def converter(self, size: int) -> "_Converter":
+        """What makes the stream's frames what the model reads."""
+        return _Converter(self._stream, size)
+
+    def _open(self) -> None:
+        self._container = self._files.enter_context(opened(self._path))
+        self._stream = stream = _first(self._container, self._path, self._threads)
+        self._used = self._damaged = False
+        self._zero, self._tick = origin(self._container), float(stream.time_base or 0)
+        if stream.average_rate:
+            self.interval = 1 / float(stream.average_rate)
+        if stream.duration is not None:
+            self.duration = self.seconds((stream.start_time or 0) + stream.duration)
+
+
+def index(video: Video, span: Span) -> Index:
     """Read the time stamps of a clip's packets."""
     stamps, durations, whole = [], [], True
-    with opened(path) as container:
-        stream = _video(container, path, 1)
-        zero, tick = origin(container), float(stream.time_base or 0)
-        duration = None
-        if stream.duration is not None:
-            duration = ((stream.start_time or 0) + stream.duration) * tick - zero
-        try:
-            _seek(container, stream, span, zero)
-            for packet in container.demux(stream):
-                if packet.size == 0 or packet.is_discard:
-                    continue
-                if packet.pts is None:
-                    whole = False
-                    break
-                if packet.dts is not None and packet.dts * tick - zero >= span.high:
-                    break
-                stamps.append(packet.pts * tick - zero)
-                durations.append(float(packet.duration or 0) * tick)
-        except BROKEN:
-            pass  # decoding meets the same damage and notes it
+    try:
+        for packet in video.packets(span):
+            if packet.size == 0 or packet.is_discard:
+                continue
+            if packet.pts is None:
+                whole = False
+                break
+            if packet.dts is not None and video.seconds(packet.dts) >= span.high:
+                break
+            stamps.append(video.seconds(packet.pts))
+            durations.append(video.length(packet.duration or 0))
+    except BROKEN:
+        video.damaged()  # decoding meets it too, and notes it
     usual = median(durations) if durations else 0.0
     trusted = whole and len(set(stamps)) == len(stamps)
-    return Index(sorted(stamps), usual or DEFAULT_INTERVAL, trusted, duration)
+    return Index(sorted(stamps), usual or DEFAULT_INTERVAL, trusted)
 
 
 class Pass:
-    """Passes of the decoder over a clip, each up to the first error and with the file closed.
+    """Passes of the decoder over a clip, each up to the first error.
 
     Attributes:
         notes: what was met on the way.
-        interval: how long a frame lasts, seconds.
     """
 
-    def __init__(self, path: Path, span: Span, threads: int, size: int) -> None:
-        self._path = path
+    def __init__(self, video: Video, span: Span, size: int) -> None:
+        self._video = video
         self._span = span
-        self._threads = threads
         self._size = size
         self.notes: list[str] = []
-        self.interval = DEFAULT_INTERVAL
 
     def stamps(self) -> list[float]:
         """The time of every frame from the seek point to the clip's end, in decoding order."""
@@ -105,7 +164,7 @@ class Pass:
         for stamp, _ in self._frames():
             time = stamp
             if time is None:
-                time = found[-1] + self.interval if found else 0.0
+                time = found[-1] + self._video.interval if found else 0.0
             found.append(time)
             if time >= self._span.high + DISORDER:
                 break
@@ -138,22 +197,16 @@ class Pass:
         return kept
 
     def _frames(self) -> Iterator[tuple[float | None, Callable[[], Frame]]]:
-        with opened(self._path) as container:
-            stream = _video(container, self._path, self._threads)
-            zero, tick = origin(container), float(stream.time_base or 0)
-            if stream.average_rate:
-                self.interval = 1 / float(stream.average_rate)
-            converter = _Converter(stream, self._size)
-            time = None
-            try:
-                _seek(container, stream, self._span, zero)
-                for packet in container.demux(stream):
-                    for frame in packet.decode():
-                        time = None if frame.pts is None else frame.pts * tick - zero
-                        yield time, partial(converter, frame)
-            except BROKEN as error:
-                where = "at once" if time is None else f"after the frame at {time:.2f} s"
-                self.notes.append(f"the picture breaks {where}: {reason(error)}")
+        video, converter, time = self._video, self._video.converter(self._size), None
+        try:
+            for packet in video.packets(self._span):
+                for frame in packet.decode():
+                    time = None if frame.pts is None else video.seconds(frame.pts)
+                    yield time, partial(converter, frame)
+        except BROKEN as error:
+            video.damaged()
+            where = "at once" if time is None else f"after the frame at {time:.2f} s"
+            self.notes.append(f"the picture breaks {where}: {reason(error)}")
 
 
 class _Converter:
@@ -185,16 +238,10 @@ class _Converter:
         return np.ascontiguousarray(square.transpose(2, 0, 1))
 
 
-def _video(container: InputContainer, path: Path, threads: int) -> VideoStream:
+def _first(container: InputContainer, path: Path, threads: int) -> VideoStream:
     """The first video stream that can be decoded and is no cover picture."""
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
             stream.codec_context.thread_count = threads
             return stream
     raise MediaError(path, Loss.NO_VIDEO, "there is no video stream that can be decoded")
-
-
-def _seek(container: InputContainer, stream: VideoStream, span: Span, zero: float) -> None:
-    if span.back is not None and span.low - span.back > 0 and stream.time_base:
-        target = int((span.low - span.back + zero) / float(stream.time_base))
-        container.seek(target, stream=stream, backward=True)

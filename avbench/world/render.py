@@ -28,49 +28,54 @@ _RADIUS = 0.25
 _RIM = np.float32(20)  # nearly black
 _OUTLINE = 0.1
 """Width of the black rim as a share of the radius: shapes show whatever the colours are."""
-_LINE = 0.03
-"""By how much a black line within a shape is narrower than two rims."""
 
 # ---------------------------------------------------------------- shapes
-# Each is a field over (u, v) in units of the radius, v downwards: negative inside, with a slope
-# of about 1 at the border, so that borders can be smoothed.
+# Each gives two fields over (u, v) in units of the radius, v downwards, with a slope of about 1
+# at borders, so that these can be smoothed. The first is negative inside the shape. The second is
+# negative where the shape is black: every shape has a pattern of its own, as outlines alone are
+# hard to tell for a small encoder.
+
+Shape = tuple[Field, Field]
 
 
-def _ball(u: Field, v: Field) -> Field:
-    return np.hypot(u, v) - 1
-
-
-def _box(u: Field, v: Field) -> Field:
-    """A crate: a square with black diagonals."""
-    diagonals = np.minimum(np.abs(u - v), np.abs(u + v)) / 1.41 + _LINE
-    return np.maximum(np.maximum(np.abs(u), np.abs(v)) - 0.9, -diagonals)
-
-
-def _star(u: Field, v: Field) -> Field:
-    turn = (np.arctan2(u, -v) * 5 / (2 * np.pi)) % 1
-    return np.hypot(u, v) - (0.45 + 0.7 * np.abs(2 * turn - 1))
-
-
-def _cone(u: Field, v: Field) -> Field:
-    """A traffic cone: a triangle with two black bands."""
-    bands = np.abs(np.abs(v - 0.25) - 0.32) + _LINE
-    outside = np.maximum(v - 0.95, (np.abs(u) * 1.85 - (v + 1) * 1.1) / 2.15)
-    cone: Field = np.maximum(outside, -bands)
-    return cone
-
-
-def _wheel(u: Field, v: Field) -> Field:
+def _ball(u: Field, v: Field) -> Shape:
+    """A plain disc."""
     radius = np.hypot(u, v)
-    return np.minimum(np.abs(radius - 0.82) - 0.28, radius - 0.28)
+    return radius - 1, radius + 1
 
 
-def _ladder(u: Field, v: Field) -> Field:
+def _box(u: Field, v: Field) -> Shape:
+    """A square with upright slats."""
+    return np.maximum(np.abs(u), np.abs(v)) - 0.9, np.abs(u % 0.6 - 0.3) - 0.12
+
+
+def _star(u: Field, v: Field) -> Shape:
+    """Five points around a black middle."""
+    radius = np.hypot(u, v)
+    turn = (np.arctan2(u, -v) * 5 / (2 * np.pi)) % 1
+    return radius - (0.5 + 0.7 * np.abs(2 * turn - 1)), radius - 0.3
+
+
+def _cone(u: Field, v: Field) -> Shape:
+    """A triangle with level bands, as on a traffic cone."""
+    outside = np.maximum(v - 0.95, (np.abs(u) * 1.85 - (v + 1) * 1.15) / 2.15)
+    return outside, np.abs((v + 0.95) % 0.64 - 0.32) - 0.08
+
+
+def _wheel(u: Field, v: Field) -> Shape:
+    """A ring: what is behind shows through."""
+    radius = np.hypot(u, v)
+    return np.abs(radius - 0.72) - 0.3, radius + 1
+
+
+def _ladder(u: Field, v: Field) -> Shape:
+    """Two rails and two rungs."""
     rails = np.abs(np.abs(u) - 0.7) - 0.27
     rungs = np.maximum(np.abs(np.abs(v) - 0.5) - 0.24, np.abs(u) - 0.7)
-    return np.maximum(np.minimum(rails, rungs), np.abs(v) - 1.1)
+    return np.maximum(np.minimum(rails, rungs), np.abs(v) - 1.1), np.abs(u) + 1
 
 
-SHAPES: Mapping[str, Callable[[Field, Field], Field]] = {
+SHAPES: Mapping[str, Callable[[Field, Field], Shape]] = {
     "ball": _ball,
     "box": _box,
     "star": _star,
@@ -248,8 +253,9 @@ def _put(
         for a, b, c in zip(first, last, centre, strict=True)
     )
     u, v = np.broadcast_to(x, window.shape[:2]), np.broadcast_to(y[:, None], window.shape[:2])
-    field = SHAPES[shape](u, v) * np.float32(pixels)
-    cover = np.clip(0.5 - field, 0, 1)[..., None]
-    fill = np.clip(0.5 - field - _OUTLINE * pixels, 0, 1)[..., None]
+    outside, black = (field * np.float32(pixels) for field in SHAPES[shape](u, v))
+    cover = np.clip(0.5 - outside, 0, 1)[..., None]
+    inked = np.minimum(-outside - _OUTLINE * pixels, black)
+    fill = np.clip(0.5 + inked, 0, 1)[..., None]
     body = _RIM + fill * (np.array(colour, np.float32) - _RIM)
     window += cover * (body - window)

@@ -62,10 +62,11 @@ def main() -> None:
         sys.exit(130)
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         print(f"avbench {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()

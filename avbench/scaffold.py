@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from torch import nn
-
 from avbench.api import (
     Fusion,
     FusionContext,
@@ -26,6 +24,7 @@ from avbench.api import (
     initialise,
     join,
 )
+from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

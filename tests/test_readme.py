@@ -1,0 +1,48 @@
+"""What the README shows is what works."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from avbench.cli import app
+from avbench.registry import load
+from avbench.testing import check
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+
+
+def commands() -> list[str]:
+    lines = re.findall(r"^    (avbench .*)$", README.read_text(encoding="utf-8"), re.M)
+    return [line.split("#")[0].strip() for line in lines]
+
+
+def test_the_fusion_of_the_readme_passes_its_contract(tmp_path: Path) -> None:
+    (code,) = blocks("python")
+    (tmp_path / "apart.py").write_text(code, encoding="utf-8")
+    findings = check(load(tmp_path).get("fusions", "apart"))
+    assert len(findings) > 5
+    assert [f for f in findings if not f.ok] == []
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_every_command_of_the_readme_exists(command: str) -> None:
+    words = command.split()[1:]
+    name = words[:2] if words[0] == "plugin" else words[:1]
+    result = CliRunner().invoke(app, [*name, "--help"])
+    assert result.exit_code == 0, result.output
+    for option in (w for w in words if w.startswith("--")):
+        assert option in result.output
+
+
+def test_the_predefined_suites_are_the_readmes() -> None:
+    result = CliRunner().invoke(app, ["suites"])
+    named = re.findall(r"^\| `(\w+)` \|", README.read_text(encoding="utf-8"), re.M)
+    assert named
+    for suite in named:
+        assert suite in result.output

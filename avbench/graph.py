@@ -134,9 +134,16 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """Plain data, for the cache of plans. Equal parts of specs are written once."""
         pool: dict[str, int] = {}
+        places: dict[int, int] = {}  # of objects, which the stages keep alive
+
+        def place(value: Any) -> int:
+            if id(value) not in places:
+                places[id(value)] = pool.setdefault(json.dumps(value), len(pool))
+            return places[id(value)]
+
         stages = []
         for s in self.stages.values():
-            spec = {k: pool.setdefault(json.dumps(v), len(pool)) for k, v in s.spec.items()}
+            spec = {k: place(v) for k, v in s.spec.items()}
             stages.append([s.id, s.kind, spec, s.parents, s.local, s.shared])
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         trials = [

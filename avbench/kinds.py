@@ -44,7 +44,8 @@ KINDS: Mapping[str, Kind] = {
     "pretrain": Kind(module="avbench.train", versions=_NETWORK, weight=100),
     "finetune": Kind(module="avbench.train", versions=_NETWORK, weight=40, brings="generate"),
     "generate": Kind(module="avbench.generate", versions=_NETWORK, weight=15, together="model"),
-    "baseline": Kind(module="avbench.baseline", weight=3),
+    # Quickly done, but early: its captions are then scored together with the models'.
+    "baseline": Kind(module="avbench.baseline", weight=20),
     "score": Kind(
         module="avbench.evaluate",
         versions=("pycocoevalcap",),

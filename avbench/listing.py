@@ -24,7 +24,7 @@ MOST_ROWS = 60
 
 def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
     """A plan's grid, its stages by kind, and what is done."""
-    from avbench.run import Estimate
+    from avbench.estimate import Estimate
 
     done = store.all_done(plan.stages.values())
     estimate = Estimate()

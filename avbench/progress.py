@@ -3,7 +3,6 @@
 import time
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -73,7 +72,7 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
         self._estimated = 0.0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Bars":
         self._bars.start()
         return self
 
@@ -127,7 +126,7 @@ class Lines:
         self._console, self._every = console, every
         self._last = time.monotonic()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Lines":
         return self
 
     def __exit__(

@@ -9,8 +9,9 @@ from avbench import documents, options
 from avbench.contracts import ModalityConfiguration
 from avbench.documents import Document, Location, Mark, Problems
 from avbench.errors import unknown
+from avbench.forms import AXES, normal, normal_component
 from avbench.registry import Registry
-from avbench.sections import AXES, SECTIONS, Builder, Settings, normal, normal_component
+from avbench.sections import SECTIONS, Builder, Settings
 from avbench.settings import ComponentRef
 from avbench.sources import DataSource
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from avbench import documents
 from avbench.documents import Document
 from avbench.files import folder
-from avbench.sections import Builder, normal_component
+from avbench.forms import normal_component
+from avbench.sections import Builder
 from avbench.settings import ComponentRef
 
 

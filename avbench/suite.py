@@ -14,11 +14,12 @@ from avbench import documents
 from avbench.documents import Document, Mark, Problems
 from avbench.errors import SuiteError, unknown
 from avbench.files import find_preset, find_suite, published_names
+from avbench.forms import AXES
+from avbench.forms import normal as normal_sections
 from avbench.overrides import EMBEDDED, Overrides
 from avbench.registry import Registry
 from avbench.rows import TASKS, Row, additional, combinations, make_row
-from avbench.sections import AXES, SECTIONS, Builder
-from avbench.sections import normal as normal_sections
+from avbench.sections import SECTIONS, Builder
 from avbench.sources import DataSource, embedded_sources, file_sources
 
 

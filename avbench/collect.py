@@ -1,6 +1,6 @@
 """From records to tables: the long rows of a plan, and the layouts that its suite asks for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,8 @@ class _Collector:
     plan: Plan
     store: Store
     failures: dict[str, str] = field(default_factory=dict)
-    signatures: dict[str, dict[str, None]] = field(default_factory=dict)
+    signatures: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Dataset to each metric's signature."""
     _records: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
     def trials(self) -> Iterator[Measurement]:
@@ -111,7 +112,7 @@ class _Collector:
                 rows=(*(Row(label=label) for label in labels), *baseline),
                 delta_to=asked["delta_to"] if asked["delta_to"] in labels else None,
             )
-            yield layout, table.where(zeroed=""), self._notes()
+            yield layout, table.where(zeroed=""), self._notes(asked["metrics"])
         zeroed = {
             label: list(
                 dict.fromkeys(
@@ -137,7 +138,8 @@ class _Collector:
                 datasets=plan.datasets,
                 rows=(*rows, *baseline, *others),
             )
-            yield layout, table, ["A zeroed stream is zeros at the cross-modal encoder (Eq. 2)."]
+            notes = ["A zeroed stream is zeros at the cross-modal encoder (Eq. 2)."]
+            yield layout, table, [*notes, *self._signatures(asked["use_metrics"])]
         if len(paper):
             names = {row.label for row in _paper(plan)}
             layout = TableLayout(
@@ -149,7 +151,7 @@ class _Collector:
             notes = ["The paper's figures, on the real datasets at full scale (Shen et al.)."]
             yield layout, paper, notes
 
-    def _notes(self) -> list[str]:
+    def _notes(self, metrics: Sequence[str]) -> list[str]:
         plan = self.plan
         notes = [*plan.notes, f"Preset {plan.preset}; data: {plan.data}."]
         started: dict[str, None] = {}
@@ -160,8 +162,33 @@ class _Collector:
                     started[f"{modality} {text}"] = None
         if started:
             notes.append(f"Encoders started from: {', '.join(sorted(started))}.")
-        notes += signature_notes({d: list(s) for d, s in self.signatures.items()})
-        return notes
+        return [*notes, *self._clips(), *self._signatures(metrics)]
+
+    def _signatures(self, metrics: Sequence[str]) -> list[str]:
+        """How the metrics that a table shows were made."""
+        return signature_notes(
+            {
+                dataset: [made[name] for name in metrics if name in made]
+                for dataset, made in self.signatures.items()
+            }
+        )
+
+    def _clips(self) -> list[str]:
+        """How many clips each split gave, and what became of the others."""
+        told, lost = [], []
+        for stage in self.plan.stages.values():
+            record = self.record(stage) if stage.kind == "prepare" else None
+            if record is None or record["status"] != "done":
+                continue
+            results = record["results"]
+            name = f"{stage.spec['dataset']} {results['split']}"
+            told.append(f"{name} {results['kept']}")
+            if results["lost"]:
+                reasons = ", ".join(f"{n} {why}" for why, n in results["lost"].items())
+                lost.append(f"{name} {results['expected'] - results['kept']} ({reasons})")
+        if not told:
+            return []
+        return [f"Clips used: {', '.join(told)}; lost: {', '.join(lost) or 'none'}."]
 
     def _costs(self, trial: Trial, base: Mapping[str, Any]) -> Iterator[Measurement]:
         if trial.profile is None:
@@ -192,7 +219,7 @@ class _Collector:
             yield Measurement(**base, split=split, **self._absence(stage))
             return
         for score in record["results"]["scores"]:
-            self.signatures.setdefault(base["dataset"], {})[score["signature"]] = None
+            self.signatures.setdefault(base["dataset"], {})[score["name"]] = score["signature"]
             yield Measurement(
                 **base,
                 split=split,

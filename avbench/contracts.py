@@ -281,7 +281,7 @@ class Metric(ABC):
             For each system its scores; the empty sequence where the metric does not apply.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """End what was kept between calls, e.g. a process; by default nothing."""
 
 

@@ -4,6 +4,7 @@
 the report formats only spell it.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -71,6 +72,8 @@ class _Pivot:
         cells = [[self._cell(row.label, d, c) for d, c, _ in places] for row in self.rows]
         for j, (_, column, is_score) in enumerate(places):
             self._add_deltas(cells, j, column)
+            if not is_score:
+                _show_smallest(cells, j)
             if is_score if column.ranked is None else column.ranked:
                 self._add_ranks(cells, j, column)
         named = [(name, len(list(group))) for name, group in groupby(d for d, _, _ in places)]
@@ -207,3 +210,12 @@ class _Pivot:
 
 def _distinct(marks: Iterable[int | None]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(mark for mark in marks if mark is not None))
+
+
+def _show_smallest(cells: list[list[Cell]], j: int) -> None:
+    """Give a column of costs the decimals that show two digits of its smallest figure."""
+    means = [abs(line[j].mean or 0.0) for line in cells if line[j].mean]
+    if means:
+        needed = 1 - math.floor(math.log10(min(means)))
+        for line in cells:
+            line[j] = replace(line[j], decimals=max(line[j].decimals, needed))

@@ -61,7 +61,8 @@ def combinations(doc: Document, problems: Problems) -> list[Axes]:
                 continue
             axes = {k: doc.part(("rows", i, k)) for k in row if k not in ("label", "published")}
             made.append(Axes(label, published, axes, doc.mark(("rows", i))))
-        problems.check()
+        if not made:
+            problems.check()
         return made
     grid = doc.data["grid"]
     values = [
@@ -94,7 +95,6 @@ def additional(
             continue
         value = documents.constant(name, mark)
         made.append(Axes(name, {}, {**first.values, axes[0]: value}, mark))
-    problems.check()
     return made
 
 

@@ -12,6 +12,8 @@ TITLES = {
     "meteor": "METEOR",
     "rougeL": "ROUGE-L",
     "cider": "CIDEr",
+    "slot_visual": "Visual slots (%)",
+    "slot_audible": "Audible slots (%)",
     "macs_g": "MACs (G)",
     "flops_g": "FLOPs (G)",
     "params_m": "Parameters (M)",
@@ -30,6 +32,7 @@ class Column:
     title: str = ""
     """Empty: the usual title of the metric."""
     decimals: int = 1
+    """In scores. Costs, which span orders of magnitude, take as many as the smallest needs."""
     higher_is_better: bool | None = None
     """None: as usual for the metric."""
     ranked: bool | None = None

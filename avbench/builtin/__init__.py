@@ -1,1 +1,1 @@
-""""""
+"""First-party datasets, encoders and metrics, registered like anybody's."""

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from avbench.api import Tokens
-from avbench.decoder import Decoder
 from avbench.beam import beam_search
+from avbench.decoder import Decoder
 
 BOS, EOS = 2, 1
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-
-from avbench.api import LossContext, ProbeCurve, View, ViewLoss
 from avbench_plugins.losses.gblend import GBlend, GBlendOptions, overfitting_to_generalisation
 from avbench_plugins.losses.mbp import MBP, MBPOptions
 from avbench_plugins.losses.plain import Plain
+
+from avbench.api import LossContext, ProbeCurve, View, ViewLoss
 
 A, V, AV = frozenset({"audio"}), frozenset({"video"}), frozenset({"audio", "video"})
 CONTEXT = LossContext(streams=("audio", "video"))
@@ -138,7 +138,7 @@ def test_gblend_probes_online_in_super_epochs_that_cover_the_run() -> None:
     schedule = GBlend(GBlendOptions(), CONTEXT).probe_at(100)
     assert list(schedule.items())[:3] == [(0, 10), (10, 5), (15, 5)]
     assert sum(schedule.values()) == 100
-    assert GBlend(GBlendOptions(), CONTEXT).probe_at(7) == {i: 1 for i in range(7)}
+    assert GBlend(GBlendOptions(), CONTEXT).probe_at(7) == dict.fromkeys(range(7), 1)
 
 
 def test_gblend_probes_offline_once() -> None:

@@ -434,12 +434,13 @@ def test_mistakes_in_a_data_file(folder: Path, registry: Registry) -> None:
 def test_a_field_that_is_not_known_hides_no_other_problem(tmp_path, registry) -> None:
     file = tmp_path / "s.yaml"
     file.write_text(
-        "name: s\npresett: x\npreset: tiny\nrows:\n  - {fusion: mergd, loss: {name: mbp, alpah: 3}}\n"
+        "name: s\npresett: x\npreset: tiny\n"
+        "rows:\n  - {fusion: mergd, loss: {name: mbp, alphaa: 3}}\n"
         "pretrain: {dataset: howto100m, steps: 3.5}\n",
         encoding="utf-8",
     )
     with pytest.raises(SuiteError) as error:
         read_suite(str(file), registry)
     found = str(error.value).splitlines()
-    for part in ("'presett'", "'mergd'", "'alpah'", "3.5"):
+    for part in ("'presett'", "'mergd'", "'alphaa'", "3.5"):
         assert sum(part in line for line in found) == 1

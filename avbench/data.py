@@ -94,6 +94,7 @@ class ClipData(Dataset[Sample]):
                     captions.append(
                         self.vocabulary.caption(target, task, self.spec.caption_tokens)
                     )
+        text += [PAD] * (self.spec.speech_tokens - len(text))
         return Sample(id=clip.id, video=video, audio=audio, text=text, captions=captions)
 
 

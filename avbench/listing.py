@@ -200,7 +200,7 @@ def write_report(
         print(json.dumps(shown, indent=1, ensure_ascii=False))
         return report.unfinished
     console = make_console()
-    for item in renderables(sheets):
+    for item in renderables(sheets, console.width):
         console.print(item)
     for stage, reason in report.failures.items():
         console.print(Text(f"failed: {stage}: {reason}", "bold red"), soft_wrap=True)

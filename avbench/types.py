@@ -106,7 +106,7 @@ class Batch:
     Attributes:
         video: frames as decoded, 0 to 255; normalised on the device by the encoder.
         audio: log-mel spectrogram.
-        text: ids of the ASR text, padded with ``pad``.
+        text: ids of the ASR text, padded to ``InputSpec.speech_tokens``.
         captions: ids, one row a caption: BOS1 or BOS2, the words, EOS, padding.
         clip: the row of ``video``/``audio``/``text`` that each caption belongs to. PCC and PNC
             of one clip are two rows here and one row there.

@@ -68,9 +68,20 @@ def test_format_equals_its_snapshot(name: str, sheets: list[Sheet]) -> None:
 
 def test_console_equals_its_snapshot(sheets: list[Sheet]) -> None:
     console = Console(file=io.StringIO(), width=120, color_system=None, force_terminal=True)
-    console.print(*renderables(sheets))
+    console.print(*renderables(sheets, console.width))
     text = re.sub(" +\n", "\n", console.file.getvalue())  # type: ignore[attr-defined]
     _snapshot("sheets.console.txt", text)
+
+
+def test_a_terminal_table_that_is_too_wide_is_broken_between_groups(sheets) -> None:
+    console = Console(width=60, file=io.StringIO())
+    console.print(*renderables(sheets[:1], console.width))
+    text = console.file.getvalue()
+    for name, cells in sheets[0].rows:
+        assert text.count(name) > 1  # once a part
+        for cell in cells:
+            assert f"{cell.text} {cell.spread}".strip() in text
+    assert max(map(len, text.splitlines())) <= 60
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -41,6 +41,7 @@ MODEL = ModelSettings(
             name="audio_transformer",
             options={"layers": 1, "heads": 2, "patch_frames": 4, "pool": 1},
         ),
+        "text": ComponentRef(name="bert", options={"layers": 1, "heads": 2}),
     },
 )
 
@@ -107,6 +108,21 @@ def test_a_killed_run_ends_as_an_undisturbed_one(loss, narrated, tmp_path, monke
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert curve.read(broken.directory) == curve.read(whole.directory)
     assert not (broken.directory / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("modalities", "fusion"),
+    [("V+T", "local_global_merged"), ("V+A+T", "global_va_merged_vt"), ("A", "cross")],
+)
+def test_every_configuration_trains_with_balanced_losses(
+    modalities, fusion, narrated, tmp_path
+) -> None:
+    work = job(narrated, tmp_path / "a", steps=2, loss="mbp", mask_speech=0.15)
+    named = {"fusion": {"name": fusion}, "modalities": {"name": modalities}}
+    result = train.run(replace(work, spec={**work.spec, **named}))
+    streams = {"V": "video", "A": "audio", "T": "text"}
+    alone = {f"L_{streams[letter]}" for letter in modalities.split("+")}
+    assert set(result["loss"]) == {"L"} | (alone if len(alone) > 1 else set())
 
 
 def test_measuring_mono_modal_losses_changes_nothing(narrated, tmp_path) -> None:

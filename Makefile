@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test fast lint clean
+.PHONY: demo test fast bench lint clean
 
 demo: $(STAMP)
 	$(BIN)/avbench run quickstart
@@ -15,6 +15,11 @@ test: $(STAMP) lint
 
 fast: $(STAMP)
 	$(BIN)/pytest -m "not slow and not java"
+
+# Without the type checks of the tests, which would be timed too.
+bench: $(STAMP)
+	$(BIN)/pytest tests/benchmarks -o addopts=--import-mode=importlib --benchmark-only \
+	    --benchmark-group-by=group --benchmark-columns=min,median,rounds
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Step time of the tiny preset, plain and MBP, and what of it encoders, fusion and decoder take.
 
-    pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-group-by=group
+    make bench
 
 Ratios within one run are what counts; nothing here asserts a time.
 """

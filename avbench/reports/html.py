@@ -9,7 +9,7 @@ STYLE = """
 :root { color-scheme: light dark; --rule: #0003; --soft: #0009; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --rule: #fff3; --soft: #fff9; --bad: #ff8a80; } }
 body { font: 16px/1.5 system-ui, sans-serif; }
-body { margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
+body { margin: 2rem auto; max-width: 95rem; padding: 0 1rem; }
 section { margin-bottom: 3rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }

@@ -70,6 +70,11 @@ class ClipData(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.split.clips)
 
+    def has_target(self, index: int) -> bool:
+        """Whether a clip has a caption for any task: a video's last clip has none to predict."""
+        clip, tasks = self.split.clips[index], self.training.tasks if self.training else ()
+        return "pcc" in tasks or clip.next_caption is not None
+
     def __getitem__(self, key: Key) -> Sample:
         index, epoch = key
         clip = self.split.clips[index]

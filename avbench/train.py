@@ -44,8 +44,10 @@ def rate(step: int, steps: int, warmup: float) -> float:
 def hold_out(data: ClipData, share: float, seed: int) -> tuple[list[int], list[int]]:
     """Rows to train on, and rows of whole videos that are kept out for probes.
 
+    Clips without a caption for any of the tasks are in neither.
+
     Raises:
-        DataError: there is a share to keep out and but one video.
+        DataError: there is a share to keep out and but one video, or no clip has a target.
     """
     videos = sorted({clip.video for clip in data.split.clips})
     held: set[str] = set()
@@ -60,7 +62,11 @@ def hold_out(data: ClipData, share: float, seed: int) -> tuple[list[int], list[i
         held = {videos[i] for i in order[:count]}
     rows: tuple[list[int], list[int]] = ([], [])
     for i, clip in enumerate(data.split.clips):
-        rows[clip.video in held].append(i)
+        if data.has_target(i):
+            rows[clip.video in held].append(i)
+    if not rows[0]:
+        tasks = ", ".join(data.training.tasks) if data.training else ""
+        raise DataError(f"none of {len(data)} clips has a caption for the tasks {tasks}")
     return rows
 
 

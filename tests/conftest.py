@@ -71,12 +71,12 @@ def narrated_data(narrated: dict[str, Path]):
     """The clips of ``narrated`` as the trainer reads them."""
     from avbench.data import ClipData
     from avbench.media.store import PreparedSplit
-    from avbench.settings import InputSpec
+    from avbench.settings import ComponentRef, InputSpec, TrainSettings
     from avbench.vocabulary import Vocabulary
 
     return ClipData(
         PreparedSplit.open(narrated["data"]),
         Vocabulary.open(narrated["vocabulary"]),
         InputSpec(frames=4, size=32, store_frames=6, mel_frames=64),
-        training=None,
+        training=TrainSettings(loss=ComponentRef(name="plain"), steps=1),
     )

@@ -174,6 +174,12 @@ def test_whole_videos_are_held_out(narrated_data) -> None:
     assert hold_out(narrated_data, 0.0, seed=0)[1] == []
 
 
+def test_predicting_the_next_caption_alone_leaves_out_the_last_clips(narrated, tmp_path) -> None:
+    work = job(narrated, tmp_path / "a", steps=2)
+    only = {**work.spec, "train": {**work.spec["train"], "tasks": ["pnc"]}}
+    assert train.run(replace(work, spec=only))["clips"] == 18  # of 6 videos with 4 clips each
+
+
 def test_steps_draw_whole_groups_of_one_video_and_depend_on_the_seed_alone() -> None:
     videos = [f"v{i // 6}" for i in range(24)]
 

@@ -87,7 +87,7 @@ def beam_search(
         ids = torch.cat([ids[source], token.gather(1, kept).flatten()[:, None]], dim=1)
         past = [(key[source], value_[source]) for key, value_ in present]
         # A clip is settled once W hypotheses ended and none that lives can still pass the worst.
-        bound = scores[:, 0] / (size - 1) ** length_penalty
+        bound = scores[:, 0] / (length - 1) ** max(length_penalty, 0.0)
         if bool((done_scores[:, -1] >= bound).all()):
             break
     never = torch.isinf(best)

@@ -12,7 +12,7 @@ CHECKPOINT = "checkpoint.pt"
 
 def save(directory: Path, state: Mapping[str, Any]) -> None:
     """Replace the checkpoint of a stage; a kill leaves the old one or the new one."""
-    temporary = directory / f".{CHECKPOINT}.{os.getpid()}"
+    temporary = directory / f".{CHECKPOINT}"
     with temporary.open("wb") as file:
         torch.save(dict(state), file)
         file.flush()

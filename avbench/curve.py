@@ -14,10 +14,12 @@ class Curve:
     def __init__(self, directory: Path, start: int) -> None:
         self._path = directory / CURVE
         kept = [row for row in read(directory) if row[0] < start]
-        with self._path.open("w", newline="", encoding="utf-8") as file:
+        temporary = directory / f".{CURVE}"
+        with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(HEADER)
             writer.writerows((step, name, repr(value)) for step, name, value in kept)
+        temporary.replace(self._path)
         self._file = self._path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
 

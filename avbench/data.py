@@ -131,12 +131,24 @@ class StepSampler(Sampler[list[Key]]):
 
     In an epoch each video's clips are shuffled and cut into groups of ``clips_per_video``; the
     groups are shuffled and dealt into batches (Sec. 4.2: three pairs of one long video in an
-    iteration). Clips that do not fill the last batch wait for another epoch's shuffle.
+    iteration); where a video's clips do not divide into groups, a batch's end may cut one. Clips
+    that do not fill the last batch wait for another epoch's shuffle.
+
+    ``videos`` names the video of each of ``rows``, the clips that are dealt (default: all).
     """
 
     def __init__(
-        self, videos: Sequence[str], *, batch: int, group: int, seed: int, start: int, steps: int
+        self,
+        videos: Sequence[str],
+        *,
+        rows: Sequence[int] | None = None,
+        batch: int,
+        group: int,
+        seed: int,
+        start: int,
+        steps: int,
     ) -> None:
+        self.rows = range(len(videos)) if rows is None else rows
         self.batch = min(batch, len(videos))
         self.group = group
         self.seed = seed
@@ -158,7 +170,7 @@ class StepSampler(Sampler[list[Key]]):
             if epoch != shuffled:
                 order, shuffled = self._order(epoch), epoch
             chosen = order[place * self.batch : (place + 1) * self.batch]
-            yield [(i, epoch) for i in chosen]
+            yield [(self.rows[i], epoch) for i in chosen]
 
     def _order(self, epoch: int) -> list[int]:
         draw = generator(self.seed, "order", epoch)

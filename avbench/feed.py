@@ -42,6 +42,7 @@ class Feed:
         """The batches of steps ``start`` to ``steps`` (not included)."""
         sampler = StepSampler(
             [self.data.split.clips[i].video for i in self.rows],
+            rows=self.rows,
             batch=self.batch,
             group=self.group,
             seed=seed,
@@ -50,7 +51,7 @@ class Feed:
         )
         loader = DataLoader(
             self.data,
-            batch_sampler=[[(self.rows[i], epoch) for i, epoch in keys] for keys in sampler],
+            batch_sampler=sampler,
             collate_fn=collate,
             num_workers=self.workers,
             # A loader draws a seed when it starts: from a generator of its own, or a resumed run

@@ -176,7 +176,7 @@ def build_captioner(
         build(configured.config, modalities.options)
     )
     fuser = registry.get("fusions", fusion.name)
-    refusal = fuser.build.refuses(configuration.streams)  # type: ignore[attr-defined]
+    refusal = getattr(fuser.build, "refuses", lambda _: None)(configuration.streams)
     if refusal is not None:
         raise SuiteError(f"fusion '{fusion.name}' with modalities '{modalities.name}': {refusal}")
     context = EncoderContext(D=model.D, input=input, vocabulary=vocabulary, pad=PAD)

@@ -181,6 +181,7 @@ class _Planner:
         settings = row.settings
         spec = dict(self.plain(settings.vocabulary))
         hashed: dict[str, Any] = {}
+        local: dict[str, Any] = {}
         parents = {}
         if settings.vocabulary.file is None:
             keys = settings.vocabulary_datasets
@@ -193,7 +194,8 @@ class _Planner:
             except OSError as error:
                 raise DataError(f"vocabulary.file: cannot be read: {error}") from error
             hashed = {"file": hashlib.blake2b(contents, digest_size=16).hexdigest()}
-        return self.stage("vocabulary", spec, parents, hashed=hashed)
+            local = {"file": str(Path(settings.vocabulary.file).expanduser().resolve())}
+        return self.stage("vocabulary", spec, parents, hashed=hashed, local=local)
 
     def train(
         self,

@@ -1,7 +1,7 @@
 """Lends a loss strategy a copy of the model, to see what training on one view does."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +31,9 @@ def optimiser(captioner: Captioner, settings: TrainSettings) -> torch.optim.Opti
 class Prober:
     """Implements ``contracts.Probe`` for one step of a run.
 
-    The copy takes a fresh optimiser at the step's learning rate, held constant; the random state
-    is put back afterwards, so that probing changes nothing but the strategy's weights.
+    The copy takes a fresh optimiser and the learning rates that the run's schedule has for these
+    steps; the random state is put back afterwards, so that probing changes nothing but the
+    strategy's weights.
     """
 
     captioner: Captioner
@@ -42,7 +43,8 @@ class Prober:
     """Rows kept out of training."""
     seed: int
     step: int
-    lr: float
+    lr: Callable[[int], float]
+    """The run's learning rate at a step."""
 
     def __call__(self, view: View, steps: int) -> ProbeCurve:
         """Train a copy for ``steps`` steps on one view; see ``contracts.Probe``."""
@@ -63,11 +65,11 @@ class Prober:
 
     def _train(self, captioner: Captioner, view: View, steps: int) -> None:
         adam = optimiser(captioner, self.settings)
-        for group in adam.param_groups:
-            group["lr"] = self.lr
         captioner.train()
         seed = derive_seed(self.seed, "probe order", self.step)
-        for batch in self.feed.batches(0, steps, seed):
+        for step, batch in enumerate(self.feed.batches(0, steps, seed), start=self.step):
+            for group in adam.param_groups:
+                group["lr"] = self.lr(step)
             loss = captioner.losses(captioner.encode(batch), batch, [view])[view].nats
             adam.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

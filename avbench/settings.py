@@ -44,7 +44,7 @@ class ModelSettings:
     decoder_layers: int = 3
     dropout: float = 0.1
     norm: Literal["pre", "post"] = "pre"
-    """Open in the paper (Eq. 8 shows neither)."""
+    """Of the decoder; fusions and encoders have their own. Open in the paper (Eq. 8)."""
     zeroing: Literal["zeros", "mask"] = "zeros"
     """A zeroed stream is attended to as zeros (Eq. 2), or hidden from attention."""
     encoders: Mapping[Modality, ComponentRef] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class TrainSettings:
     """Clips drawn together from one long video in an iteration (paper: 3 in pre-training)."""
     spec_augment: bool = True
     mask_speech: float = 0.0
-    """Share of the input ASR words that are masked (15 % as BERT against the leak of V+T)."""
+    """Share of the input ASR word pieces that are masked (V+T's leak; BERT: 15 %)."""
     measure_every: int = 50
     """Steps between measurements of every mono-modal loss, without gradients (Fig. 4)."""
 
@@ -90,6 +90,12 @@ class TrainSettings:
             raise ValueError(f"give epochs or steps, got {self.epochs=} and {self.steps=}")
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"tasks must be pcc, pnc or both, got {list(self.tasks)}")
+        for name in ("steps", "epochs", "batch", "clips_per_video", "measure_every", "lr"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        if not 0 <= self.mask_speech <= 1:
+            raise ValueError(f"mask_speech must be in [0, 1], got {self.mask_speech}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be in [0, 1), got {self.warmup}")
         if self.batch % self.clips_per_video:
@@ -108,6 +114,11 @@ class DecodeSettings:
     """Hypotheses compare by log probability over length to this power; 0: by log probability."""
     batch: int = 32
     """Clips decoded together; changes nothing but time."""
+
+    def __post_init__(self) -> None:
+        for name in ("beam", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,7 +21,7 @@ from avbench.options import build
 from avbench.probe import Prober, optimiser
 from avbench.settings import TrainSettings
 from avbench.stage import Job
-from avbench.types import Batch, View
+from avbench.types import Batch, Modality, Tokens, View
 from avbench.vocabulary import Vocabulary
 
 INTERRUPTED = 143
@@ -147,16 +147,22 @@ class Trainer:
         """One optimiser step; returns what to log."""
         self.captioner.train()
         for group in self.optimiser.param_groups:
-            group["lr"] = self._lr()
-        losses = self.captioner.losses(self.captioner.encode(batch), batch, self.strategy.views())
+            group["lr"] = self._lr(self.step)
+        encoded = self.captioner.encode(batch)
+        losses = self.captioner.losses(encoded, batch, self.strategy.views())
         objective = self.strategy.combine(losses)
         if not torch.isfinite(objective.total):
             raise DataError(
                 f"step {self.step}: the loss is {objective.total.item()}, with learning rate "
-                f"{self._lr():.3g} (lr {self.settings.lr}) on clips {', '.join(batch.ids[:3])} …"
+                f"{self._lr(self.step):.3g} (lr {self.settings.lr}) "
+                f"on clips {', '.join(batch.ids[:3])} …"
             )
         self.optimiser.zero_grad(set_to_none=True)
         objective.total.backward()  # type: ignore[no-untyped-call]
+        measured: dict[str, float] = {}
+        if self.step % self.settings.measure_every == 0 or self.step == self.steps - 1:
+            unseen = [v for v in self._single() if v not in losses]
+            measured = self._measure(encoded, batch, unseen)
         self.strategy.modulate(
             {m: list(e.parameters()) for m, e in self.captioner.encoders.items()}
         )
@@ -168,27 +174,28 @@ class Trainer:
                 self.captioner.parameters(), self.settings.clip_norm
             ).item()
         self.optimiser.step()
-        if self.step % self.settings.measure_every == 0 or self.step == self.steps - 1:
-            figures |= self._measure(batch, [v for v in self._single() if v not in losses])
-        return figures
+        return figures | measured
 
-    def _lr(self) -> float:
-        return self.settings.lr * rate(self.step, self.steps, self.settings.warmup)
+    def _lr(self, step: int) -> float:
+        return self.settings.lr * rate(step, self.steps, self.settings.warmup)
 
     def _single(self) -> list[View]:
         """Each modality alone, where there are several."""
-        return [frozenset({m}) for m in self.joint] if len(self.joint) > 1 else []
+        streams = self.captioner.configuration.encoded  # ordered, unlike the joint view
+        return [frozenset({m}) for m in streams] if len(streams) > 1 else []
 
-    def _measure(self, batch: Batch, views: Sequence[View]) -> dict[str, float]:
+    def _measure(
+        self, encoded: Mapping[Modality, Tokens], batch: Batch, views: Sequence[View]
+    ) -> dict[str, float]:
         """Mono-modal losses that the strategy does not train (Fig. 4), without gradients.
 
-        Dropout stays on, as in the losses that are trained; its generator is put back, so that
-        measuring changes nothing.
+        Taken before the step, from the same encoded streams as the losses that are trained, with
+        dropout on as theirs; its generator is put back, so that measuring changes nothing.
         """
         if not views:
             return {}
         with torch.random.fork_rng(), torch.no_grad():
-            losses = self.captioner.losses(self.captioner.encode(batch), batch, views)
+            losses = self.captioner.losses(encoded, batch, views)
         return {view_name(v, self.joint): loss.nats.item() for v, loss in losses.items()}
 
     def _prober(self) -> Prober:
@@ -199,7 +206,7 @@ class Trainer:
             held_out=self.held_out,
             seed=self.seed,
             step=self.step,
-            lr=self._lr(),
+            lr=self._lr,
         )
 
     def _save(self, directory: Path) -> None:

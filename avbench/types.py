@@ -90,7 +90,7 @@ class InputSpec:
     log_floor: float = 1e-5
     """Added to the amplitude inside the logarithm (the paper gives none)."""
     time_mask: int = 128
-    """SpecAugment's longest time mask, frames. The paper's text says 32; see spec_literal."""
+    """SpecAugment's longest time mask, frames. The paper's text says 32, probably swapped."""
     frequency_mask: int = 32
     """SpecAugment's widest frequency mask, bins. The paper's text says 128 of 64 bins."""
     caption_tokens: int = 32

@@ -57,16 +57,21 @@ class Vocabulary:
 
     @classmethod
     def train(cls, captions: Iterable[str], size: int) -> "Vocabulary":
-        """Train WordPiece on captions; the same captions give the same vocabulary."""
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        tokenizer.decoder = decoders.WordPiece(cleanup=True)
+        """Train WordPiece on captions; the same captions give the same vocabulary.
+
+        The library numbers the pieces ``##x`` of single characters in an order that differs from
+        run to run, and breaks ties between merges by these numbers. So they are given to it in
+        order, as if they were special, and the vocabulary is then taken over without that mark.
+        """
+        texts = list(captions)
+        draft = _wordpiece(models.WordPiece(unk_token="[UNK]"))
+        seen = set("".join(draft.normalizer.normalize_str(text) for text in texts))
+        pieces = sorted(f"##{c}" for c in seen if not c.isspace())
         trainer = trainers.WordPieceTrainer(
-            vocab_size=size, special_tokens=list(SPECIAL), show_progress=False
+            vocab_size=size, special_tokens=[*SPECIAL, *pieces], show_progress=False
         )
-        tokenizer.train_from_iterator(captions, trainer)
-        return cls(tokenizer, size, where="trained vocabulary")
+        draft.train_from_iterator(texts, trainer)
+        return cls(_of_words(draft.get_vocab()), size, where="trained vocabulary")
 
     @classmethod
     def from_file(cls, path: Path, size: int) -> "Vocabulary":
@@ -78,14 +83,11 @@ class Vocabulary:
         try:
             if path.suffix == ".txt":
                 words = path.read_text(encoding="utf-8").splitlines()
-                tokenizer = Tokenizer(
-                    models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]")
-                )
-                tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-                tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-                tokenizer.decoder = decoders.WordPiece(cleanup=True)
+                tokenizer = _of_words({w: i for i, w in enumerate(words)})
             else:
                 tokenizer = Tokenizer.from_file(str(path))
+                tokenizer.no_truncation()
+                tokenizer.no_padding()
         except Exception as error:  # the library raises bare Exception
             raise DataError(f"vocabulary {path}: cannot be read: {error}") from error
         return cls(tokenizer, size, where=f"vocabulary {path}")
@@ -118,6 +120,22 @@ class Vocabulary:
         """The caption that ids spell, special tokens dropped."""
         drop = {PAD, self.eos, *self.bos.values()}
         return str(self._tokenizer.decode([i for i in ids if i not in drop]))
+
+
+def _wordpiece(model: models.WordPiece) -> Tokenizer:
+    """A tokenizer around a WordPiece model, normalised and split as BERT's."""
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(cleanup=True)
+    return tokenizer
+
+
+def _of_words(vocabulary: dict[str, int]) -> Tokenizer:
+    """The tokenizer of a vocabulary; special tokens are known as such where they occur."""
+    tokenizer = _wordpiece(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.add_special_tokens([t for t in SPECIAL if t in vocabulary])
+    return tokenizer
 
 
 def run(job: Job) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from avbench import options
 from avbench.code import Code, package_version
+from avbench.contracts import Dataset
 from avbench.documents import READ
 from avbench.errors import DataError
 from avbench.graph import Cell, Plan, Stage, Trial
@@ -76,6 +77,8 @@ class _Planner:
     _plain: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     _prepared: dict[tuple[str, str, int, int], str] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
+    _readers: dict[str, Dataset] = field(default_factory=dict)
+    _read: set[tuple[str, str]] = field(default_factory=set)
     _parts: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def trial(self, row: Row, seed: int) -> Trial:
@@ -242,6 +245,7 @@ class _Planner:
                 world = self.stage("world", self.world(settings.world, dataset), {}, shared=True)
                 id_ = self.stage("prepare", spec, {"world": world}, parts, shared=True)
             else:
+                self.read(source.key, role)
                 local = {"root": str(source.root)}
                 id_ = self.stage("prepare", spec, {}, parts, local=local)
             self._prepared[key] = id_
@@ -263,7 +267,16 @@ class _Planner:
             given = {**source.reader.options, "root": str(source.root)}
             dataset = component.build(options.build(component.config, given))
             self._fingerprints[source.key] = dataset.fingerprint()
+            self._readers[source.key] = dataset
         return self._fingerprints[source.key]
+
+    def read(self, key: str, role: str) -> None:
+        """Read a real dataset's annotations once, so that bad files are told before any work."""
+        dataset = self._readers[key]
+        split = dataset.train if role == "train" else dataset.report
+        if split is not None and (key, split) not in self._read:
+            self._read.add((key, split))
+            dataset.clips(split)
 
     def plain(self, value: Any) -> Any:
         """The JSON form of settings, made once for each object."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from avbench import code
+from avbench.errors import DataError
 from avbench.graph import Plan, Store
 from avbench.overrides import Overrides
 from avbench.plan import make_plan
@@ -315,16 +316,23 @@ def test_real_data_is_fingerprinted_and_its_place_is_not_hashed(folder: Path) ->
         """
 from dataclasses import dataclass
 from pathlib import Path
-from avbench.api import hookimpl
+from avbench.api import DataError, Dataset, hookimpl
 
 @dataclass(frozen=True)
 class Options:
     root: str = ""
     flavour: str = "a"
 
-class Reader:
+class Reader(Dataset):
+    report = "test"
     def __init__(self, options):
         self.root = Path(options.root)
+    def splits(self):
+        return ("train", "test")
+    def clips(self, split):
+        if "malformed" in self.fingerprint():
+            raise DataError(f"{self.root}/list.txt: malformed, split {split}")
+        return ()
     def fingerprint(self):
         return (self.root / "list.txt").read_text()
 
@@ -350,6 +358,9 @@ def register_datasets(register):
     assert not set(first.stages) & {
         s.id for s in planned(data="b.yaml").stages.values() if s.kind != "profile"
     }
+    (folder / "b" / "list.txt").write_text("malformed")
+    with pytest.raises(DataError, match=r"list\.txt: malformed, split train"):
+        planned(data="b.yaml")
     sys.modules.pop("avbench_local.reader", None)
 
 

@@ -19,6 +19,7 @@ from avbench.contracts import (
 from avbench.errors import AvbenchError, DataError, unknown
 from avbench.hookspecs import Register, hookimpl
 from avbench.layers import Attention, Norm, TransformerLayer, feed_forward, initialise, join
+from avbench.maps import AttentionMap, AttentionSite, Block, attention_maps
 from avbench.types import (
     Batch,
     Clip,
@@ -33,8 +34,11 @@ from avbench.types import (
 
 __all__ = [
     "Attention",
+    "AttentionMap",
+    "AttentionSite",
     "AvbenchError",
     "Batch",
+    "Block",
     "Clip",
     "DataError",
     "Dataset",
@@ -61,6 +65,7 @@ __all__ = [
     "TransformerLayer",
     "View",
     "ViewLoss",
+    "attention_maps",
     "feed_forward",
     "hookimpl",
     "initialise",

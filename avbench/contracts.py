@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from avbench.maps import AttentionSite
 from avbench.types import Batch, Clip, InputSpec, Modality, Slot, Tokens, View, ViewLoss
 
 # --------------------------------------------------------------------------- encoders
@@ -85,6 +86,10 @@ class Fusion(nn.Module, ABC):
         Returns:
             The streams' tokens, concatenated in the order of the context: (B, sum of N_m, D).
         """
+
+    def sites(self) -> Sequence[AttentionSite]:
+        """Where it attends, in the order in which it runs, for ``avbench.maps``; none: no maps."""
+        return ()
 
 
 # --------------------------------------------------------------------------- losses

@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional
 
+from avbench.attention import Backend, attend, attention_weights
 from avbench.types import Tokens
 
 Norm = Literal["pre", "post"]
@@ -51,9 +51,18 @@ class Attention(nn.Module):
         heads: number of heads; must divide D.
         dropout: probability of dropping an attention weight in training.
 
+    Attributes:
+        backend: what computes it; the host sets it (``avbench.attention``).
+        ran: the backend of the last call.
+        captured: None, or a list to which every call adds its weights (``avbench.maps``).
+
     Raises:
         ValueError: heads do not divide D.
     """
+
+    backend: Backend = "auto"
+    ran: str | None = None
+    captured: list[Tensor] | None = None
 
     def __init__(self, D: int, heads: int, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -86,13 +95,18 @@ class Attention(nn.Module):
         causal: bool = False,
     ) -> Float[Tensor, "B Q D"]:
         """Attend from x to projected keys and values; ``mask`` is True where allowed."""
-        attended = functional.scaled_dot_product_attention(
-            self.split(self.query(x)),
+        query = self.split(self.query(x))
+        if self.captured is not None:
+            weights = attention_weights(query, key, mask=mask, causal=causal)
+            self.captured.append(weights.detach())
+        attended, self.ran = attend(
+            query,
             key,
             value,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=causal,
+            mask=mask,
+            causal=causal,
+            dropout=self.dropout if self.training else 0.0,
+            backend=self.backend,
         )
         merged: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return merged

@@ -4,6 +4,7 @@ The reference below shares nothing with the plugins but their weights: attention
 softmax over heads, every stream is a plain tensor, every equation a line or two.
 """
 
+import re
 from itertools import chain, combinations
 
 import pytest
@@ -11,7 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from avbench.api import Fusion, FusionContext, Tokens, TransformerLayer
+from avbench.api import (
+    AvbenchError,
+    Fusion,
+    FusionContext,
+    Tokens,
+    TransformerLayer,
+    attention_maps,
+)
 from avbench.registry import load
 
 REGISTRY = load()
@@ -19,12 +27,13 @@ D, HEADS, LAYERS, B = 16, 4, 2, 3
 LENGTHS = {"audio": 5, "video": 7, "text": 4}
 AV = ("audio", "video")
 AVT = ("audio", "video", "text")
+PAIRS = [AV, ("video", "text"), ("audio", "text")]
 STREAMS = {
-    "merged": [("video",), AV, ("video", "text"), AVT],
-    "cross": [AV, ("video", "text")],
-    "global": [AV, ("video", "text")],
-    "local_global_merged": [AV, ("video", "text")],
-    "local_global_cross": [AV, ("video", "text")],
+    "merged": [("video",), ("audio",), ("text",), *PAIRS, AVT],
+    "cross": PAIRS,
+    "global": PAIRS,
+    "local_global_merged": PAIRS,
+    "local_global_cross": PAIRS,
     "global_va_merged_vt": [AVT],
 }
 GLOBAL = [name for name in STREAMS if "global" in name]
@@ -60,8 +69,13 @@ def inputs(streams: tuple[str, ...], *, padded: bool = False) -> dict[str, Token
 # ------------------------------------------------------------------ the equations
 
 
-def transformer(t: TransformerLayer, x: Tensor, y: Tensor, keep: Tensor, norm: str) -> Tensor:
-    """T(X, Y), Eq. 7 and 8, with residuals; ``norm`` says where LayerNorm stands."""
+def transformer(
+    t: TransformerLayer, x: Tensor, y: Tensor, keep: Tensor, norm: str, maps: list[Tensor]
+) -> Tensor:
+    """T(X, Y), Eq. 7 and 8, with residuals; ``norm`` says where LayerNorm stands.
+
+    Adds softmax(Q·Kᵀ/√d) of every head to ``maps``.
+    """
 
     def normed(layer: torch.nn.LayerNorm, z: Tensor) -> Tensor:
         mean, var = z.mean(-1, keepdim=True), z.var(-1, unbiased=False, keepdim=True)
@@ -74,12 +88,14 @@ def transformer(t: TransformerLayer, x: Tensor, y: Tensor, keep: Tensor, norm: s
             kv_in @ w.T + b
             for w, b in zip(a.key_value.weight.chunk(2), a.key_value.bias.chunk(2), strict=True)
         )
-        d, heads = D // HEADS, []
+        d, heads, weights = D // HEADS, [], []
         for h in range(HEADS):
             part = slice(h * d, (h + 1) * d)
             scores = q[..., part] @ k[..., part].transpose(1, 2) / d**0.5
             scores = scores.masked_fill(~keep[:, None], float("-inf"))
-            heads.append(scores.softmax(-1) @ v[..., part])
+            weights.append(scores.softmax(-1))
+            heads.append(weights[-1] @ v[..., part])
+        maps.append(torch.stack(weights, 1))
         return torch.cat(heads, -1) @ a.out.weight.T + a.out.bias
 
     def block(z: Tensor) -> Tensor:
@@ -99,6 +115,7 @@ class Reference:
 
     def __init__(self, fusion: Fusion, tokens: dict[str, Tokens], norm: str, shared: bool) -> None:
         self.fusion, self.norm, self.shared = fusion, norm, shared
+        self.maps: list[Tensor] = []
         self.phi = {m: t.values for m, t in tokens.items()}
         self.keep = {
             m: torch.ones(t.values.shape[:2], dtype=torch.bool) if t.keep is None else t.keep
@@ -109,14 +126,14 @@ class Reference:
         names = (a, *rest)
         x = torch.cat([self.phi[m] for m in names], 1)
         keep = torch.cat([self.keep[m] for m in names], 1)
-        fused = transformer(t, x, x, keep, self.norm)
+        fused = transformer(t, x, x, keep, self.norm, self.maps)
         return dict(zip(names, fused.split([LENGTHS[m] for m in names], 1), strict=True))
 
     def cross(self, ts: torch.nn.ModuleDict, a: str, v: str) -> dict[str, Tensor]:
         phi_a, phi_v = self.phi[a], self.phi[v]
         return {
-            a: transformer(ts[a], phi_a, phi_v, self.keep[v], self.norm),
-            v: transformer(ts[v], phi_v, phi_a, self.keep[a], self.norm),
+            a: transformer(ts[a], phi_a, phi_v, self.keep[v], self.norm, self.maps),
+            v: transformer(ts[v], phi_v, phi_a, self.keep[a], self.norm, self.maps),
         }
 
     def wide(
@@ -129,7 +146,7 @@ class Reference:
             y = torch.cat([self.phi[own], g[other]], 1)
             always = torch.ones(B, g[own].shape[1], dtype=torch.bool)
             keep = torch.cat([self.keep[own], always], 1)
-            fused = transformer(t, x, y, keep, self.norm)
+            fused = transformer(t, x, y, keep, self.norm, self.maps)
             out[own], g_out[own] = fused[:, : LENGTHS[own]], fused[:, LENGTHS[own] :]
         return out, g_out
 
@@ -171,15 +188,39 @@ def reference(
     shared: bool = False,
     embedding: str = "type",
 ) -> Tensor:
+    return reference_with_maps(
+        fusion, name, tokens, norm=norm, shared=shared, embedding=embedding
+    )[0]
+
+
+def reference_with_maps(
+    fusion: Fusion,
+    name: str,
+    tokens: dict[str, Tokens],
+    *,
+    norm: str = "pre",
+    shared: bool = False,
+    embedding: str = "type",
+) -> tuple[Tensor, list[Tensor]]:
     g = {}
     if name in GLOBAL:
         for m, learnt in fusion.global_tokens.values.items():
             start = learnt + tokens[m].type_embedding if embedding == "type" else learnt
             g[m] = start.expand(B, -1, -1)
-    return Reference(fusion, tokens, norm, shared).run(name, tuple(tokens), g)
+    run = Reference(fusion, tokens, norm, shared)
+    return run.run(name, tuple(tokens), g), run.maps
 
 
 # ------------------------------------------------------------------ the tests
+
+
+def test_every_set_of_streams_that_a_fusion_accepts_is_tested() -> None:
+    every = chain.from_iterable(combinations(LENGTHS, n) for n in (1, 2, 3))
+    for streams in every:
+        for name, tested in STREAMS.items():
+            refused = REGISTRY.get("fusions", name).build.refuses(streams) is not None
+            assert refused == (set(streams) not in [set(t) for t in tested]), (name, streams)
+    assert {*STREAMS} == {*REGISTRY.names("fusions")}
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
@@ -295,3 +336,69 @@ def test_a_missing_type_embedding_is_an_error() -> None:
 def test_global_tokens_must_be_some() -> None:
     with pytest.raises(ValueError, match="global_tokens must be at least 1, got 0"):
         REGISTRY.get("fusions", "global").config(global_tokens=0)
+
+
+# ------------------------------------------------------------------ attention maps
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize(("name", "streams"), CASES)
+def test_maps_are_those_of_the_equation_and_asking_changes_nothing(
+    name: str, streams: tuple[str, ...], padded: bool
+) -> None:
+    fusion, tokens = build(name, streams), inputs(streams, padded=padded)
+    _, expected = reference_with_maps(fusion, name, tokens)
+    fused, maps = attention_maps(fusion, tokens)
+    assert torch.equal(fused.values, fusion(tokens).values)
+    assert len(maps) == len(expected)
+    for got, wanted in zip(maps, expected, strict=True):
+        torch.testing.assert_close(got.weights, wanted, rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            got.weights.sum(-1), torch.ones_like(got.weights[..., 0]), rtol=0, atol=1e-12
+        )
+
+
+def test_maps_keep_the_branches_apart_and_name_their_blocks() -> None:
+    fusion = build("local_global_merged", AV, global_tokens=2)
+    _, maps = attention_maps(fusion, inputs(AV))
+    assert [(m.layer, m.branch) for m in maps] == [
+        (0, "global"), (0, "global"), (0, "local"), (1, "global"), (1, "global"), (1, "local")
+    ]  # fmt: skip
+    sound, picture, local = maps[:3]
+    assert sound.queries == {("tokens", "audio"): slice(0, 5), ("global", "audio"): slice(5, 7)}
+    assert sound.keys == {("tokens", "audio"): slice(0, 5), ("global", "video"): slice(5, 7)}
+    assert list(picture.keys) == [("tokens", "video"), ("global", "audio")]
+    assert local.part(("tokens", "audio"), ("tokens", "video")).shape == (B, HEADS, 5, 7)
+
+
+def test_a_shared_global_layer_gives_a_map_for_each_stream() -> None:
+    fusion = build("global", AV, shared=True)
+    _, maps = attention_maps(fusion, inputs(AV))
+    assert [next(iter(m.queries)) for m in maps] == [
+        ("tokens", "audio"), ("tokens", "video"), ("tokens", "audio"), ("tokens", "video")
+    ]  # fmt: skip
+
+
+def test_a_fusion_without_sites_or_with_wrong_ones_is_told() -> None:
+    class Silent(type(build("merged", AV))):  # type: ignore[misc]
+        def sites(self):
+            return ()
+
+    class Wrong(type(build("merged", AV))):  # type: ignore[misc]
+        def sites(self):
+            return [*super().sites()][:1]
+
+    context = FusionContext(streams=AV, D=D, heads=HEADS, layers=LAYERS)
+    options = REGISTRY.get("fusions", "merged").config()
+    for cls, said in (
+        (Silent, "Silent names no attention sites, so it has no maps; give it a method sites()"),
+        (Wrong, "Wrong names 1 attention sites, and 2 ran"),
+    ):
+        fusion = cls(options, context).double()
+        if cls is Wrong:
+            # Both layers' attention is one module here, so that both uses are seen.
+            fusion.layers[1] = fusion.layers[0]
+        with pytest.raises(AvbenchError, match=f"^{re.escape(said)}$"):
+            attention_maps(fusion, inputs(AV))
+        attention = fusion.layers[0].transformer.attention
+        assert attention.captured is None

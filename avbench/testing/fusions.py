@@ -9,6 +9,7 @@ from torch import Tensor
 
 from avbench.contracts import Fusion, FusionContext
 from avbench.macs import Adapter, count
+from avbench.maps import attention_maps
 from avbench.registry import Component
 from avbench.testing.findings import (
     Check,
@@ -87,6 +88,7 @@ class _Subject:
             self.permutation: "permuting the batch permutes the output",
             self.state: "a state dict carries the whole function to a new instance",
             self.countable: "every operator's cost can be counted (avbench.macs)",
+            self.maps: "its attention sites, if any, give maps that sum to one and change nothing",
         }
         where = "+".join(self.streams)
         return [
@@ -204,6 +206,17 @@ class _Subject:
         )
         weighted = any(p.dim() > 1 for p in fusion.parameters())
         return first(["0 MACs" if weighted and counted.macs == 0 else None])
+
+    def maps(self) -> str | None:
+        fusion, tokens = self.build(), self.tokens(padded=True)
+        if not fusion.sites():
+            return None
+        fused, found = attention_maps(fusion, tokens)
+        for site in found:
+            sums = site.weights.sum(-1)
+            if (said := differs("sums of a map", sums, torch.ones_like(sums))) is not None:
+                return f"{said} (layer {site.layer}, {site.branch})"
+        return differs("output", fused.values, fusion(tokens).values, within=0.0)
 
 
 def _keep(tokens: Tokens) -> Tensor:

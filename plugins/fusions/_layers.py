@@ -6,7 +6,7 @@ does in every pre-norm stack; with ``norm="post"`` there is none, as each layer 
 All streams of a layer are updated at once, from the values before the layer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,7 +14,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from avbench.api import FusionContext, Modality, Norm, Tokens, TransformerLayer, join
+from avbench.api import (
+    Attention,
+    AttentionSite,
+    Block,
+    FusionContext,
+    Modality,
+    Norm,
+    Tokens,
+    TransformerLayer,
+    join,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +76,28 @@ def transformer(context: FusionContext, norm: Norm) -> TransformerLayer:
     return TransformerLayer(context.D, context.heads, dropout=context.dropout, norm=norm)
 
 
+def block(stream: Modality) -> Block:
+    """A stream's tokens as a block of a sequence."""
+    return "tokens", stream
+
+
+def attention_of(layer: nn.Module) -> Attention:
+    """The attention of a Transformer layer that a container of modules gave."""
+    if not isinstance(layer, TransformerLayer):
+        raise TypeError(f"expected a TransformerLayer, got {type(layer).__name__}")
+    return layer.attention
+
+
+def stacked(*branches: Iterable[nn.Module]) -> list[AttentionSite]:
+    """The sites of stacks of layers that run side by side, layer by layer."""
+    return [
+        site
+        for i, layers in enumerate(zip(*branches, strict=True))
+        for layer in layers
+        for site in layer.sites(i)
+    ]
+
+
 class MergedLayer(nn.Module):
     """[φᵃ; φᵛ] ← T([φᵃ; φᵛ], [φᵃ; φᵛ]) (Eq. 9), for any number of streams."""
 
@@ -83,6 +115,14 @@ class MergedLayer(nn.Module):
             m: replace(tokens[m], values=values)
             for m, values in zip(self.streams, parts, strict=True)
         }
+
+    def sites(self, layer: int) -> list[AttentionSite]:
+        """One: every stream reads every stream."""
+        blocks = tuple(block(m) for m in self.streams)
+        module = self.transformer.attention
+        return [
+            AttentionSite(module=module, layer=layer, branch="local", queries=blocks, keys=blocks)
+        ]
 
 
 class CrossLayer(nn.Module):
@@ -102,6 +142,19 @@ class CrossLayer(nn.Module):
             values = self.transformers[m](tokens[m].values, context.values, context.keep)
             updated[m] = replace(tokens[m], values=values)
         return updated
+
+    def sites(self, layer: int) -> list[AttentionSite]:
+        """Two: each stream reads the other."""
+        return [
+            AttentionSite(
+                module=attention_of(self.transformers[m]),
+                layer=layer,
+                branch="local",
+                queries=(block(m),),
+                keys=(block(other),),
+            )
+            for m, other in self.other.items()
+        ]
 
 
 class GlobalTokens(nn.Module):
@@ -142,6 +195,7 @@ class GlobalLayer(nn.Module):
         super().__init__()
         first, second = streams
         self.other = {first: second, second: first}
+        self.global_tokens = options.global_tokens
         self.key = {m: "shared" if options.shared else m for m in streams}
         self.transformers = nn.ModuleDict(
             {key: transformer(context, options.norm) for key in dict.fromkeys(self.key.values())}
@@ -164,6 +218,20 @@ class GlobalLayer(nn.Module):
             )
             updated[m] = replace(tokens[m], values=values)
         return updated, updated_global
+
+    def sites(self, layer: int) -> list[AttentionSite]:
+        """Two: each stream and its global tokens read the stream and the other's global tokens."""
+        return [
+            AttentionSite(
+                module=attention_of(self.transformers[self.key[m]]),
+                layer=layer,
+                branch="global",
+                queries=(block(m), ("global", m)),
+                keys=(block(m), ("global", other)),
+                global_tokens=self.global_tokens,
+            )
+            for m, other in self.other.items()
+        ]
 
 
 def average(first: Tokens, second: Tokens) -> Tokens:

@@ -1,11 +1,20 @@
 """Cross fusion: each stream attends to the other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from torch import nn
 
-from avbench.api import Fusion, FusionContext, Modality, Register, Tokens, hookimpl, initialise
+from avbench.api import (
+    AttentionSite,
+    Fusion,
+    FusionContext,
+    Modality,
+    Register,
+    Tokens,
+    hookimpl,
+    initialise,
+)
 
 from ._layers import (
     CrossLayer,
@@ -13,6 +22,7 @@ from ._layers import (
     LocalOptions,
     accept,
     only_for,
+    stacked,
 )
 
 
@@ -51,6 +61,10 @@ class CrossFusion(Fusion):
             tokens = layer(tokens)
         fused: Tokens = self.output(tokens)
         return fused
+
+    def sites(self) -> Sequence[AttentionSite]:
+        """Every layer's attention."""
+        return stacked(self.layers)
 
 
 @hookimpl

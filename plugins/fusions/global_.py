@@ -1,11 +1,20 @@
 """Global cross fusion: streams exchange information through a few global tokens."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from torch import nn
 
-from avbench.api import Fusion, FusionContext, Modality, Register, Tokens, hookimpl, initialise
+from avbench.api import (
+    AttentionSite,
+    Fusion,
+    FusionContext,
+    Modality,
+    Register,
+    Tokens,
+    hookimpl,
+    initialise,
+)
 
 from ._layers import (
     FusedOutput,
@@ -14,6 +23,7 @@ from ._layers import (
     GlobalTokens,
     accept,
     only_for,
+    stacked,
 )
 
 
@@ -57,6 +67,10 @@ class GlobalCrossFusion(Fusion):
             tokens, global_tokens = layer(tokens, global_tokens)
         fused: Tokens = self.output(tokens)
         return fused
+
+    def sites(self) -> Sequence[AttentionSite]:
+        """Every layer's attention."""
+        return stacked(self.layers)
 
 
 @hookimpl

@@ -1,11 +1,20 @@
 """The fusion of video, audio and text: global between V and A, merged between V and T."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from torch import nn
 
-from avbench.api import Fusion, FusionContext, Modality, Register, Tokens, hookimpl, initialise
+from avbench.api import (
+    AttentionSite,
+    Fusion,
+    FusionContext,
+    Modality,
+    Register,
+    Tokens,
+    hookimpl,
+    initialise,
+)
 
 from ._layers import (
     FusedOutput,
@@ -15,6 +24,7 @@ from ._layers import (
     MergedLayer,
     accept,
     average,
+    stacked,
 )
 
 SOUND = ("audio", "video")
@@ -71,6 +81,10 @@ class GlobalVAMergedVTFusion(Fusion):
             tokens = {**wide, **near, "video": average(wide["video"], near["video"])}
         fused: Tokens = self.output(tokens)
         return fused
+
+    def sites(self) -> Sequence[AttentionSite]:
+        """Every layer's attention, global and local."""
+        return stacked(self.global_layers, self.local_layers)
 
 
 @hookimpl

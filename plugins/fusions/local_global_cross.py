@@ -1,11 +1,20 @@
 """Local-global cross fusion: cross fusion and global cross fusion, averaged layer by layer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from torch import nn
 
-from avbench.api import Fusion, FusionContext, Modality, Register, Tokens, hookimpl, initialise
+from avbench.api import (
+    AttentionSite,
+    Fusion,
+    FusionContext,
+    Modality,
+    Register,
+    Tokens,
+    hookimpl,
+    initialise,
+)
 
 from ._layers import (
     CrossLayer,
@@ -16,6 +25,7 @@ from ._layers import (
     accept,
     average,
     only_for,
+    stacked,
 )
 
 
@@ -62,6 +72,10 @@ class LocalGlobalCrossFusion(Fusion):
             tokens = {m: average(wide[m], near[m]) for m in tokens}
         fused: Tokens = self.output(tokens)
         return fused
+
+    def sites(self) -> Sequence[AttentionSite]:
+        """Every layer's attention, global and local."""
+        return stacked(self.global_layers, self.local_layers)
 
 
 @hookimpl

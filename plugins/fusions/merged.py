@@ -1,13 +1,28 @@
 """Merged fusion: all streams attend to all, in one sequence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from torch import nn
 
-from avbench.api import Fusion, FusionContext, Modality, Register, Tokens, hookimpl, initialise
+from avbench.api import (
+    AttentionSite,
+    Fusion,
+    FusionContext,
+    Modality,
+    Register,
+    Tokens,
+    hookimpl,
+    initialise,
+)
 
-from ._layers import FusedOutput, LocalOptions, MergedLayer, accept
+from ._layers import (
+    FusedOutput,
+    LocalOptions,
+    MergedLayer,
+    accept,
+    stacked,
+)
 
 
 @final
@@ -47,6 +62,10 @@ class MergedFusion(Fusion):
             tokens = layer(tokens)
         fused: Tokens = self.output(tokens)
         return fused
+
+    def sites(self) -> Sequence[AttentionSite]:
+        """Every layer's attention."""
+        return stacked(self.layers)
 
 
 @hookimpl

@@ -6,17 +6,52 @@ from typing import Any
 import torch
 
 from avbench.beam import beam_search
+from avbench.compute import backends, compile_parts, place
 from avbench.data import ClipData
 from avbench.errors import SuiteError, unknown
 from avbench.feed import Feed
 from avbench.media.store import PreparedSplit
+from avbench.model import Captioner
 from avbench.options import build
-from avbench.settings import DecodeSettings
+from avbench.settings import ComputeSettings, DecodeSettings
 from avbench.stage import Job
+from avbench.types import Batch, View
 from avbench.vocabulary import Vocabulary
 from avbench.weights import load
 
 PREDICTIONS = "predictions.jsonl"
+
+
+def captions(
+    captioner: Captioner,
+    vocabulary: Vocabulary,
+    batch: Batch,
+    settings: DecodeSettings,
+    *,
+    view: View,
+    length: int,
+) -> list[tuple[str, float]]:
+    """The caption of each clip of a batch, and its score as ``Beams`` defines it.
+
+    Args:
+        captioner: in eval mode, on the batch's device.
+        vocabulary: spells the captions.
+        batch: what the clips hold; target captions are not looked at.
+        settings: of the beam search.
+        view: the streams that are kept.
+        length: longest caption, tokens.
+    """
+    found = beam_search(
+        captioner.decoder,
+        captioner.fuse(captioner.encode(batch), [view]),
+        bos=vocabulary.bos["pcc"],
+        eos=vocabulary.eos,
+        length=length,
+        beam=settings.beam,
+        length_penalty=settings.length_penalty,
+    )
+    ids, scores = found.ids.tolist(), found.scores.tolist()
+    return [(vocabulary.text(i), score) for i, score in zip(ids, scores, strict=True)]
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -25,7 +60,9 @@ def run(job: Job) -> dict[str, Any]:
     settings = build(DecodeSettings, job.spec["decode"])
     vocabulary = Vocabulary.open(job.parents["vocabulary"])
     device = torch.device(job.local.get("device", "cpu"))
-    captioner.to(device).eval()
+    compute = build(ComputeSettings, job.spec["compute"])
+    place(captioner, compute, device).eval()
+    compile_parts([*captioner.encoders.values(), captioner.fusion], compute)
     zero = frozenset(job.spec["zero"])
     if not zero < captioner.joint:
         surplus = ", ".join(sorted(zero - captioner.joint) or sorted(zero))
@@ -38,24 +75,16 @@ def run(job: Job) -> dict[str, Any]:
     )
     rows = range(len(data))
     feed = Feed(data=data, rows=rows, batch=settings.batch, group=1, device=device)
+    longest = architecture.input.caption_tokens
     done = 0
     temporary = job.directory / f".{PREDICTIONS}"
     with torch.inference_mode(), temporary.open("w", encoding="utf-8") as file:
         for batch in feed.in_order(rows, 0):
-            fused = captioner.fuse(captioner.encode(batch), [view])
-            found = beam_search(
-                captioner.decoder,
-                fused,
-                bos=vocabulary.bos["pcc"],
-                eos=vocabulary.eos,
-                length=architecture.input.caption_tokens,
-                beam=settings.beam,
-                length_penalty=settings.length_penalty,
-            )
-            for clip, ids in zip(batch.ids, found.ids.tolist(), strict=True):
-                line = {"id": clip, "caption": vocabulary.text(ids)}
+            said = captions(captioner, vocabulary, batch, settings, view=view, length=longest)
+            for clip, (caption, _) in zip(batch.ids, said, strict=True):
+                line = {"id": clip, "caption": caption}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
             done += len(batch.ids)
             job.progress(done, len(data))
     temporary.replace(job.directory / PREDICTIONS)
-    return {"clips": len(data), "file": PREDICTIONS}
+    return {"clips": len(data), "file": PREDICTIONS, "attention": backends(captioner)}

@@ -6,7 +6,7 @@ changes no output: the maps are computed beside what the model computes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,8 +15,11 @@ from avbench.errors import AvbenchError
 from avbench.layers import Attention
 from avbench.types import Modality, Tokens
 
-Block = tuple[Literal["tokens", "global"], Modality]
-"""A run of a sequence: a stream's tokens, or its global tokens (Sec. 3.3.3)."""
+Block = tuple[str, Modality]
+"""A run of a sequence: ``("tokens", m)`` for a stream's tokens, and another first word for tokens
+that the fusion adds to it, such as the paper's global tokens (Sec. 3.3.3)."""
+
+TOKENS = "tokens"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,14 +29,14 @@ class AttentionSite:
     module: Attention
     layer: int
     """From 0."""
-    branch: Literal["local", "global"]
-    """The branch of Eq. 12; a fusion with one branch has sites of one."""
+    branch: str
+    """The branch of Eq. 12, by the fusion's name for it; a fusion may have but one."""
     queries: tuple[Block, ...]
     """The blocks of the query sequence, in order."""
     keys: tuple[Block, ...]
     """The blocks of the key and value sequence, in order."""
-    global_tokens: int = 0
-    """Length of each global block."""
+    added: int = 0
+    """Length of each block of added tokens."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,14 +45,14 @@ class AttentionMap:
 
     Attributes:
         layer: from 0.
-        branch: ``local`` or ``global``.
+        branch: the fusion's name for it.
         queries: where each block of queries lies along Q.
         keys: where each block of keys lies along K.
         weights: each query's sum to one over K, where any key may be read.
     """
 
     layer: int
-    branch: Literal["local", "global"]
+    branch: str
     queries: Mapping[Block, slice]
     keys: Mapping[Block, slice]
     weights: Float[Tensor, "B H Q K"]
@@ -127,7 +130,7 @@ def _slices(
 ) -> dict[Block, slice]:
     found, start = {}, 0
     for kind, modality in blocks:
-        stop = start + (lengths[modality] if kind == "tokens" else site.global_tokens)
+        stop = start + (lengths[modality] if kind == TOKENS else site.added)
         found[kind, modality] = slice(start, stop)
         start = stop
     return found

@@ -1,13 +1,14 @@
 """The captioner: encoders → position and type embeddings → fusion → decoder (Sec. 3.1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avbench.contracts import EncoderContext, FusionContext, ModalityConfiguration
+from avbench.contracts import Encoder, EncoderContext, FusionContext, ModalityConfiguration
 from avbench.decoder import Decoder
 from avbench.errors import SuiteError
 from avbench.options import build
@@ -44,6 +45,7 @@ class Captioner(nn.Module):
         embedding: position and type embeddings of every stream, zeroed ones too.
         fusion: the cross-modal encoder.
         decoder: the caption decoder.
+        precision: of matrix products, ``fp32`` or ``bf16`` (``avbench.compute``).
         configuration: which streams there are, and which of them are always zeroed.
     """
 
@@ -64,24 +66,40 @@ class Captioner(nn.Module):
         self.decoder = decoder
         self.configuration = configuration
         self.zeroing = zeroing
+        self.precision: Literal["fp32", "bf16"] = "fp32"
 
     @property
     def joint(self) -> View:
         """The view that keeps every encoded stream."""
         return frozenset(self.configuration.encoded)
 
+    def autocast(self) -> torch.autocast:
+        """The context that a forward pass outside this class's methods needs: its precision."""
+        device = self.embedding.types[self.configuration.streams[0]].device
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
     def encode(self, batch: Batch) -> dict[Modality, Tokens]:
         """Encode each stream of the configuration once."""
-        return {m: self.encoders[m](batch) for m in self.configuration.encoded}
+        with self.autocast():
+            return {m: self.encoders[m](batch) for m in self.configuration.encoded}
 
     def fuse(self, encoded: Mapping[Modality, Tokens], views: Sequence[View]) -> Tokens:
         """Fuse several views in one pass.
 
-        A stream outside a view is replaced by zeros before position and type embeddings, and
-        attended to (Eq. 2), or hidden from attention with ``zeroing="mask"``.
-
         Returns:
             Fused tokens (len(views)·B, N, D), view by view.
+        """
+        with self.autocast():
+            fused: Tokens = self.fusion(self.streams(encoded, views))
+        return fused
+
+    def streams(
+        self, encoded: Mapping[Modality, Tokens], views: Sequence[View]
+    ) -> dict[Modality, Tokens]:
+        """What the fusion reads: every stream with position and type embeddings, view by view.
+
+        A stream outside a view is replaced by zeros before position and type embeddings, and
+        attended to (Eq. 2), or hidden from attention with ``zeroing="mask"``.
         """
         example = next(iter(encoded.values())).values
         streams = {}
@@ -93,8 +111,7 @@ class Captioner(nn.Module):
                 zeros = Tokens(values=zeros.values, keep=hidden)
             chosen = [encoded[m] if m in view else zeros for view in views]
             streams[m] = self.embedding(m, stack(chosen))
-        fused: Tokens = self.fusion(streams)
-        return fused
+        return streams
 
     def forward(self, batch: Batch, views: Sequence[View]) -> Float[Tensor, "R L V"]:
         """Teacher-forced logits of every caption in every view; R = len(views)·C rows."""
@@ -109,8 +126,9 @@ class Captioner(nn.Module):
         offsets = torch.arange(len(views), device=batch.clip.device) * clips
         rows = (offsets[:, None] + batch.clip[None, :]).flatten()
         shared = batch.clip.shape[0] != clips
-        memory = self.decoder.remember(fused, rows if shared else None)
-        logits, _ = self.decoder(batch.captions[:, :-1].repeat(len(views), 1), memory)
+        with self.autocast():
+            memory = self.decoder.remember(fused, rows if shared else None)
+            logits = self.decoder(batch.captions[:, :-1].repeat(len(views), 1), memory)
         taught: Tensor = logits
         return taught
 
@@ -149,6 +167,23 @@ def stack(views: Sequence[Tokens]) -> Tokens:
     return Tokens(values=values, keep=torch.cat(keep))
 
 
+def build_encoder(
+    stream: Modality, ref: ComponentRef, context: EncoderContext, registry: Registry
+) -> Encoder:
+    """A stream's encoder.
+
+    Raises:
+        SuiteError: it reads another modality.
+    """
+    component = registry.get("encoders", ref.name)
+    encoder: Encoder = component.build(build(component.config, ref.options), context)
+    if encoder.modality != stream:
+        raise SuiteError(
+            f"model.encoders.{stream}: encoder '{ref.name}' reads '{encoder.modality}'"
+        )
+    return encoder
+
+
 def build_captioner(
     model: ModelSettings,
     input: InputSpec,  # noqa: A002
@@ -156,6 +191,9 @@ def build_captioner(
     fusion: ComponentRef,
     modalities: ComponentRef,
     registry: Registry,
+    *,
+    encoder_of: Callable[[Modality, ComponentRef, EncoderContext, Registry], Encoder]
+    | None = None,
 ) -> Captioner:
     """Build a captioner from settings; weights start from the global random state.
 
@@ -166,11 +204,13 @@ def build_captioner(
         fusion: the fusion by name.
         modalities: the modality configuration by name.
         registry: where the components are looked up.
+        encoder_of: gives each stream's encoder; None: ``build_encoder``.
 
     Raises:
         SuiteError: the fusion refuses the streams, an encoder is missing, or an encoder that
             is named for one modality reads another.
     """
+    encoder_of = encoder_of or build_encoder
     configured = registry.get("modalities", modalities.name)
     configuration: ModalityConfiguration = configured.build(
         build(configured.config, modalities.options)
@@ -187,13 +227,7 @@ def build_captioner(
                 f"model.encoders: no encoder for '{stream}', which modalities "
                 f"'{modalities.name}' needs; there are: {', '.join(model.encoders) or '(none)'}"
             )
-        ref = model.encoders[stream]
-        component = registry.get("encoders", ref.name)
-        encoder = component.build(build(component.config, ref.options), context)
-        if encoder.modality != stream:
-            raise SuiteError(
-                f"model.encoders.{stream}: encoder '{ref.name}' reads '{encoder.modality}'"
-            )
+        encoder = encoder_of(stream, model.encoders[stream], context, registry)
         lengths[stream] = encoder.n_tokens
         if stream in configuration.encoded:
             encoders[stream] = encoder

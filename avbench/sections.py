@@ -12,6 +12,7 @@ from avbench.forms import AXES
 from avbench.registry import SINGULAR, Registry
 from avbench.settings import (
     ComponentRef,
+    ComputeSettings,
     DecodeSettings,
     EvaluateSettings,
     InputSpec,
@@ -22,6 +23,7 @@ from avbench.settings import (
 )
 
 T = TypeVar("T")
+_AS_THEY_ARE = ("world", "input", "model", "decode", "evaluate", "compute")
 
 SECTIONS = (
     "world",
@@ -32,6 +34,7 @@ SECTIONS = (
     "finetune",
     "decode",
     "evaluate",
+    "compute",
 )
 """The sections whose fields a preset may give and a dotted axis may reach."""
 
@@ -58,6 +61,7 @@ class Settings:
     finetune: tuple[Training, ...]
     decode: DecodeSettings
     evaluate: EvaluateSettings
+    compute: ComputeSettings
 
 
 def _training_datasets(
@@ -150,7 +154,7 @@ class Builder:
         vocabulary, asked = made["vocabulary"]
         pretrain, finetune = made["pretrain"][0], made["finetune"]
         return Settings(
-            **{name: made[name] for name in ("world", "input", "model", "decode", "evaluate")},
+            **{name: made[name] for name in _AS_THEY_ARE},
             pretrain=pretrain,
             finetune=finetune,
             vocabulary=vocabulary,
@@ -174,6 +178,8 @@ class Builder:
                 return self.section(InputSpec, doc, name)
             case "decode":
                 return self.section(DecodeSettings, doc, name)
+            case "compute":
+                return self.section(ComputeSettings, doc, name)
             case "model":
                 for key in _mapping(doc.data.get("encoders")):
                     at = ("encoders", key)

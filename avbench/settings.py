@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from avbench.attention import Backend
 from avbench.types import InputSpec, Modality
 
 Task = Literal["pcc", "pnc"]
@@ -20,6 +21,23 @@ class ComponentRef:
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+SoundUse = Literal["use", "drop", "fail"]
+"""``use``: the clip is kept, and a frame of zero amplitude stands where there is no sound;
+``drop``: it is lost, with its reason; ``fail``: nothing goes on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SoundPolicy:
+    """What becomes of clips without sound, by why they have none (``types.SoundState``)."""
+
+    absent: SoundUse = "use"
+    """The file has no sound track."""
+    silent: SoundUse = "use"
+    """The track is (nearly) zero throughout the clip."""
+    undecodable: SoundUse = "use"
+    """There is a track that cannot be decoded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +140,19 @@ class DecodeSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ComputeSettings:
+    """How the network is computed in training and generation; results differ in rounding."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: matrix products and attention in bfloat16; weights, optimiser and losses in fp32."""
+    attention: Backend = "auto"
+    """What computes attention, see ``avbench.attention``; the record says what ran."""
+    compile: bool = False
+    """Whether torch.compile compiles encoders, fusion and (in training) decoder; it needs a C++
+    compiler on the CPU, Triton on CUDA."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WorldSettings:
     """The embedded world AVScenes: how much of it, and what decides its modality relevance."""
 
@@ -187,10 +218,12 @@ class EvaluateSettings:
 
 __all__ = [
     "ComponentRef",
+    "ComputeSettings",
     "DecodeSettings",
     "EvaluateSettings",
     "InputSpec",
     "ModelSettings",
+    "SoundPolicy",
     "Task",
     "TrainSettings",
     "VocabularySettings",

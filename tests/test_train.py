@@ -11,7 +11,7 @@ from avbench import curve, train
 from avbench.data import StepSampler
 from avbench.errors import DataError
 from avbench.options import plain
-from avbench.settings import ComponentRef, InputSpec, ModelSettings, TrainSettings
+from avbench.settings import ComponentRef, ComputeSettings, InputSpec, ModelSettings, TrainSettings
 from avbench.stage import Job
 from avbench.train import hold_out, rate
 from avbench.weights import WEIGHTS
@@ -65,6 +65,7 @@ def job(
             ),
             "fusion": {"name": "merged", "options": {}},
             "modalities": {"name": "V+A", "options": {}},
+            "compute": plain(ComputeSettings()),
             "seed": 0,
         },
         parents={**narrated, **({"start": start} if start else {})},

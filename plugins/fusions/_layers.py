@@ -228,7 +228,7 @@ class GlobalLayer(nn.Module):
                 branch="global",
                 queries=(block(m), ("global", m)),
                 keys=(block(m), ("global", other)),
-                global_tokens=self.global_tokens,
+                added=self.global_tokens,
             )
             for m, other in self.other.items()
         ]

@@ -1,0 +1,114 @@
+"""Precision, attention backend and compilation change rounding, and nothing else."""
+
+import pytest
+import torch
+
+from avbench.compute import backends, compile_parts, place
+from avbench.contracts import LossContext
+from avbench.model import Captioner, build_captioner
+from avbench.registry import Registry, load
+from avbench.settings import ComponentRef, ComputeSettings, InputSpec, ModelSettings
+from avbench.types import Batch
+
+INPUT = InputSpec(frames=4, size=32, mel_frames=32, caption_tokens=10)
+SWIN = {
+    "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2],
+    "patch_size": [2, 8, 8], "window_size": [2, 2, 2], "stochastic_depth_prob": 0.0,
+}  # fmt: skip
+MODEL = ModelSettings(
+    D=32, heads=2, cross_layers=2, decoder_layers=1, dropout=0.0,
+    encoders={
+        "video": ComponentRef(name="video_swin", options=SWIN),
+        "audio": ComponentRef(
+            name="audio_transformer", options={"layers": 1, "heads": 2, "dropout": 0.0}
+        ),
+    },
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load()
+
+
+def made(registry: Registry, **compute) -> Captioner:
+    torch.manual_seed(0)
+    names = [ComponentRef(name=n) for n in ("local_global_merged", "V+A")]
+    captioner = build_captioner(MODEL, INPUT, 50, *names, registry)
+    settings = ComputeSettings(**compute)
+    place(captioner, settings, torch.device("cpu"))
+    compile_parts([*captioner.encoders.values(), captioner.fusion, captioner.decoder], settings)
+    return captioner
+
+
+def batch(seed: int) -> Batch:
+    draw = torch.Generator().manual_seed(seed)
+    return Batch(
+        video=torch.randint(0, 256, (4, 4, 3, 32, 32), generator=draw).to(torch.uint8),
+        audio=torch.randn(4, 32, 64, generator=draw),
+        text=torch.zeros(4, 1, dtype=torch.long),
+        captions=torch.randint(4, 50, (4, 8), generator=draw),
+        clip=torch.arange(4),
+        ids=tuple("abcd"),
+    )
+
+
+def trained(captioner: Captioner, registry: Registry, steps: int = 30) -> list[float]:
+    """The joint losses of some MBP steps over three batches.
+
+    By plain gradient descent: Adam would make full steps of the rounding in gradients that are
+    zero, those of the keys' biases.
+    """
+    component = registry.get("losses", "mbp")
+    strategy = component.build(component.config(), LossContext(streams=("video", "audio")))
+    descent = torch.optim.SGD(captioner.parameters(), lr=0.03)
+    losses = []
+    for step in range(steps):
+        given = batch(step % 3)
+        found = captioner.losses(captioner.encode(given), given, strategy.views())
+        descent.zero_grad()
+        strategy.combine(found).total.backward()
+        descent.step()
+        losses.append(found[captioner.joint].nats.item())
+    return losses
+
+
+def test_bf16_learns_as_fp32_does(registry) -> None:
+    exact = trained(made(registry), registry)
+    rounded = trained(made(registry, precision="bf16"), registry)
+    assert exact[-1] < 0.9 * exact[0]
+    assert rounded != exact
+    torch.testing.assert_close(torch.tensor(rounded), torch.tensor(exact), rtol=3e-3, atol=0)
+
+
+def test_bf16_keeps_weights_losses_and_gradients_in_fp32(registry) -> None:
+    captioner = made(registry, precision="bf16")
+    given = batch(0)
+    encoded = captioner.encode(given)
+    loss = captioner.losses(encoded, given, [captioner.joint])[captioner.joint]
+    loss.nats.backward()
+    assert encoded["video"].values.dtype is torch.bfloat16
+    assert loss.nats.dtype is torch.float32
+    assert {p.grad.dtype for p in captioner.parameters() if p.grad is not None} == {torch.float32}
+
+
+def test_backends_train_alike_and_say_what_ran(registry) -> None:
+    chosen, explicit = made(registry, attention="auto"), made(registry, attention="reference")
+    assert backends(chosen) == []
+    ours, theirs = trained(chosen, registry), trained(explicit, registry)
+    torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=1e-4, atol=0)
+    assert (backends(chosen), backends(explicit)) == (["sdpa"], ["reference"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_captioner_trains_alike(registry) -> None:
+    eager, compiled = made(registry), made(registry, compile=True)
+    assert [*compiled.state_dict()] == [*eager.state_dict()]
+    torch.testing.assert_close(
+        torch.tensor(trained(compiled, registry, 6)),
+        torch.tensor(trained(eager, registry, 6)),
+        rtol=1e-4,
+        atol=0,
+    )
+    assert backends(compiled) == ["sdpa"]

@@ -1,11 +1,23 @@
 """Everything that a plugin may import from avbench."""
 
+from avbench.closed_form import (
+    cross_macs,
+    global_macs,
+    local_global_cross_macs,
+    local_global_merged_macs,
+    merged_macs,
+    transformer_encoder_macs,
+    transformer_layer_macs,
+    video_swin_macs,
+)
 from avbench.contracts import (
     Dataset,
+    Defect,
     Encoder,
     EncoderContext,
     Fusion,
     FusionContext,
+    InitialWeights,
     LossContext,
     LossStrategy,
     Metric,
@@ -17,8 +29,17 @@ from avbench.contracts import (
     Score,
 )
 from avbench.errors import AvbenchError, DataError, unknown
+from avbench.gemm import linear, portable
 from avbench.hookspecs import Register, hookimpl
-from avbench.layers import Attention, Norm, TransformerLayer, feed_forward, initialise, join
+from avbench.layers import (
+    Attention,
+    Linear,
+    Norm,
+    TransformerLayer,
+    feed_forward,
+    initialise,
+    join,
+)
 from avbench.maps import AttentionMap, AttentionSite, Block, attention_maps
 from avbench.types import (
     Batch,
@@ -42,11 +63,14 @@ __all__ = [
     "Clip",
     "DataError",
     "Dataset",
+    "Defect",
     "Encoder",
     "EncoderContext",
     "Fusion",
     "FusionContext",
+    "InitialWeights",
     "InputSpec",
+    "Linear",
     "LossContext",
     "LossStrategy",
     "Metric",
@@ -66,9 +90,19 @@ __all__ = [
     "View",
     "ViewLoss",
     "attention_maps",
+    "cross_macs",
     "feed_forward",
+    "global_macs",
     "hookimpl",
     "initialise",
     "join",
+    "linear",
+    "local_global_cross_macs",
+    "local_global_merged_macs",
+    "merged_macs",
+    "portable",
+    "transformer_encoder_macs",
+    "transformer_layer_macs",
     "unknown",
+    "video_swin_macs",
 ]

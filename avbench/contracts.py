@@ -4,11 +4,13 @@ Every class here is abstract; every class that implements one is final.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from avbench.maps import AttentionSite
@@ -30,6 +32,22 @@ class EncoderContext:
     """Id of the padding token (text encoders)."""
 
 
+@dataclass(frozen=True, slots=True)
+class InitialWeights:
+    """Marks the option of an encoder that says which weights it starts from.
+
+    ``weights: Annotated[str | None, InitialWeights()] = None``. Its text is the path of a local
+    file or folder, whose contents then count and not its place, or a name of published weights.
+    With None the encoder starts from scratch; its parameters must have the same names and
+    shapes then, for what has been trained is loaded into an encoder built without them.
+    """
+
+    named: Callable[[str], bool] | None = None
+    """Whether a text that is no local file names published weights; None: none are known."""
+    also: tuple[str, ...] = ()
+    """Options that only say more of these weights, e.g. their revision; cleared with them."""
+
+
 class Encoder(nn.Module, ABC):
     """One modality's input to tokens of width D."""
 
@@ -47,6 +65,11 @@ class Encoder(nn.Module, ABC):
         Returns:
             Tokens (B, n_tokens, D); ``keep`` is False only for padding.
         """
+
+    @classmethod
+    def closed_form(cls, options: Any, context: EncoderContext) -> int | None:  # noqa: ARG003
+        """Its MACs for one clip by a formula, to hold the count against; None: there is none."""
+        return None
 
 
 # --------------------------------------------------------------------------- fusion
@@ -74,6 +97,22 @@ class Fusion(nn.Module, ABC):
     @classmethod
     def refuses(cls, streams: tuple[Modality, ...]) -> str | None:  # noqa: ARG003
         """Why this fusion is undefined for these streams, or None; a refused cell is skipped."""
+        return None
+
+    @classmethod
+    def closed_form(
+        cls,
+        options: Any,  # noqa: ARG003
+        context: FusionContext,  # noqa: ARG003
+        tokens: Mapping[Modality, int],  # noqa: ARG003
+    ) -> int | None:
+        """Its MACs for one clip by a formula, to hold the count against; None: there is none.
+
+        Args:
+            options: an instance of its config.
+            context: the model's geometry.
+            tokens: the number of tokens of each stream.
+        """
         return None
 
     @abstractmethod
@@ -105,13 +144,11 @@ class LossContext:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Objective:
-    """What one step minimises, and what it logs."""
+    """What one step minimises."""
 
     total: Float[Tensor, ""]
     weights: Mapping[View, float] = field(default_factory=dict)
     """The weight of each view in the total, for the log."""
-    log: Mapping[str, float] = field(default_factory=dict)
-    """Further figures to log, e.g. signed gaps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +180,10 @@ class LossStrategy(ABC):
     """How the caption losses of the views become one objective.
 
     The trainer's one loop asks for ``views``, computes them in one batched pass over fusion and
-    decoder, calls ``combine``, runs the backward pass, calls ``modulate`` and steps.
+    decoder, calls ``observe`` and ``combine``, runs the backward pass, calls ``modulate`` and
+    steps. Where a step is accumulated over several micro-batches, ``combine`` and the backward
+    pass run for each of them and ``observe`` once, after them all: weights then follow what was
+    observed up to the step before.
     """
 
     held_out: float = 0.0
@@ -153,9 +193,26 @@ class LossStrategy(ABC):
     def views(self) -> tuple[View, ...]:
         """The views that each step needs, the joint one first."""
 
+    def observe(self, losses: Mapping[View, ViewLoss]) -> Mapping[str, float]:  # noqa: ARG002
+        """See a step's losses, without gradients, and update the strategy's state.
+
+        Args:
+            losses: of all views, averaged over micro-batches and processes: the same everywhere,
+                so that the state is, too.
+
+        Returns:
+            What to log, e.g. signed gaps.
+        """
+        return {}
+
     @abstractmethod
     def combine(self, losses: Mapping[View, ViewLoss]) -> Objective:
-        """Weight the losses of the views; may update the strategy's state."""
+        """Weight the losses of the views by the strategy's state, which stays as it is.
+
+        Args:
+            losses: those of one process and micro-batch, with gradients; decide by what
+                ``observe`` saw, not by their values.
+        """
 
     def modulate(  # noqa: B027
         self, encoders: Mapping[Modality, Sequence[nn.Parameter]]
@@ -206,6 +263,20 @@ class ModalityConfiguration:
 # --------------------------------------------------------------------------- datasets
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Defect:
+    """Something in a dataset's annotations that is not as their format has it."""
+
+    place: str
+    """The file and the path or row in it."""
+    problem: str
+    """What is wrong; where it was mended, how."""
+    clip: str | None = None
+    """The clip that it costs; None: none."""
+    reason: str = "malformed"
+    """Why the clip is lost, in a word, for the counts."""
+
+
 class Dataset(ABC):
     """A captioning dataset: one official annotation format over local media."""
 
@@ -222,12 +293,30 @@ class Dataset(ABC):
 
     @abstractmethod
     def clips(self, split: str) -> Sequence[Clip]:
-        """The clips of a split, in the annotations' order.
+        """The clips of a split, in the annotations' order, without those that a defect costs.
 
         Raises:
             DataError: the file is missing or malformed (with its name, field and value), the
                 split is unknown or empty.
         """
+
+    def defects(self, split: str) -> Sequence[Defect]:  # noqa: ARG002
+        """What is wrong within single clips' annotations of a split.
+
+        A dataset's ``policy`` decides what becomes of it: under ``skip`` these clips are counted
+        as lost, under ``fail`` nothing runs. A reader that has none raises instead.
+
+        Raises:
+            DataError: as for ``clips``.
+        """
+        return ()
+
+    def files(self) -> Sequence[Path]:
+        """Every file beside the media that ``clips`` reads, where they are known.
+
+        While none of them has changed, a plan does not read them again; with none it always does.
+        """
+        return ()
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -264,6 +353,9 @@ class Score:
     per_item: Mapping[str, float] = field(default_factory=dict)
     """The same figure for each id, where it is defined."""
     higher_is_better: bool = True
+    statistics: Float64[np.ndarray, "items K"] | None = field(default=None, compare=False)
+    """One row an id of ``per_item``, in its order, whose sum over any multiset of ids gives the
+    figure of these by ``Metric.from_sums``. None: (figure, 1), so the figure is a mean."""
 
 
 class Metric(ABC):
@@ -286,16 +378,38 @@ class Metric(ABC):
             For each system its scores; the empty sequence where the metric does not apply.
         """
 
+    def from_sums(
+        self,
+        name: str,  # noqa: ARG002
+        sums: Float64[np.ndarray, "R K"],
+    ) -> Float64[np.ndarray, " R"]:
+        """A figure of R resamples from the sums of their items' statistics.
+
+        By default the mean, from (sum of the figures, their number).
+
+        Args:
+            name: the score's name.
+            sums: one row a resample, see ``Score.statistics``.
+
+        Returns:
+            The figures, on the scale of ``Score.value``; NaN where a resample defines none.
+        """
+        mean = np.full(len(sums), np.nan)
+        np.divide(sums[:, 0], sums[:, 1], out=mean, where=sums[:, 1] > 0)
+        return mean
+
     def close(self) -> None:  # noqa: B027
         """End what was kept between calls, e.g. a process; by default nothing."""
 
 
 __all__ = [
     "Dataset",
+    "Defect",
     "Encoder",
     "EncoderContext",
     "Fusion",
     "FusionContext",
+    "InitialWeights",
     "LossContext",
     "LossStrategy",
     "Metric",

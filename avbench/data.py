@@ -93,6 +93,10 @@ class ClipData(Dataset[Sample]):
                 ]
             chosen = int(torch.randint(len(clip.captions), (1,), generator=draw))
             targets = {"pcc": clip.captions[chosen], "pnc": clip.next_caption}
+            if self.training.pnc_share < 1 and torch.rand((), generator=draw) >= (
+                self.training.pnc_share
+            ):
+                targets["pnc"] = None
             for task in self.training.tasks:
                 target = targets[task]
                 if target is not None:
@@ -126,8 +130,31 @@ def collate(samples: Sequence[Sample]) -> Batch:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """The part of every step's clips that one process takes, and in how many micro-batches."""
+
+    rank: int = 0
+    world: int = 1
+    """Processes."""
+    parts: int = 1
+    """Micro-batches of each process."""
+
+    def of(self, clips: Sequence[Key]) -> list[list[Key]]:
+        """This process's micro-batches of a step, of equal size and next to each other."""
+        size = len(clips) // (self.world * self.parts)
+        first = self.rank * self.parts
+        return [list(clips[i * size : (i + 1) * size]) for i in range(first, first + self.parts)]
+
+
+_WHOLE = Share()
+
+
 class StepSampler(Sampler[list[Key]]):
     """The clips of every step, from ``start`` to ``steps``: a function of (seed, epoch).
+
+    Yields a step's micro-batches one after the other, those of ``share`` alone; the whole step
+    is the same however it is shared.
 
     In an epoch each video's clips are shuffled and cut into groups of ``clips_per_video``; the
     groups are shuffled and dealt into batches (Sec. 4.2: three pairs of one long video in an
@@ -147,7 +174,9 @@ class StepSampler(Sampler[list[Key]]):
         seed: int,
         start: int,
         steps: int,
+        share: Share = _WHOLE,
     ) -> None:
+        self.share = share
         self.rows = range(len(videos)) if rows is None else rows
         self.batch = min(batch, len(videos))
         self.group = group
@@ -160,7 +189,7 @@ class StepSampler(Sampler[list[Key]]):
             self._by_video[video].append(i)
 
     def __len__(self) -> int:
-        return self.steps - self.start
+        return (self.steps - self.start) * self.share.parts
 
     def __iter__(self) -> Iterator[list[Key]]:
         order: list[int] = []
@@ -170,7 +199,7 @@ class StepSampler(Sampler[list[Key]]):
             if epoch != shuffled:
                 order, shuffled = self._order(epoch), epoch
             chosen = order[place * self.batch : (place + 1) * self.batch]
-            yield [(self.rows[i], epoch) for i in chosen]
+            yield from self.share.of([(self.rows[i], epoch) for i in chosen])
 
     def _order(self, epoch: int) -> list[int]:
         draw = generator(self.seed, "order", epoch)

@@ -1,12 +1,12 @@
 """Batches on a device, in an order that depends on the seed alone."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch.utils.data import DataLoader
 
-from avbench.data import ClipData, StepSampler, collate
+from avbench.data import ClipData, Share, StepSampler, collate
 from avbench.types import Batch
 
 
@@ -26,20 +26,22 @@ class Feed:
     data: ClipData
     rows: Sequence[int]
     batch: int
-    """Clips a step."""
+    """Clips a step, in all processes together."""
     group: int
     """Clips of one video drawn together."""
     device: torch.device
     workers: int = 0
     """Processes that read ahead; they change nothing but time."""
+    share: Share = field(default_factory=Share)
+    """What of each step this process takes."""
 
     @property
     def per_epoch(self) -> int:
         """Steps in one pass over the rows."""
         return len(self.rows) // self.batch
 
-    def batches(self, start: int, steps: int, seed: int) -> Iterator[Batch]:
-        """The batches of steps ``start`` to ``steps`` (not included)."""
+    def batches(self, start: int, steps: int, seed: int) -> Iterator[list[Batch]]:
+        """The micro-batches of steps ``start`` to ``steps`` (not included), step by step."""
         sampler = StepSampler(
             [self.data.split.clips[i].video for i in self.rows],
             rows=self.rows,
@@ -48,6 +50,7 @@ class Feed:
             seed=seed,
             start=start,
             steps=steps,
+            share=self.share,
         )
         loader = DataLoader(
             self.data,
@@ -58,8 +61,12 @@ class Feed:
             # would have drawn once more from the global one.
             generator=torch.Generator(),
         )
+        parts: list[Batch] = []
         for batch in loader:
-            yield to(batch, self.device)
+            parts.append(to(batch, self.device))
+            if len(parts) == self.share.parts:
+                yield parts
+                parts = []
 
     def in_order(self, rows: Sequence[int], epoch: int) -> Iterator[Batch]:
         """Batches of given rows, for measuring; the draws are those of ``epoch``."""

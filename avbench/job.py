@@ -8,6 +8,7 @@ import importlib
 import os
 import platform
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m avbench.job DIR [DIR …]", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _leave)
+    if int(os.environ.get("RANK", "0")) > 0:
+        return _follow(folders)
     if attended:
         threading.Thread(target=_watch_runner, daemon=True).start()
     locks = {folder: StageLock(folder) for folder in folders}
@@ -70,7 +73,25 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if ok else 1
 
 
+def _follow(folders: list[Path]) -> int:
+    """The part of a process that is not the first of its stage: it writes nothing."""
+    for folder in folders:
+        job = _read(folder)
+        if job is not None and KINDS[job.kind].ranked:
+            _set_threads(int(job.local.get("threads", 1)))
+            importlib.import_module(KINDS[job.kind].module).run(job)
+    return 0
+
+
 def _open(folder: Path) -> Job | None:
+    """The stage in a folder, ready to be run; None where it is done already."""
+    job = _read(folder)
+    if job is not None:
+        (folder / RECORD).unlink(missing_ok=True)
+    return job
+
+
+def _read(folder: Path) -> Job | None:
     """The stage in a folder; None where it is done already."""
     job = read_job(folder)
     try:
@@ -78,7 +99,6 @@ def _open(folder: Path) -> Job | None:
             return None
     except (OSError, ValueError):
         pass  # none yet, or one that is damaged
-    (folder / RECORD).unlink(missing_ok=True)
     return replace(job, local={**job.local, "device": _device(job.local.get("device", "cpu"))})
 
 
@@ -120,6 +140,8 @@ def run_stages(jobs: list[Job]) -> bool:
             write_record(job.directory, job, results={}, error=error, provenance=provenance)
         else:
             write_record(job.directory, job, results=outcome, error=None, provenance=provenance)
+            for name in kind.scratch:
+                shutil.rmtree(job.directory / name, ignore_errors=True)
     return not any(isinstance(outcome, Exception) for outcome in outcomes)
 
 

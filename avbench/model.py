@@ -113,14 +113,36 @@ class Captioner(nn.Module):
             streams[m] = self.embedding(m, stack(chosen))
         return streams
 
-    def forward(self, batch: Batch, views: Sequence[View]) -> Float[Tensor, "R L V"]:
-        """Teacher-forced logits of every caption in every view; R = len(views)·C rows."""
-        return self.teach(self.encode(batch), batch, views)
+    def forward(
+        self,
+        batch: Batch,
+        views: Sequence[View],
+        *,
+        per: float | None = None,
+        measured: Sequence[View] = (),
+    ) -> dict[View, ViewLoss]:
+        """The caption losses of a batch, the streams encoded once.
+
+        Args:
+            batch: clips and their captions.
+            views: the losses that are trained.
+            per: what sums over target tokens are divided by; None: the batch's target tokens.
+            measured: further losses, without gradients; measuring them changes nothing, the
+                state of the random generators included.
+        """
+        encoded = self.encode(batch)
+        losses = self.losses(encoded, batch, views, per=per)
+        if measured:
+            device = self.embedding.types[self.configuration.streams[0]].device
+            devices = [device] if device.type == "cuda" else []
+            with torch.random.fork_rng(devices), torch.no_grad():
+                losses |= self.losses(encoded, batch, measured, per=per)
+        return losses
 
     def teach(
         self, encoded: Mapping[Modality, Tokens], batch: Batch, views: Sequence[View]
     ) -> Float[Tensor, "R L V"]:
-        """As ``forward``, from tokens that are already encoded."""
+        """Teacher-forced logits of every caption in every view; R = len(views)·C rows."""
         fused = self.fuse(encoded, views)
         clips = batch.video.shape[0]
         offsets = torch.arange(len(views), device=batch.clip.device) * clips
@@ -133,21 +155,27 @@ class Captioner(nn.Module):
         return taught
 
     def losses(
-        self, encoded: Mapping[Modality, Tokens], batch: Batch, views: Sequence[View]
+        self,
+        encoded: Mapping[Modality, Tokens],
+        batch: Batch,
+        views: Sequence[View],
+        *,
+        per: float | None = None,
     ) -> dict[View, ViewLoss]:
-        """Caption loss of each view (Eq. 1 and 2): mean nats per target token."""
+        """Caption loss of each view (Eq. 1 and 2): nats per target token, see ``ViewLoss``."""
         logits = self.teach(encoded, batch, views).chunk(len(views))
         targets = batch.captions[:, 1:]
         real = targets != PAD
         count = int(real.sum())
+        per = count if per is None else per
         losses = {}
         for view, scores in zip(views, logits, strict=True):
             nats = functional.cross_entropy(
                 scores.transpose(1, 2).float(), targets, ignore_index=PAD, reduction="none"
             )
             losses[view] = ViewLoss(
-                nats=nats.sum() / count,
-                token_probability=torch.exp(-nats.detach())[real].mean(),
+                nats=nats.sum() / per,
+                token_probability=torch.exp(-nats.detach())[real].sum() / per,
                 tokens=count,
             )
         return losses

@@ -8,6 +8,7 @@ import torch
 
 from avbench.contracts import SLICE_BATCHES, ProbeCurve
 from avbench.data import derive_seed, generator
+from avbench.engine import Engine
 from avbench.feed import Feed
 from avbench.model import Captioner
 from avbench.settings import TrainSettings
@@ -15,6 +16,10 @@ from avbench.types import View
 
 FIXED_EPOCH = -1
 """The draws of the measured slices: the same each time, so that only the model differs."""
+
+
+class Interrupted(Exception):  # noqa: N818
+    """A probe was left early because its stage must leave; nothing of it counts."""
 
 
 def optimiser(captioner: Captioner, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -45,6 +50,9 @@ class Prober:
     step: int
     lr: Callable[[int], float]
     """The run's learning rate at a step."""
+    engine: Engine
+    stopped: Callable[[], bool] = lambda: False
+    """Whether the stage has been asked to leave."""
 
     def __call__(self, view: View, steps: int) -> ProbeCurve:
         """Train a copy for ``steps`` steps on one view; see ``contracts.Probe``."""
@@ -64,17 +72,19 @@ class Prober:
             )
 
     def _train(self, captioner: Captioner, view: View, steps: int) -> None:
-        adam = optimiser(captioner, self.settings)
+        module, adam = self.engine.set_up(captioner, optimiser(captioner, self.settings))
         captioner.train()
         seed = derive_seed(self.seed, "probe order", self.step)
-        for step, batch in enumerate(self.feed.batches(0, steps, seed), start=self.step):
+        for step, parts in enumerate(self.feed.batches(0, steps, seed), start=self.step):
+            (stop,) = self.engine.agree(self.stopped())
+            if stop:
+                raise Interrupted
             for group in adam.param_groups:
                 group["lr"] = self.lr(step)
-            loss = captioner.losses(captioner.encode(batch), batch, [view])[view].nats
             adam.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            self.engine.backward(module, parts, [view], lambda losses: losses[view].nats)
             if self.settings.clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_(captioner.parameters(), self.settings.clip_norm)
+                self.engine.clip(module, adam, self.settings.clip_norm)
             adam.step()
 
     def _slice(self, rows: Sequence[int]) -> list[int]:

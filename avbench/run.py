@@ -163,11 +163,18 @@ class Run:
             if not here:
                 continue
             here += self._brought(here, ready)
-            slots = 1
-            if KINDS[here[0].kind].wide:
+            slots, processes = 1, 1
+            if self.executor.processes > 1 and KINDS[here[0].kind].ranked:
+                slots = processes = self.executor.processes
+            elif KINDS[here[0].kind].wide:
                 peers = 1 + sum(KINDS[s.kind].wide for s in ready)
                 slots = max(1, self.executor.free // peers)
-            self.executor.start([self._write_job(s, slots) for s in here], slots)
+            if processes > self.executor.free and self.executor.running:
+                # It waits until there is room for all of its processes.
+                self.status |= {s.id: "waiting" for s in here}
+                break
+            folders = [self._write_job(s, slots) for s in here]
+            self.executor.start(folders, slots, processes)
             yield here
 
     def _together(self, ready: list[Stage]) -> list[Stage]:

@@ -81,6 +81,8 @@ class TrainSettings:
 
     loss: ComponentRef
     tasks: tuple[Task, ...] = ("pcc",)
+    pnc_share: float = 1.0
+    """Share of the clips with a next caption for which a step predicts it too; beside pcc."""
     epochs: float | None = None
     """Passes over the clips; give either this or steps."""
     steps: int | None = None
@@ -95,6 +97,8 @@ class TrainSettings:
     weight_decay: float = 0.0
     clip_norm: float | None = 1.0
     """Largest gradient norm; None: unclipped. Open in the paper."""
+    accumulate: int = 1
+    """Micro-batches that a step's batch is computed in, one after the other, to save memory."""
     clips_per_video: int = 1
     """Clips drawn together from one long video in an iteration (paper: 3 in pre-training)."""
     spec_augment: bool = True
@@ -108,14 +112,32 @@ class TrainSettings:
             raise ValueError(f"give epochs or steps, got {self.epochs=} and {self.steps=}")
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"tasks must be pcc, pnc or both, got {list(self.tasks)}")
-        for name in ("steps", "epochs", "batch", "clips_per_video", "measure_every", "lr"):
+        for name in (
+            "steps",
+            "epochs",
+            "batch",
+            "accumulate",
+            "clips_per_video",
+            "measure_every",
+            "lr",
+        ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")
+        if not 0 < self.pnc_share <= 1:
+            raise ValueError(f"pnc_share must be in (0, 1], got {self.pnc_share}")
+        if self.pnc_share < 1 and set(self.tasks) != {"pcc", "pnc"}:
+            raise ValueError(
+                f"pnc_share {self.pnc_share} needs the tasks pcc and pnc, got {list(self.tasks)}"
+            )
         if not 0 <= self.mask_speech <= 1:
             raise ValueError(f"mask_speech must be in [0, 1], got {self.mask_speech}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be in [0, 1), got {self.warmup}")
+        if self.batch % self.accumulate:
+            raise ValueError(
+                f"accumulate must divide batch, got {self.accumulate} and {self.batch}"
+            )
         if self.batch % self.clips_per_video:
             raise ValueError(
                 f"clips_per_video must divide batch, got {self.clips_per_video} and {self.batch}"
@@ -130,6 +152,10 @@ class DecodeSettings:
     """Beam width (paper: 5)."""
     length_penalty: float = 1.0
     """Hypotheses compare by log probability over length to this power; 0: by log probability."""
+    early_stopping: bool | Literal["never"] = False
+    """When a clip's search is over, once as many hypotheses as the beam is wide have ended: false:
+    when no other looks better at its present length; never: when none can become better; true: at
+    once (Hugging Face's meanings)."""
     batch: int = 32
     """Clips decoded together; changes nothing but time."""
 

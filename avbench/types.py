@@ -143,9 +143,12 @@ class ViewLoss:
     """The teacher-forced result of one view over a batch.
 
     Attributes:
-        nats: mean cross entropy per target token, PCC and PNC averaged by tokens.
-        token_probability: mean probability given to the target tokens, without gradient.
-        tokens: number of target tokens in the mean.
+        nats: mean cross entropy per target token, PCC and PNC averaged by tokens. Where a step is
+            divided among processes or micro-batches it is divided by the tokens of a process in
+            the mean, so that the parts add up to the whole step's loss.
+        token_probability: mean probability given to the target tokens, without gradient; divided
+            in the same way.
+        tokens: number of target tokens.
     """
 
     nats: Float[Tensor, ""]

@@ -1,11 +1,13 @@
 """A trained captioner on disk: safetensors, and the settings that rebuild it as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from avbench import initial
 from avbench.model import Captioner, build_captioner
 from avbench.options import build, plain
 from avbench.registry import Registry
@@ -32,28 +34,51 @@ class Architecture:
         named = {name: spec[name] for name in ("model", "input", "fusion", "modalities")}
         return build(cls, {**named, "vocabulary": vocabulary})
 
-    def build(self, registry: Registry) -> Captioner:
-        """A captioner with fresh weights, from the global random state."""
+    def build(self, registry: Registry, places: Mapping[str, str] | None = None) -> Captioner:
+        """A captioner with fresh weights, from the global random state.
+
+        Args:
+            registry: where the components are looked up.
+            places: where the files of initial weights lie on this machine.
+        """
+        model = initial.placed(self.model, registry, places or {})
         return build_captioner(
-            self.model, self.input, self.vocabulary, self.fusion, self.modalities, registry
+            model, self.input, self.vocabulary, self.fusion, self.modalities, registry
         )
+
+    def bare(self, registry: Registry) -> "Architecture":
+        """The same without initial weights, to load trained ones into."""
+        return replace(self, model=initial.cleared(self.model, registry))
 
 
 def save(directory: Path, captioner: Captioner, architecture: Architecture) -> None:
-    """Write weights and architecture."""
+    """Write weights, architecture, and what each encoder started from."""
     tensors = {name: t.contiguous() for name, t in captioner.state_dict().items()}
     save_file(tensors, directory / WEIGHTS)
-    write_json(directory / MODEL, plain(architecture))
+    data = {"architecture": plain(architecture), "started_from": started_from(captioner)}
+    write_json(directory / MODEL, data)
 
 
 def restore(directory: Path, captioner: Captioner) -> None:
-    """Load saved weights into a captioner of the same architecture."""
+    """Load saved weights into a captioner of the same architecture.
+
+    Its encoders then started from what those of the saved one did.
+    """
     captioner.load_state_dict(load_file(directory / WEIGHTS))
+    for modality, text in read_json(directory / MODEL)["started_from"].items():
+        encoder: Any = captioner.encoders[modality]
+        encoder.started_from = text
 
 
 def load(directory: Path, registry: Registry) -> tuple[Captioner, Architecture]:
-    """The captioner that a training stage left."""
-    architecture = build(Architecture, read_json(directory / MODEL))
+    """The captioner that a training stage left; the files of initial weights are not needed."""
+    saved = read_json(directory / MODEL)["architecture"]
+    architecture = build(Architecture, saved).bare(registry)
     captioner = architecture.build(registry)
     restore(directory, captioner)
     return captioner, architecture
+
+
+def started_from(captioner: Captioner) -> dict[str, str]:
+    """What each encoder's weights were before any training."""
+    return {m: str(encoder.started_from) for m, encoder in captioner.encoders.items()}

@@ -67,6 +67,7 @@ def trained(captioner: Captioner, registry: Registry, steps: int = 30) -> list[f
         given = batch(step % 3)
         found = captioner.losses(captioner.encode(given), given, strategy.views())
         descent.zero_grad()
+        strategy.observe(found)
         strategy.combine(found).total.backward()
         descent.step()
         losses.append(found[captioner.joint].nats.item())
@@ -78,7 +79,7 @@ def test_bf16_learns_as_fp32_does(registry) -> None:
     rounded = trained(made(registry, precision="bf16"), registry)
     assert exact[-1] < 0.9 * exact[0]
     assert rounded != exact
-    torch.testing.assert_close(torch.tensor(rounded), torch.tensor(exact), rtol=3e-3, atol=0)
+    torch.testing.assert_close(torch.tensor(rounded), torch.tensor(exact), rtol=1e-2, atol=0)
 
 
 def test_bf16_keeps_weights_losses_and_gradients_in_fp32(registry) -> None:

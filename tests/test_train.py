@@ -7,13 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from avbench import curve, train
-from avbench.data import StepSampler
+from avbench import checkpoint, curve, train
+from avbench.data import ClipData, StepSampler
 from avbench.errors import DataError
 from avbench.options import plain
+from avbench.pacing import hold_out, rate
 from avbench.settings import ComponentRef, ComputeSettings, InputSpec, ModelSettings, TrainSettings
 from avbench.stage import Job
-from avbench.train import hold_out, rate
 from avbench.weights import WEIGHTS
 
 INPUT = InputSpec(
@@ -103,12 +103,11 @@ def test_a_killed_run_ends_as_an_undisturbed_one(loss, narrated, tmp_path, monke
     expected = train.run(whole)
     for step in (2, 5, 6):
         killed_at(broken, step, monkeypatch)
-    assert (broken.directory / "checkpoint.pt").exists()
+    assert len(checkpoint.newest_first(broken.directory)) == 2
     assert train.run(broken) == expected
     ours, theirs = (load_file(j.directory / WEIGHTS) for j in (broken, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert curve.read(broken.directory) == curve.read(whole.directory)
-    assert not (broken.directory / "checkpoint.pt").exists()
 
 
 @pytest.mark.parametrize(
@@ -195,3 +194,34 @@ def test_steps_draw_whole_groups_of_one_video_and_depend_on_the_seed_alone() -> 
             assert len({videos[i] for i, _ in triple}) == 1
     assert sorted(i for keys in every[:4] for i, _ in keys) == list(range(24))
     assert [epoch for keys in every for _, epoch in keys] == [0] * 24 + [1] * 24
+
+
+def test_the_share_of_next_captions_is_an_option(narrated_data) -> None:
+    def targets(share: float) -> list[int]:
+        data = ClipData(
+            narrated_data.split,
+            narrated_data.vocabulary,
+            narrated_data.spec,
+            training=TrainSettings(
+                loss=ComponentRef(name="plain"), steps=1, tasks=("pcc", "pnc"), pnc_share=share
+            ),
+        )
+        return [len(data[i, epoch].captions) for epoch in range(20) for i in range(len(data))]
+
+    every, some = targets(1.0), targets(0.3)
+    assert every.count(2) == 20 * 18  # the last clip of each of 6 videos has no next caption
+    assert every.count(1) == 20 * 6
+    assert some.count(2) == pytest.approx(0.3 * 20 * 18, rel=0.2)
+    assert set(some) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"pnc_share": 0.0}, r"pnc_share must be in \(0, 1\], got 0.0"),
+        ({"pnc_share": 0.5}, r"pnc_share 0.5 needs the tasks pcc and pnc, got \['pcc'\]"),
+    ],
+)
+def test_shares_that_cannot_be(given, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        TrainSettings(loss=ComponentRef(name="plain"), steps=1, **given)

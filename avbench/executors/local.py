@@ -33,6 +33,8 @@ class LocalProcess:
 class LocalExecutor:
     """Runs up to ``slots`` processes at once, each with ``threads`` threads.
 
+    ``processes`` of them share each training, one a device.
+
     Each is a session of its own, so that an interrupt at the terminal reaches the runner alone,
     and holds a pipe from the runner, so that it notices the runner's death.
     """
@@ -42,8 +44,10 @@ class LocalExecutor:
         slots: int,
         threads: int = 1,
         command: Sequence[str] = (sys.executable, "-m", "avbench.job"),
+        processes: int = 1,
     ) -> None:
-        self.slots = slots
+        self.slots = max(slots, processes)
+        self.processes = processes
         self.threads = threads
         self._command = tuple(command)
         self.running: list[LocalProcess] = []
@@ -53,12 +57,12 @@ class LocalExecutor:
         """Slots that nothing takes."""
         return self.slots - sum(p.slots for p in self.running)
 
-    def start(self, folders: Sequence[Path], slots: int = 1) -> LocalProcess:
-        """Start a process on the stages in these folders."""
+    def start(self, folders: Sequence[Path], slots: int = 1, processes: int = 1) -> LocalProcess:
+        """Start a process on the stages in these folders, or several that share their work."""
         environment = {**os.environ, **dict.fromkeys(THREADS, str(self.threads))}
         with (folders[0] / LOG).open("ab") as log:
             process = subprocess.Popen(
-                [*self._command, ATTENDED, *map(str, folders)],
+                [*self._command_of(processes), ATTENDED, *map(str, folders)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -68,6 +72,14 @@ class LocalExecutor:
         started = LocalProcess(tuple(folders), slots, process, time.monotonic())
         self.running.append(started)
         return started
+
+    def _command_of(self, processes: int) -> tuple[str, ...]:
+        """The command; several processes are started, and ended with each other, by torchrun."""
+        if processes == 1:
+            return self._command
+        python, *rest = self._command
+        launcher = ("-m", "torch.distributed.run", "--standalone")
+        return (python, *launcher, f"--nproc-per-node={processes}", *rest)
 
     def reap(self) -> list[LocalProcess]:
         """The processes that have ended since the last call."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from avbench.contracts import Encoder, EncoderContext
 from avbench.macs import Adapter, count
 from avbench.registry import Component
-from avbench.testing.findings import Check, Finding, common, differs, findings, named, seeded
+from avbench.testing.findings import Check, Finding, common, differs, findings, named, off, seeded
 from avbench.types import Batch, InputSpec, Tokens
 
 INPUT = InputSpec(frames=4, size=32, mel_frames=16, mel_bins=8, speech_tokens=6, caption_tokens=4)
@@ -32,6 +32,7 @@ class _Subject:
 
     def __init__(self, component: Component, options: Any) -> None:
         self.component, self.options = component, options
+        self.context = EncoderContext(D=D, input=INPUT, vocabulary=VOCABULARY, pad=PAD)
 
     def checks(self) -> list[Check]:
         """Every check of the contract."""
@@ -43,6 +44,7 @@ class _Subject:
             self.permutation: "permuting the batch permutes the output",
             self.state: "a state dict carries the whole function to a new instance",
             self.countable: "every operator's cost can be counted (avbench.macs)",
+            self.closed_form: "MACs within 0.1 % of its closed form, if it has one",
         }
         return [
             Check(name=run.__name__, expected=expected, run=run)
@@ -51,10 +53,13 @@ class _Subject:
 
     def build(self, seed: int = 0) -> Encoder:
         with seeded(seed):
-            options = self.component.config() if self.options is None else self.options
-            context = EncoderContext(D=D, input=INPUT, vocabulary=VOCABULARY, pad=PAD)
-            encoder: Encoder = self.component.build(options, context)
+            encoder: Encoder = self.component.build(self.chosen, self.context)
         return encoder.eval()
+
+    @property
+    def chosen(self) -> Any:
+        """The options; without any, the config's defaults."""
+        return self.component.config() if self.options is None else self.options
 
     def shape(self) -> str | None:
         encoder = self.build()
@@ -110,14 +115,24 @@ class _Subject:
         return differs("restored output", other(given).values, encoder(given).values, within=0.0)
 
     def countable(self) -> str | None:
+        return None if self.counted() else "0 MACs"
+
+    def closed_form(self) -> str | None:
+        formula = getattr(self.component.build, "closed_form", None)
+        if formula is None:
+            return None
+        return off(self.counted(), formula(self.chosen, self.context))
+
+    def counted(self) -> int:
         encoder, given = self.build(), batch(1)
 
         def call(video: Tensor, audio: Tensor, text: Tensor) -> Tensor:
             tokens: Tokens = encoder(replace(given, video=video, audio=audio, text=text))
             return tokens.values
 
-        counted = count(Adapter({"encoder": encoder}, call), given.video, given.audio, given.text)
-        return None if counted.macs else "0 MACs"
+        return count(
+            Adapter({"encoder": encoder}, call), given.video, given.audio, given.text
+        ).macs
 
 
 def batch(clips: int = B, *, seed: int = 0) -> Batch:

@@ -95,6 +95,13 @@ def differs(name: str, got: Tensor, expected: Tensor, *, within: float = 1e-5) -
     return None if gap <= within * scale else f"{name}: differs by {gap:.2g}"
 
 
+def off(counted: int | float, closed: int | None) -> str | None:
+    """None where a count is within 0.1 % of its closed form, or has none; else both."""
+    if closed is None or abs(counted - closed) <= 1e-3 * closed:
+        return None
+    return f"{counted:.0f} MACs counted, {closed} in closed form"
+
+
 def named(problem: str, names: list[str]) -> str | None:
     """A list of culprits as one line; None where there is none."""
     if not names:

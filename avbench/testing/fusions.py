@@ -17,8 +17,8 @@ from avbench.testing.findings import (
     common,
     differs,
     findings,
-    first,
     named,
+    off,
     seeded,
 )
 from avbench.types import Modality, Tokens
@@ -88,6 +88,7 @@ class _Subject:
             self.permutation: "permuting the batch permutes the output",
             self.state: "a state dict carries the whole function to a new instance",
             self.countable: "every operator's cost can be counted (avbench.macs)",
+            self.closed_form: "MACs within 0.1 % of its closed form, if it has one",
             self.maps: "its attention sites, if any, give maps that sum to one and change nothing",
         }
         where = "+".join(self.streams)
@@ -98,9 +99,13 @@ class _Subject:
 
     def build(self, seed: int = 0) -> Fusion:
         with seeded(seed):
-            options = self.component.config() if self.options is None else self.options
-            fusion: Fusion = self.component.build(options, self.context)
+            fusion: Fusion = self.component.build(self.chosen, self.context)
         return fusion.eval()
+
+    @property
+    def chosen(self) -> Any:
+        """The options; without any, the config's defaults."""
+        return self.component.config() if self.options is None else self.options
 
     def tokens(self, *, padded: bool = False) -> dict[Modality, Tokens]:
         """Random tokens; padded ones end after 2, 3, … tokens, each stream at another place."""
@@ -191,6 +196,18 @@ class _Subject:
         return differs("restored output", other(tokens).values, fusion(tokens).values, within=0.0)
 
     def countable(self) -> str | None:
+        weighted = any(p.dim() > 1 for p in self.build().parameters())
+        return "0 MACs" if weighted and self.counted() == 0 else None
+
+    def closed_form(self) -> str | None:
+        formula = getattr(self.component.build, "closed_form", None)
+        if formula is None:
+            return None
+        lengths = {m: LENGTHS[m] for m in self.streams}
+        return off(self.counted() / B, formula(self.chosen, self.context, lengths))
+
+    def counted(self) -> int:
+        """MACs of the whole batch."""
         fusion, tokens = self.build(), self.tokens()
 
         def call(*values: Tensor) -> Tensor:
@@ -201,11 +218,8 @@ class _Subject:
             fused: Tokens = fusion(given)
             return fused.values
 
-        counted = count(
-            Adapter({"fusion": fusion}, call), *(tokens[m].values for m in self.streams)
-        )
-        weighted = any(p.dim() > 1 for p in fusion.parameters())
-        return first(["0 MACs" if weighted and counted.macs == 0 else None])
+        given = (tokens[m].values for m in self.streams)
+        return count(Adapter({"fusion": fusion}, call), *given).macs
 
     def maps(self) -> str | None:
         fusion, tokens = self.build(), self.tokens(padded=True)

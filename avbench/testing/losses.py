@@ -46,6 +46,7 @@ class _Subject:
         stated = {
             self.views: "the joint view first, then views of its streams, none twice",
             self.finite: "a finite scalar total, five steps in a row",
+            self.pure: "combine leaves the state as it is, and observe logs finite numbers",
             self.weights: "the weight of each view that counts in the log, all finite",
             self.gradients: "a gradient on the loss of every view that has a weight",
             self.probes: "super-epochs within the run, clips held out for them, finite logs",
@@ -74,14 +75,24 @@ class _Subject:
     def finite(self) -> str | None:
         strategy = self.build()
         for step in range(5):
-            total = strategy.combine(_losses(strategy, step)).total
+            total = _stepped(strategy, step).total
             if total.dim() or not torch.isfinite(total):
                 return f"{total} at step {step}"
         return None
 
+    def pure(self) -> str | None:
+        strategy = self.build()
+        losses = _losses(strategy, 0)
+        for name, value in strategy.observe(losses).items():
+            if not math.isfinite(value):
+                return f"{name} = {value} in the log"
+        if not _same(strategy.combine(losses), strategy.combine(losses)):
+            return "another objective at the second call of combine"
+        return None
+
     def weights(self) -> str | None:
         strategy = self.build()
-        weights = strategy.combine(_losses(strategy, 0)).weights
+        weights = _stepped(strategy, 0).weights
         odd = [sorted(v) for v, w in weights.items() if not math.isfinite(w)]
         odd += [sorted(v) for v in weights if v not in strategy.views()]
         return f"weights {dict(weights)}" if odd or not weights else None
@@ -89,6 +100,7 @@ class _Subject:
     def gradients(self) -> str | None:
         strategy = self.build()
         losses = _losses(strategy, 0)
+        strategy.observe(losses)
         objective = strategy.combine(losses)
         objective.total.backward()  # type: ignore[no-untyped-call]
         for view, weight in objective.weights.items():
@@ -117,14 +129,14 @@ class _Subject:
         for length in list(strategy.probe_at(STEPS).values())[:1]:
             strategy.reestimate(_Probe(), length)
         for step in range(3):
-            strategy.combine(_losses(strategy, step))
+            _stepped(strategy, step)
         buffer = io.BytesIO()
         torch.save(strategy.state_dict(), buffer)
         buffer.seek(0)
         restored = self.build()
         restored.load_state_dict(torch.load(buffer, weights_only=True))
         for step in range(3, 6):
-            was, is_ = (s.combine(_losses(s, step)) for s in (strategy, restored))
+            was, is_ = (_stepped(s, step) for s in (strategy, restored))
             if not _same(was, is_):
                 return f"total {is_.total.item():.6g} instead of {was.total.item():.6g}"
         return None
@@ -137,13 +149,20 @@ class _Subject:
         }
         for p in (p for parameters in encoders.values() for p in parameters):
             p.grad = torch.randn_like(p)
-        strategy.combine(_losses(strategy, 0))
+        _stepped(strategy, 0)
         strategy.modulate(encoders)
         for m, parameters in encoders.items():
             for p in parameters:
                 if p.grad is None or p.grad.shape != p.shape or not p.grad.isfinite().all():
                     return f"{p.grad} on {m}"
         return None
+
+
+def _stepped(strategy: LossStrategy, step: int) -> Objective:
+    """What a step that is no more than one micro-batch asks of a strategy."""
+    losses = _losses(strategy, step)
+    strategy.observe(losses)
+    return strategy.combine(losses)
 
 
 def _losses(strategy: LossStrategy, step: int) -> dict[View, ViewLoss]:

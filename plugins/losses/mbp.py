@@ -64,10 +64,9 @@ class MBP(LossStrategy):
         """The joint view, then each modality alone."""
         return (self._joint, *self._single.values())
 
-    def combine(self, losses: Mapping[View, ViewLoss]) -> Objective:
-        """Update the weights from the gaps of this step, then weight the losses with them."""
+    def observe(self, losses: Mapping[View, ViewLoss]) -> Mapping[str, float]:
+        """Update the weights from the gaps of a step; logs the signed gaps."""
         joint = losses[self._joint].nats
-        total = joint
         gaps = {m: (losses[view].nats - joint).item() for m, view in self._single.items()}
         if gaps:
             squared = torch.tensor([g * g for g in gaps.values()], dtype=torch.float64)
@@ -75,11 +74,16 @@ class MBP(LossStrategy):
             beta = self._options.beta
             for m, w in zip(gaps, target, strict=True):
                 self.weights[m] = beta * self.weights[m] + (1 - beta) * w
-                total = total + self.weights[m] * losses[self._single[m]].nats
+        return {f"gap_{m}": gap for m, gap in gaps.items()}
+
+    def combine(self, losses: Mapping[View, ViewLoss]) -> Objective:
+        """The joint loss plus the weighted mono-modal ones."""
+        total = losses[self._joint].nats
+        for m, weight in self.weights.items():
+            total = total + weight * losses[self._single[m]].nats
         return Objective(
             total=total,
             weights={self._joint: 1.0, **{self._single[m]: w for m, w in self.weights.items()}},
-            log={f"gap_{m}": gap for m, gap in gaps.items()},
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,236 @@
+"""Where a captioner trains: one process or several, through Lightning Fabric.
+
+Several processes are started from outside, as torchrun does; each knows its rank by the
+environment. All that is said of a step, such as its losses, is then the same in all of them.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from avbench import checkpoint
+from avbench.errors import AvbenchError
+from avbench.model import Captioner
+from avbench.types import Batch, View, ViewLoss
+from avbench.vocabulary import PAD
+
+Weigh = Callable[[Mapping[View, ViewLoss]], Tensor]
+"""Makes one objective of the losses of the views."""
+
+
+class Pass(nn.Module):
+    """The part of a step that a process computes, as plain tensors, which Fabric can watch."""
+
+    def __init__(self, captioner: Captioner) -> None:
+        super().__init__()
+        self.captioner = captioner
+
+    def forward(
+        self, batch: Batch, views: Sequence[View], per: float, measured: Sequence[View]
+    ) -> tuple[Tensor, Tensor]:
+        """Nats and token probabilities of ``views``, then of ``measured``; see ``Captioner``."""
+        losses = list(self.captioner(batch, views, per=per, measured=measured).values())
+        return (
+            torch.stack([loss.nats for loss in losses]),
+            torch.stack([loss.token_probability for loss in losses]),
+        )
+
+
+class Engine:
+    """Devices and processes of a training.
+
+    Args:
+        device: of this process.
+        sharded: whether parameters are sharded among the processes (FSDP, CUDA only) and not
+            repeated in each (DDP).
+        tracked: a folder for TensorBoard's files, or None for none; resuming appends to it.
+
+    Raises:
+        AvbenchError: TensorBoard is wanted and not installed.
+    """
+
+    def __init__(
+        self, device: torch.device, *, sharded: bool = False, tracked: Path | None = None
+    ) -> None:
+        from lightning_fabric import Fabric
+
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        strategy = ("fsdp" if sharded else "ddp") if several else "auto"
+        self.fabric: Any = Fabric(
+            accelerator=device.type,
+            devices=local,
+            num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+            strategy=strategy,
+            loggers=[] if tracked is None else [_tensorboard(tracked)],
+        )
+        self.fabric.launch()
+        self.sharded = several and sharded
+
+    @property
+    def rank(self) -> int:
+        """This process among all, from 0; only 0 writes files."""
+        rank: int = self.fabric.global_rank
+        return rank
+
+    @property
+    def world(self) -> int:
+        """How many processes there are."""
+        world: int = self.fabric.world_size
+        return world
+
+    @property
+    def device(self) -> torch.device:
+        """The device of this process."""
+        device: torch.device = self.fabric.device
+        return device
+
+    def set_up(
+        self, captioner: Captioner, optimiser: torch.optim.Optimizer
+    ) -> tuple[nn.Module, Any]:
+        """A captioner and its optimiser, ready for ``backward``."""
+        module, ready = self.fabric.setup(Pass(captioner), optimiser)
+        return module, ready
+
+    def backward(
+        self,
+        module: nn.Module,
+        parts: Sequence[Batch],
+        views: Sequence[View],
+        weigh: Weigh,
+        measured: Sequence[View] = (),
+    ) -> dict[View, ViewLoss]:
+        """Add up the gradients of a step.
+
+        Args:
+            module: from ``set_up``.
+            parts: the micro-batches of this process.
+            views: the losses to train.
+            weigh: called for each micro-batch, with this process's share of the losses.
+            measured: further losses, without gradients.
+
+        Returns:
+            The losses of the whole step, without gradients.
+        """
+        tokens = self.sum(sum(int((part.captions[:, 1:] != PAD).sum()) for part in parts))
+        # Gradients are averaged over processes and added up over micro-batches.
+        per = tokens / self.world
+        every = [*views, *measured]
+        total = torch.zeros(2, len(every), device=self.device)
+        for i, part in enumerate(parts):
+            with self.fabric.no_backward_sync(module, enabled=i + 1 < len(parts)):
+                nats, probabilities = module(part, views, per, measured)
+                total += torch.stack([nats.detach(), probabilities])
+                objective = weigh(
+                    {
+                        view: ViewLoss(nats=n, token_probability=p, tokens=tokens)
+                        for view, n, p in zip(views, nats, probabilities, strict=False)
+                    }
+                )
+                self.fabric.backward(objective)
+        return {
+            view: ViewLoss(nats=n, token_probability=p, tokens=tokens)
+            for view, n, p in zip(every, *self.mean(total), strict=True)
+        }
+
+    def average(self, losses: Mapping[View, ViewLoss]) -> dict[View, ViewLoss]:
+        """The processes' shares of a step's losses as its losses, without gradients."""
+        stacked = torch.stack(
+            [torch.stack([x.nats.detach(), x.token_probability]) for x in losses.values()]
+        )
+        return {
+            view: ViewLoss(nats=both[0], token_probability=both[1], tokens=loss.tokens)
+            for (view, loss), both in zip(losses.items(), self.mean(stacked), strict=True)
+        }
+
+    def mean(self, value: Tensor) -> Tensor:
+        """A tensor's mean over the processes."""
+        if self.world == 1:
+            return value
+        reduced: Tensor = self.fabric.all_reduce(value, reduce_op="mean")
+        return reduced
+
+    def sum(self, value: int) -> int:
+        """A count's sum over the processes."""
+        if self.world == 1:
+            return value
+        given = torch.tensor(value, device=self.device)
+        return int(self.fabric.all_reduce(given, reduce_op="sum"))
+
+    def agree(self, *flags: bool) -> tuple[bool, ...]:
+        """Each flag, true in all processes where it is in any."""
+        if self.world == 1:
+            return flags
+        given = torch.tensor(flags, dtype=torch.float32, device=self.device)
+        return tuple(bool(x) for x in self.fabric.all_reduce(given, reduce_op="sum"))
+
+    def track(self, step: int, figures: Mapping[str, float]) -> None:
+        """Log a step's figures where they are tracked beside ``curve.csv``."""
+        if self.fabric.loggers:
+            self.fabric.log_dict(figures, step)
+
+    def random_states(self) -> list[dict[str, Tensor]]:
+        """The states of the random generators of every process, by rank."""
+        mine = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            mine["cuda"] = torch.cuda.get_rng_state(self.device)
+        if self.world == 1:
+            return [mine]
+        found: list[dict[str, Tensor]] = [{}] * self.world
+        torch.distributed.all_gather_object(found, mine)
+        return found
+
+    def restore_random(self, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Set the generators of this process to what they were; a rank that was not is left."""
+        if self.rank < len(states):
+            torch.set_rng_state(states[self.rank]["cpu"])
+            if self.device.type == "cuda" and "cuda" in states[self.rank]:
+                torch.cuda.set_rng_state(states[self.rank]["cuda"], self.device)
+
+    def save(self, directory: Path, step: int, state: Mapping[str, Any], keep: int) -> None:
+        """Write a checkpoint of a stage; called by all processes."""
+        written = checkpoint.place(directory)
+        self.fabric.save(written, dict(state))
+        if self.rank == 0:
+            checkpoint.commit(written, directory, step, keep)
+        self.fabric.barrier()
+
+    def load(self, directory: Path, into: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Restore modules and optimisers from a stage's newest whole checkpoint.
+
+        Args:
+            directory: of the stage.
+            into: modules and optimisers by their names in the state.
+
+        Returns:
+            What else it holds, or None where there is no checkpoint.
+        """
+
+        def read(path: Path) -> dict[str, Any]:
+            rest: dict[str, Any] = self.fabric.load(path, dict(into), weights_only=True)
+            return rest
+
+        return checkpoint.load(directory, read)
+
+    def clip(self, module: nn.Module, optimiser: Any, norm: float) -> float:
+        """Clip the gradients to a norm; the norm they had."""
+        had = self.fabric.clip_gradients(
+            module, optimiser, max_norm=norm, error_if_nonfinite=False
+        )
+        return float(had)
+
+
+def _tensorboard(folder: Path) -> Any:
+    from lightning_fabric import loggers
+
+    try:
+        return loggers.TensorBoardLogger(root_dir=folder, name="", version="")
+    except ModuleNotFoundError as error:
+        raise AvbenchError(
+            "tracking: the package tensorboard is not installed; "
+            "pip install 'avbench[tensorboard]', or leave out --tensorboard"
+        ) from error

@@ -1,0 +1,345 @@
+"""One loop on one process or several, in one piece or in micro-batches; and what a kill leaves."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from avbench import checkpoint, curve, train
+from avbench.data import Share
+from avbench.errors import AvbenchError, DataError
+from avbench.options import plain
+from avbench.pacing import Saving, batch_size
+from avbench.settings import ComponentRef, ComputeSettings, TrainSettings
+from avbench.stage import JOB, RECORD, Job, read_json, write_json
+from avbench.weights import WEIGHTS
+
+INPUT = {
+    "frames": 4, "size": 32, "store_frames": 6, "mel_frames": 64, "time_mask": 8,
+    "frequency_mask": 8, "caption_tokens": 20,
+}  # fmt: skip
+
+
+def spec(*, dropout: float = 0.1, loss: str = "mbp", **train_) -> dict:
+    from avbench.settings import InputSpec, ModelSettings
+
+    video = {
+        "patch_size": [2, 8, 8], "embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2],
+        "window_size": [2, 2, 2], "stochastic_depth_prob": dropout,
+    }  # fmt: skip
+    audio = {"layers": 1, "heads": 2, "patch_frames": 4, "pool": 1, "dropout": dropout}
+    model = ModelSettings(
+        D=32, heads=2, cross_layers=1, decoder_layers=1, dropout=dropout,
+        encoders={
+            "video": ComponentRef(name="video_swin", options=video),
+            "audio": ComponentRef(name="audio_transformer", options=audio),
+        },
+    )  # fmt: skip
+    given = {"steps": 6, "batch": 12, "lr": 3e-3, "clips_per_video": 3, "measure_every": 3}
+    return {
+        "model": plain(model),
+        "input": plain(InputSpec(**INPUT)),
+        "train": plain(
+            TrainSettings(
+                loss=ComponentRef(name=loss), tasks=("pcc", "pnc"), **{**given, **train_}
+            )
+        ),
+        "compute": plain(ComputeSettings()),
+        "fusion": {"name": "local_global_merged", "options": {}},
+        "modalities": {"name": "V+A", "options": {}},
+        "seed": 0,
+    }
+
+
+def job(narrated, directory: Path, spec: dict, **local) -> Job:
+    """A training stage as a folder, as the runner leaves it for ``python -m avbench.job``."""
+    directory.mkdir()
+    parents = {}
+    for role, folder in narrated.items():
+        parents[role] = folder
+        write_json(folder / RECORD, {"status": "done"})
+    made = Job(
+        kind="pretrain", id="test", directory=directory, spec=spec, parents=parents,
+        local={"device": "cpu", "threads": 1, **local},
+    )  # fmt: skip
+    write_json(
+        directory / JOB,
+        {
+            "kind": made.kind, "id": made.id, "spec": spec, "local": made.local,
+            "parents": {role: str(folder) for role, folder in parents.items()},
+        },
+    )  # fmt: skip
+    return made
+
+
+def start(work: Job, processes: int = 1) -> subprocess.Popen[bytes]:
+    launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+    command = [sys.executable, "-m", *(launcher if processes > 1 else []), "avbench.job"]
+    with (work.directory / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            [*command, str(work.directory)],
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+
+def losses(work: Job) -> dict[tuple[int, str], float]:
+    return {(step, name): value for step, name, value in curve.read(work.directory)}
+
+
+def close(ours: Job, theirs: Job, within: float) -> None:
+    """Equal logs and weights, within rounding."""
+    mine, other = losses(ours), losses(theirs)
+    assert mine.keys() == other.keys()
+    for key, value in other.items():
+        assert mine[key] == pytest.approx(value, rel=within, abs=within), key
+    mine, other = (load_file(j.directory / WEIGHTS) for j in (ours, theirs))
+    torch.testing.assert_close(mine, other, rtol=0, atol=10 * within)
+
+
+# ------------------------------------------------------------------ processes, micro-batches
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(narrated, tmp_path) -> None:
+    """DDP over gloo: the losses, MBP's weights and the trained weights at equal global batch."""
+    given = spec(dropout=0.0)
+    one, two = (job(narrated, tmp_path / name, given) for name in ("one", "two"))
+    train.run(one)
+    process = start(two, processes=2)
+    assert process.wait(timeout=300) == 0, (two.directory / "log.txt").read_text()[-3000:]
+    assert read_json(two.directory / RECORD)["status"] == "done"
+    assert not (two.directory / checkpoint.FOLDER).exists()
+    close(two, one, within=2e-4)
+    assert {name for _, name in losses(two)} >= {"w_audio", "w_video", "gradient_audio"}
+
+
+@pytest.mark.parametrize("loss", ["plain", "gblend"])
+def test_micro_batches_add_up_to_the_batch(narrated, tmp_path, loss: str) -> None:
+    whole, parts = (
+        job(narrated, tmp_path / f"{n}", spec(dropout=0.0, loss=loss, accumulate=n))
+        for n in (1, 4)
+    )
+    train.run(whole)
+    train.run(parts)
+    close(parts, whole, within=2e-4)
+
+
+def test_over_micro_batches_mbps_weights_follow_the_step_before(narrated, tmp_path) -> None:
+    whole, parts = (
+        job(narrated, tmp_path / f"{n}", spec(dropout=0.0, accumulate=n)) for n in (1, 2)
+    )
+    train.run(whole)
+    train.run(parts)
+    at_once, later = losses(whole), losses(parts)
+    assert later[0, "w_audio"] == 0.5
+    assert later[1, "w_audio"] == pytest.approx(at_once[0, "w_audio"], abs=1e-5)
+    assert later[0, "gap_video"] == pytest.approx(at_once[0, "gap_video"], abs=1e-4)
+
+
+def test_shares_are_disjoint_and_together_the_step() -> None:
+    keys = [(i, 0) for i in range(24)]
+    shares = [Share(rank=r, world=2, parts=3).of(keys) for r in (0, 1)]
+    assert [len(part) for share in shares for part in share] == [4] * 6
+    assert [key for share in shares for part in share for key in part] == keys
+
+
+@pytest.mark.parametrize(
+    ("batch", "clips", "world", "said"),
+    [
+        (6, 100, 4, r"must divide among 4 processes of 1 micro-batches, got 6"),
+        (8, 3, 4, r"3 clips do not fill 4 micro-batches"),
+    ],
+)
+def test_a_batch_that_does_not_divide(batch: int, clips: int, world: int, said: str) -> None:
+    settings = TrainSettings(loss=ComponentRef(name="plain"), steps=1, batch=batch)
+    with pytest.raises(DataError, match=said):
+        batch_size(settings, clips, world)
+
+
+def test_accumulate_must_divide_the_batch() -> None:
+    with pytest.raises(ValueError, match=r"accumulate must divide batch, got 5 and 32"):
+        TrainSettings(loss=ComponentRef(name="plain"), steps=1, accumulate=5)
+
+
+# ------------------------------------------------------------------ checkpoints
+
+
+def test_the_last_checkpoints_are_kept_and_a_damaged_one_falls_back(tmp_path) -> None:
+    for step in range(1, 5):
+        written = checkpoint.place(tmp_path)
+        torch.save({"step": step}, written)
+        checkpoint.commit(written, tmp_path, step, keep=2)
+    newest, before = checkpoint.newest_first(tmp_path)
+    assert checkpoint.load(tmp_path) == {"step": 4}
+    newest.write_bytes(newest.read_bytes()[:-7])
+    with pytest.warns(UserWarning, match=r"000000004-.*is damaged .*before step 4"):
+        assert checkpoint.load(tmp_path) == {"step": 3}
+    before.write_bytes(b"")
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert checkpoint.load(tmp_path) is None
+
+
+def test_what_a_kill_left_of_a_write_is_no_checkpoint(tmp_path) -> None:
+    written = checkpoint.place(tmp_path)
+    torch.save({"step": 1}, written)
+    checkpoint.commit(written, tmp_path, 1, keep=2)
+    checkpoint.place(tmp_path).write_bytes(b"half")
+    assert checkpoint.load(tmp_path) == {"step": 1}
+
+
+def test_checkpoints_are_due_by_steps_or_by_seconds(monkeypatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    saving = Saving({"checkpoint_steps": 10, "checkpoint_seconds": 60})
+    assert [step for step in range(1, 25) if saving.due(step)] == [10, 20]
+    clock[0] = 61.0
+    assert saving.due(3)
+    saving.done()
+    assert not saving.due(3)
+
+
+def test_a_run_whose_checkpoint_is_damaged_ends_as_an_undisturbed_one(
+    narrated, tmp_path, monkeypatch
+) -> None:
+    given = spec()
+    whole, broken = (
+        job(narrated, tmp_path / name, given, checkpoint_seconds=0) for name in ("a", "b")
+    )
+    expected = train.run(whole)
+
+    def progress(self: Job, done: int, total: int, note: str = "") -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "progress", progress)
+        with pytest.raises(KeyboardInterrupt):
+            train.run(broken)
+    newest = checkpoint.newest_first(broken.directory)[0]
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert train.run(broken) == expected
+    ours, theirs = (load_file(j.directory / WEIGHTS) for j in (broken, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert curve.read(broken.directory) == curve.read(whole.directory)
+
+
+# ------------------------------------------------------------------ kills
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["mbp", "gblend"])
+def test_a_stage_killed_at_random_moments_ends_as_an_undisturbed_one(
+    narrated, tmp_path, loss: str
+) -> None:
+    """SIGKILL, ten times each, with a data worker, SpecAugment, probes and averages in play.
+
+    The first kill waits for the moment when a checkpoint is being written.
+    """
+    given = spec(loss=loss, steps=60)
+    often = {"checkpoint_seconds": 0.0, "workers": 1}
+    whole, broken = (job(narrated, tmp_path / name, given, **often) for name in ("a", "b"))
+    assert start(whole).wait(timeout=300) == 0
+    draw, kills, during_a_write = random.Random(0), 0, False
+    while kills < 10:
+        process = start(broken)
+        writing = broken.directory / checkpoint.FOLDER / "writing"
+        if kills == 0:
+            deadline = time.monotonic() + 60
+            while not during_a_write and time.monotonic() < deadline:
+                during_a_write = writing.exists()
+        else:
+            seen = len(checkpoint.newest_first(broken.directory)) and os.stat(broken.directory)
+            while process.poll() is None and seen == os.stat(broken.directory):
+                time.sleep(0.005)
+            time.sleep(draw.uniform(0, 0.4))
+        assert process.poll() is None, "the stage ended before all kills"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert during_a_write
+    assert start(broken).wait(timeout=300) == 0
+    ours, theirs = (load_file(j.directory / WEIGHTS) for j in (broken, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert curve.read(broken.directory) == curve.read(whole.directory)
+    records = [read_json(j.directory / RECORD) for j in (broken, whole)]
+    assert records[0]["results"] == records[1]["results"]
+
+
+def test_a_notice_during_a_probe_saves_what_was_before_it_and_leaves(
+    narrated, tmp_path, monkeypatch
+) -> None:
+    given = spec(loss="gblend", steps=8)
+    whole, broken = (job(narrated, tmp_path / name, given) for name in ("a", "b"))
+    expected = train.run(whole)
+
+    def progress(self: Job, done: int, total: int, note: str = "") -> None:
+        if done == 2 and note == "probing":
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "progress", progress)
+        with pytest.raises(SystemExit) as left:
+            train.run(broken)
+    assert left.value.code == 143
+    assert [p.name[:9] for p in checkpoint.newest_first(broken.directory)] == ["000000002"]
+    assert train.run(replace(broken)) == expected
+    assert curve.read(broken.directory) == curve.read(whole.directory)
+
+
+def test_a_finished_stage_keeps_its_checkpoints_until_its_record_is_written(
+    narrated, tmp_path
+) -> None:
+    work = job(narrated, tmp_path / "a", spec(steps=3), checkpoint_seconds=0)
+    train.run(work)
+    assert checkpoint.newest_first(work.directory)
+    done = start(work)
+    assert done.wait(timeout=120) == 0
+    assert not (work.directory / checkpoint.FOLDER).exists()
+    assert json.loads((work.directory / RECORD).read_text())["results"]["steps"] == 3
+
+
+# ------------------------------------------------------------------ tracking
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_shows_what_the_curve_says(narrated, tmp_path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    work = job(narrated, tmp_path / "a", spec(steps=3), tensorboard=True)
+    train.run(work)
+    events = EventAccumulator(str(work.directory / "tensorboard")).Reload()
+    shown = {(e.step, "L_video"): e.value for e in events.Scalars("L_video")}
+    assert shown == pytest.approx({k: v for k, v in losses(work).items() if k[1] == "L_video"})
+    assert len(shown) == 3
+
+
+def test_tracking_without_the_package_is_told(narrated, tmp_path, monkeypatch) -> None:
+    from lightning_fabric import loggers
+
+    def missing(**_: object) -> None:
+        raise ModuleNotFoundError("tensorboard")
+
+    monkeypatch.setattr(loggers, "TensorBoardLogger", missing)
+    with pytest.raises(AvbenchError, match=r"pip install 'avbench\[tensorboard\]'"):
+        train.run(job(narrated, tmp_path / "a", spec(steps=3), tensorboard=True))
+
+
+def test_the_clips_held_out_for_probes_are_named_by_a_hash(narrated, tmp_path) -> None:
+    held = [
+        train.run(job(narrated, tmp_path / f"{i}", spec(steps=1, loss=loss)))["held_out_hash"]
+        for i, loss in enumerate(("gblend", "gblend", "mbp"))
+    ]
+    assert held[0] == held[1]
+    assert len(held[0]) == 16
+    assert held[2] == ""

@@ -41,15 +41,18 @@ def captions(
         view: the streams that are kept.
         length: longest caption, tokens.
     """
-    found = beam_search(
-        captioner.decoder,
-        captioner.fuse(captioner.encode(batch), [view]),
-        bos=vocabulary.bos["pcc"],
-        eos=vocabulary.eos,
-        length=length,
-        beam=settings.beam,
-        length_penalty=settings.length_penalty,
-    )
+    fused = captioner.fuse(captioner.encode(batch), [view])
+    with captioner.autocast():
+        found = beam_search(
+            captioner.decoder,
+            fused,
+            bos=vocabulary.bos["pcc"],
+            eos=vocabulary.eos,
+            length=length,
+            beam=settings.beam,
+            length_penalty=settings.length_penalty,
+            early_stopping=settings.early_stopping,
+        )
     ids, scores = found.ids.tolist(), found.scores.tolist()
     return [(vocabulary.text(i), score) for i, score in zip(ids, scores, strict=True)]
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from avbench.attention import Backend, attend, attention_weights
+from avbench.gemm import linear
 from avbench.types import Tokens
 
 Norm = Literal["pre", "post"]
@@ -24,6 +25,14 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+class Linear(nn.Linear):
+    """A linear layer whose products are those of the faster library (``avbench.gemm``)."""
+
+    def forward(self, x: Float[Tensor, "*rows K"]) -> Float[Tensor, "*rows N"]:
+        """x·weightᵀ + bias."""
+        return linear(x, self.weight, self.bias)
 
 
 def join(streams: Sequence[Tokens]) -> Tokens:
@@ -70,9 +79,9 @@ class Attention(nn.Module):
             raise ValueError(f"heads must divide D, got D={D} and heads={heads}")
         self.heads = heads
         self.dropout = dropout
-        self.query = nn.Linear(D, D)
-        self.key_value = nn.Linear(D, 2 * D)
-        self.out = nn.Linear(D, D)
+        self.query = Linear(D, D)
+        self.key_value = Linear(D, 2 * D)
+        self.out = Linear(D, D)
 
     def split(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B H N d"]:
         """Split the width into heads."""
@@ -125,7 +134,7 @@ class Attention(nn.Module):
 def feed_forward(D: int, *, ratio: int = 4, dropout: float = 0.0) -> nn.Sequential:
     """The feed-forward block: D → ratio·D → D with GELU."""
     return nn.Sequential(
-        nn.Linear(D, ratio * D), nn.GELU(), nn.Linear(ratio * D, D), nn.Dropout(dropout)
+        Linear(D, ratio * D), nn.GELU(), Linear(ratio * D, D), nn.Dropout(dropout)
     )
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 CORE = "avbench"
 
-NEUTRAL = frozenset(f"{CORE}.{m}" for m in ("errors", "hookspecs", "registry", "stage"))
+NEUTRAL = frozenset({CORE, *(f"{CORE}.{m}" for m in ("errors", "hookspecs", "registry", "stage"))})
 """Modules that carry values from one place to another and word errors: no result depends on
-how they do it. What they hand over, settings and components, is hashed by itself."""
+how they do it. What they hand over, settings and components, is hashed by itself. The package
+itself holds its version and what its users import."""
 
 
 class Code:

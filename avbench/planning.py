@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from avbench.content import digest
 from avbench.files import cache, find_suite, folder
 from avbench.graph import Plan
 from avbench.overrides import EMBEDDED, Overrides
@@ -91,7 +92,7 @@ def _write(path: Path, environment: str, used: Iterable[Path], plan: Plan) -> No
 
 
 def _hashes(files: Iterable[str]) -> dict[str, str]:
-    return {f: hashlib.blake2b(Path(f).read_bytes(), digest_size=16).hexdigest() for f in files}
+    return {f: digest(Path(f)) for f in files}
 
 
 def _own_files() -> set[Path]:

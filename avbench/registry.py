@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import pluggy
 
@@ -104,7 +104,8 @@ def options_of(component: Component) -> list[tuple[str, str, str]]:
     """Name, type and default of each option, for listings."""
     described = []
     for f in fields(component.config):
-        kind = f.type.__name__ if isinstance(f.type, type) else str(f.type)
+        bare = get_args(f.type)[0] if get_origin(f.type) is Annotated else f.type
+        kind = bare.__name__ if isinstance(bare, type) else str(bare)
         described.append((f.name, kind, repr(f.default)))
     return described
 

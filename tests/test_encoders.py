@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from avbench.api import Batch, DataError, Encoder, EncoderContext, InputSpec, TransformerLayer
 from avbench.registry import load
@@ -15,12 +14,6 @@ from avbench.registry import load
 REGISTRY = load()
 INPUT = InputSpec(frames=4, size=32, mel_frames=16, mel_bins=8, speech_tokens=6)
 CONTEXT = EncoderContext(D=24, input=INPUT, vocabulary=30, pad=0)
-SWIN: dict[str, Any] = {
-    "embed_dim": 16,
-    "depths": (1, 2),
-    "num_heads": (1, 2),
-    "window_size": (2, 4, 4),
-}
 
 
 def build(name: str, context: EncoderContext = CONTEXT, /, **options: Any) -> Encoder:
@@ -40,128 +33,6 @@ def batch(spec: InputSpec = INPUT, clips: int = 2) -> Batch:
         clip=torch.arange(clips),
         ids=tuple(map(str, range(clips))),
     )
-
-
-def swin_of_torchvision(**options: Any) -> nn.Module:
-    from torchvision.models.video.swin_transformer import SwinTransformer3d
-
-    listed = {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
-    torch.manual_seed(7)
-    return SwinTransformer3d(patch_size=[2, 4, 4], num_classes=5, **listed).eval()
-
-
-# ------------------------------------------------------------------ Video Swin
-
-
-@pytest.mark.parametrize(
-    ("frames", "size", "patch", "depths", "tokens"),
-    [
-        (16, 224, (2, 4, 4), (1, 1, 1, 1), 8 * 7 * 7),
-        (8, 64, (2, 8, 8), (1, 1, 2), 4 * 2 * 2),
-        (5, 36, (2, 4, 4), (1, 1), 3 * 5 * 5),
-    ],
-)
-def test_swin_tells_its_tokens(
-    frames: int, size: int, patch: tuple[int, int, int], depths: tuple[int, ...], tokens: int
-) -> None:
-    spec = InputSpec(frames=frames, size=size)
-    encoder = build(
-        "video_swin",
-        replace(CONTEXT, input=spec),
-        patch_size=patch,
-        embed_dim=8,
-        depths=depths,
-        num_heads=(1,) * len(depths),
-    )
-    assert encoder.n_tokens == tokens
-    assert encoder(batch(spec, 1)).values.shape == (1, tokens, 24)
-
-
-def test_swin_is_torchvisions_on_normalised_frames(tmp_path: Path) -> None:
-    """With torchvision's weights, the mean token before the last layer is its pooled feature."""
-    theirs = swin_of_torchvision(**SWIN)
-    torch.save(theirs.state_dict(), tmp_path / "swin.pth")
-    encoder = build("video_swin", weights=str(tmp_path / "swin.pth"), **SWIN)
-    given = batch()
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    frames = (given.video / 255 - mean[:, None, None]) / std[:, None, None]
-    expected = theirs(frames.transpose(1, 2))
-    ours: Any = encoder
-    pooled = ours.features(ours.normalise(given.video)).mean((1, 2, 3))
-    got = nn.functional.linear(pooled, theirs.head.weight, theirs.head.bias)
-    torch.testing.assert_close(got, expected)
-    assert encoder.started_from == str(tmp_path / "swin.pth")
-
-
-@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
-def test_swin_loads_what_it_saved(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"own.{suffix}"
-    one = build("video_swin", **SWIN)
-    with torch.no_grad():
-        for p in one.parameters():
-            p.add_(torch.randn_like(p))
-    state = {k: v.contiguous() for k, v in one.state_dict().items()}
-    if suffix == "pt":
-        torch.save({"state_dict": state}, path)
-    else:
-        save_file(state, path)
-    two = build("video_swin", weights=str(path), **SWIN)
-    given = batch()
-    assert torch.equal(one(given).values, two(given).values)
-
-
-def test_weights_that_do_not_fit_are_listed_and_none_is_loaded(tmp_path: Path) -> None:
-    state = swin_of_torchvision(**SWIN).state_dict()
-    del state["norm.weight"]
-    state["norm.bias"] = torch.zeros(3)
-    state["extra.bias"] = torch.zeros(3)
-    path = tmp_path / "broken.pth"
-    torch.save(state, path)
-    encoder: Any = build("video_swin", **SWIN)
-    before = {k: v.clone() for k, v in encoder.state_dict().items()}
-    with pytest.raises(DataError) as caught:
-        encoder.load(str(path))
-    assert str(caught.value) == (
-        f"weights: {path} does not fit SwinTransformer3d; missing: norm.weight; "
-        "surplus: extra.bias; mis-shaped: norm.bias (got (3,), wanted (32,))"
-    )
-    assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
-    assert encoder.started_from == "scratch"
-
-
-class Mine:
-    """Not a tensor."""
-
-
-@pytest.mark.parametrize(
-    ("name", "write", "said"),
-    [
-        ("none.pth", lambda p: None, "no file"),
-        ("code.pth", lambda p: torch.save({"a": Mine()}, p), "does not load as plain tensors"),
-        ("text.pth", lambda p: p.write_text("hello"), "does not load as plain tensors"),
-        ("list.pth", lambda p: torch.save([torch.zeros(1)], p), "holds no state dict"),
-        ("text.safetensors", lambda p: p.write_text("hello"), "is no safetensors file"),
-    ],
-)
-def test_files_that_hold_no_weights(tmp_path: Path, name: str, write: Any, said: str) -> None:
-    path = tmp_path / name
-    write(path)
-    with pytest.raises(DataError, match=said):
-        build("video_swin", weights=str(path), **SWIN)
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"num_heads": (1,)}, r"one entry a stage, got \[2, 2, 18, 2\] and \[1\]"),
-        ({"embed_dim": 30}, r"num_heads\[0\]=4 must divide the stage's 30 channels"),
-        ({"depths": (1,), "num_heads": (1,)}, r"at least 2 blocks, got \[1\]"),
-        ({"stochastic_depth_prob": 1.5}, r"must be in \[0, 1\), got 1.5"),
-    ],
-)
-def test_swin_options_that_cannot_be(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        REGISTRY.get("encoders", "video_swin").config(**options)
 
 
 # ------------------------------------------------------------------ audio Transformer
@@ -223,6 +94,10 @@ def test_bert_hides_padding_and_survives_a_clip_without_speech() -> None:
     torch.testing.assert_close(tokens.values[0, :3], short.values[0])
 
 
+BERT: dict[str, Any] = {"layers": 1, "heads": 2, "width": 12, "ratio": 2}
+"""The geometry of ``saved_bert``."""
+
+
 def saved_bert(
     folder: Path, *, vocabulary: int = 30, positions: int = 6, head: bool = True
 ) -> Any:
@@ -244,22 +119,61 @@ def saved_bert(
 
 @pytest.mark.parametrize("head", [False, True])
 def test_bert_from_a_local_folder(tmp_path: Path, head: bool) -> None:
-    model = saved_bert(tmp_path, head=head)
-    encoder: Any = build("bert", pretrained=str(tmp_path))
+    model = saved_bert(tmp_path, positions=9, head=head)
+    encoder: Any = build("bert", pretrained=str(tmp_path), **BERT)
     given = batch()
     bert = model.bert if head else model
     hidden = bert(input_ids=given.text, attention_mask=torch.ones_like(given.text))[0]
     torch.testing.assert_close(encoder(given).values, encoder.project(hidden))
-    assert encoder.started_from == str(tmp_path)
+    assert encoder.started_from == f"{tmp_path.name} (local folder)"
+    # Without the weights it is built the same, so that trained ones can be loaded.
+    scratch = {name: t.shape for name, t in build("bert", **BERT).state_dict().items()}
+    assert {name: t.shape for name, t in encoder.state_dict().items()} == scratch
+
+
+def test_bert_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of the hub's local cache, as after a download; a revision is another snapshot."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    kept = tmp_path / "models--some--bert"
+    models = {}
+    for name, positions in (("main", 6), ("v1", 8)):
+        commit = ("a" if name == "main" else "b") * 40
+        models[name] = saved_bert(kept / "snapshots" / commit, positions=positions)
+        (kept / "refs").mkdir(exist_ok=True)
+        (kept / "refs" / name).write_text(commit)
+    for revision, model in ((None, models["main"]), ("v1", models["v1"])):
+        encoder: Any = build("bert", pretrained="some/bert", revision=revision, **BERT)
+        ours = encoder.model.embeddings.position_embeddings.weight
+        theirs = model.bert.embeddings.position_embeddings.weight
+        assert torch.equal(ours, theirs[:6])
+        said = f"some/bert (Hugging Face{', v1' if revision else ''})"
+        assert encoder.started_from == said
+    with pytest.raises(DataError) as caught:
+        build("bert", pretrained="some/other", **BERT)
+    assert "bert: weights 'some/other' do not load: " in str(caught.value)
+    assert "Allowed: a local folder with config.json" in str(caught.value)
+
+
+def test_bert_options_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match=r"revision is of pretrained, which is not set; got v1"):
+        build("bert", revision="v1")
 
 
 def test_bert_weights_that_do_not_fit(tmp_path: Path) -> None:
     saved_bert(tmp_path / "words", vocabulary=31)
     with pytest.raises(DataError, match=r"know 31 tokens, the tokenizer has 30"):
-        build("bert", pretrained=str(tmp_path / "words"))
+        build("bert", pretrained=str(tmp_path / "words"), **BERT)
     saved_bert(tmp_path / "short", positions=5)
     with pytest.raises(DataError, match=r"know 5 positions, speech_tokens is 6"):
-        build("bert", pretrained=str(tmp_path / "short"))
+        build("bert", pretrained=str(tmp_path / "short"), **BERT)
+    saved_bert(tmp_path / "fits")
+    with pytest.raises(DataError) as caught:
+        build("bert", pretrained=str(tmp_path / "fits"))
+    assert str(caught.value).endswith(
+        "fits' have layers 1, the options say 12; heads 2, the options say 12; width 12, the "
+        "options say 24; ratio 2, the options say 4: give the encoder theirs"
+    )
     with pytest.raises(DataError, match=r"bert: weights '.*none' do not load"):
         build("bert", pretrained=str(tmp_path / "none"))
 
@@ -274,7 +188,7 @@ def test_bert_weights_that_are_not_whole(tmp_path: Path) -> None:
     state["encoder.layer.7.output.dense.bias"] = torch.zeros(12)
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(DataError) as caught:
-        build("bert", pretrained=str(tmp_path))
+        build("bert", pretrained=str(tmp_path), **BERT)
     assert f"missing: {name}" in str(caught.value)
     assert "surplus: encoder.layer.7.output.dense.bias" in str(caught.value)
 
@@ -307,7 +221,51 @@ def test_timm_is_timms_on_normalised_frames_from_a_file(tmp_path: Path) -> None:
     pooled = theirs.forward_head(theirs.forward_features(frames), pre_logits=True)
     expected = encoder.project(pooled).unflatten(0, (2, 4)) + encoder.positions[:, 0]
     torch.testing.assert_close(encoder(given).values, expected)
-    assert encoder.started_from == str(tmp_path / "resnet.pth")
+    assert encoder.started_from == "resnet.pth (timm's layout)"
+
+
+def timm_hub(folder: Path, owner_name: str, architecture: str, monkeypatch, **config: Any) -> Any:
+    """A model in the hub's local cache, as timm pushes it there."""
+    import timm
+    from timm.models import save_for_hf
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
+    kept = folder / f"models--{owner_name.replace('/', '--')}"
+    torch.manual_seed(6)
+    model = timm.create_model(architecture, pretrained=False).eval()
+    model.pretrained_cfg |= config
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("c" * 40)
+    save_for_hf(model, kept / "snapshots" / ("c" * 40), safe_serialization=True)
+    return model
+
+
+def test_timm_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = timm_hub(tmp_path, "some/resnet", "test_resnet", monkeypatch)
+    encoder: Any = build("timm_frames", name="test_resnet", pretrained="hf-hub:some/resnet")
+    ours, state = encoder.backbone.state_dict(), theirs.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in ours.items())
+    assert encoder.started_from == "hf-hub:some/resnet (timm)"
+    with pytest.raises(DataError, match=r"'hf-hub:some/resnet' are of test_resnet, name is 'te"):
+        build("timm_frames", name="test_vit", pretrained="hf-hub:some/resnet")
+    with pytest.raises(DataError, match=r"weights 'hf-hub:some/none' cannot be fetched: "):
+        build("timm_frames", name="test_resnet", pretrained="hf-hub:some/none")
+
+
+def test_timm_weights_for_other_frames_are_refused(tmp_path: Path, monkeypatch) -> None:
+    timm_hub(tmp_path, "some/grey", "test_resnet", monkeypatch, mean=(0.1, 0.1, 0.1))
+    with pytest.raises(DataError, match=r"expect frames of mean \(0.1, 0.1, 0.1\) and"):
+        build("timm_frames", name="test_resnet", pretrained="hf-hub:some/grey")
+
+
+def test_timm_lists_the_tags_of_published_weights() -> None:
+    with pytest.raises(DataError) as caught:
+        build("timm_frames", name="test_resnet", pretrained="r160")
+    assert str(caught.value) == (
+        "timm_frames: there is no file r160, and unknown tag of test_resnet 'r160'; did you mean "
+        "'r160_in1k'? Allowed: r160_in1k"
+    )
 
 
 def test_timm_does_not_know_every_name() -> None:

@@ -53,6 +53,7 @@ def load_strictly(
     *,
     where: str,
     ignore: Callable[[str], bool] = lambda _: False,
+    named: Callable[[str], str] = lambda name: name,
 ) -> None:
     """Load a state dict; every tensor must be there, wanted, and of the right shape.
 
@@ -61,11 +62,12 @@ def load_strictly(
         state: names to tensors.
         where: what errors name, usually the file.
         ignore: surplus names that are known and meant to be left out, e.g. a class head.
+        named: what the file calls a tensor of the module; errors use the file's names.
 
     Raises:
         DataError: tensors are missing, surplus or mis-shaped; nothing has been loaded then.
     """
-    wanted = module.state_dict()
+    wanted = {named(name): tensor for name, tensor in module.state_dict().items()}
     missing = sorted(wanted.keys() - state.keys())
     surplus = sorted(name for name in state.keys() - wanted.keys() if not ignore(name))
     misshaped = [
@@ -79,7 +81,7 @@ def load_strictly(
         raise DataError(
             f"weights: {where} does not fit {type(module).__name__}; {'; '.join(listed)}"
         )
-    module.load_state_dict({name: state[name] for name in wanted})
+    module.load_state_dict({name: state[named(name)] for name in module.state_dict()})
 
 
 def _shortened(names: list[str]) -> str:

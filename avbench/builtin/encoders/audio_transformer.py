@@ -10,12 +10,14 @@ from avbench.api import (
     Batch,
     Encoder,
     EncoderContext,
+    Linear,
     Norm,
     Register,
     Tokens,
     TransformerLayer,
     hookimpl,
     initialise,
+    transformer_encoder_macs,
 )
 
 
@@ -82,7 +84,7 @@ class AudioTransformer(Encoder):
         tokens = frames // options.patch_frames
         self.mean, self.std = options.mean, options.std
         self.patch_frames, self.pool = options.patch_frames, options.pool
-        self.embed = nn.Linear(context.input.mel_bins * options.patch_frames, width)
+        self.embed = Linear(context.input.mel_bins * options.patch_frames, width)
         self.positions = nn.Parameter(0.02 * torch.randn(tokens, width))
         self.dropout = nn.Dropout(options.dropout)
         self.layers = nn.ModuleList(
@@ -90,9 +92,22 @@ class AudioTransformer(Encoder):
             for _ in range(options.layers)
         )
         self.final_norm = nn.LayerNorm(width) if options.norm == "pre" else nn.Identity()
-        self.project = nn.Identity() if width == context.D else nn.Linear(width, context.D)
+        self.project = nn.Identity() if width == context.D else Linear(width, context.D)
         self.n_tokens = frames // stride
         self.apply(initialise)
+
+    @classmethod
+    def closed_form(cls, options: AudioTransformerOptions, context: EncoderContext) -> int:
+        """Patches to its width, its layers, and pooled tokens to D where that is another."""
+        tokens = context.input.mel_frames // options.patch_frames
+        return transformer_encoder_macs(
+            options.width or context.D,
+            tokens,
+            layers=options.layers,
+            inputs=options.patch_frames * context.input.mel_bins,
+            out=context.D,
+            out_tokens=tokens // options.pool,
+        )
 
     def forward(self, batch: Batch) -> Tokens:
         """Encode the spectrogram to (B, mel_frames / patch_frames / pool, D)."""

@@ -1,23 +1,41 @@
 """BERT over the ASR text of a clip."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from pathlib import Path
+from typing import Annotated, Any, final
 
-from torch import nn
+from torch import Tensor, nn
 
 from avbench.api import (
     Batch,
     DataError,
     Encoder,
     EncoderContext,
+    InitialWeights,
     Register,
     Tokens,
     hookimpl,
     initialise,
+    transformer_encoder_macs,
 )
 
 HEADS = ("cls.", "pooler.", "bert.pooler.", "classifier.")
 """Prefixes of what published checkpoints hold beside the encoder."""
+
+TABLES = ("embeddings.position_embeddings.weight", "embeddings.token_type_embeddings.weight")
+"""What is cut to the rows that are used: positions of longer texts, a second sentence."""
+
+
+FILES = (".bin", ".ckpt", ".json", ".pt", ".pth", ".safetensors", ".txt")
+"""Ends of texts that name a file and no model of the hub."""
+
+
+def hub_name(text: str) -> bool:
+    """Whether a text has the form of a Hugging Face model's name: ``name`` or ``owner/name``."""
+    word = r"[A-Za-z0-9][\w.-]*"
+    return re.fullmatch(f"{word}(/{word})?", text) is not None and not text.endswith(FILES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +49,11 @@ class BertOptions:
     ratio: int = 4
     """Width of the feed-forward block over width."""
     dropout: float = 0.1
-    pretrained: str | None = None
-    """A local folder or a hub name; its own geometry then holds. None: scratch."""
+    pretrained: Annotated[str | None, InitialWeights(named=hub_name, also=("revision",))] = None
+    """A local folder of a Hugging Face model, or a model's name there; its geometry must be the
+    one given here. None: scratch."""
+    revision: str | None = None
+    """Branch, tag or commit of a named model; None: its main branch, which may move."""
 
     def __post_init__(self) -> None:
         if min(self.layers, self.heads, self.ratio) < 1:
@@ -41,6 +62,8 @@ class BertOptions:
             raise ValueError(f"heads must divide width, got {self.heads} and {self.width}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.revision is not None and self.pretrained is None:
+            raise ValueError(f"revision is of pretrained, which is not set; got {self.revision}")
 
 
 @final
@@ -51,11 +74,12 @@ class Bert(Encoder):
     every attention after it.
 
     Args:
-        options: geometry, or where the weights come from.
+        options: geometry, and the weights to start from.
         context: the model's geometry.
 
     Raises:
-        DataError: the weights do not load, are not whole, or belong to another vocabulary.
+        DataError: the weights do not load, are not whole, are of another geometry than the
+            options say, or belong to another vocabulary.
 
     Source: BERT (Devlin et al., 2019), https://arxiv.org/abs/1810.04805, as transformers
         implements it, without the pooler.
@@ -67,29 +91,39 @@ class Bert(Encoder):
         super().__init__()
         from transformers import BertConfig, BertModel
 
-        if options.pretrained is None:
-            width = options.width or context.D
-            config = BertConfig(
-                vocab_size=context.vocabulary,
-                hidden_size=width,
-                num_hidden_layers=options.layers,
-                num_attention_heads=options.heads,
-                intermediate_size=options.ratio * width,
-                hidden_dropout_prob=options.dropout,
-                attention_probs_dropout_prob=options.dropout,
-                max_position_embeddings=context.input.speech_tokens,
-                type_vocab_size=1,
-                pad_token_id=context.pad,
-            )
-            config._attn_implementation = "sdpa"
-            self.model = BertModel(config, add_pooling_layer=False)
-        else:
-            self.model, width = pretrained(options.pretrained, context)
-            self.started_from = options.pretrained
+        width = options.width or context.D
+        config = BertConfig(
+            vocab_size=context.vocabulary,
+            hidden_size=width,
+            num_hidden_layers=options.layers,
+            num_attention_heads=options.heads,
+            intermediate_size=options.ratio * width,
+            hidden_dropout_prob=options.dropout,
+            attention_probs_dropout_prob=options.dropout,
+            max_position_embeddings=context.input.speech_tokens,
+            type_vocab_size=1,
+            pad_token_id=context.pad,
+        )
+        config._attn_implementation = "sdpa"
+        self.model: Any = BertModel(config, add_pooling_layer=False)
+        if options.pretrained is not None:
+            self.model.load_state_dict(pretrained(options.pretrained, options.revision, config))
+            self.started_from = started_from(options)
         self.project = nn.Identity() if width == context.D else nn.Linear(width, context.D)
         initialise(self.project)
         self.pad = context.pad
         self.n_tokens = context.input.speech_tokens
+
+    @classmethod
+    def closed_form(cls, options: BertOptions, context: EncoderContext) -> int:
+        """Its layers, and a linear layer to D where its width is another."""
+        return transformer_encoder_macs(
+            options.width or context.D,
+            context.input.speech_tokens,
+            layers=options.layers,
+            out=context.D,
+            ratio=options.ratio,
+        )
 
     def forward(self, batch: Batch) -> Tokens:
         """Encode the ids of the ASR text."""
@@ -98,11 +132,16 @@ class Bert(Encoder):
         return Tokens(values=self.project(hidden), keep=keep)
 
 
-def pretrained(source: str, context: EncoderContext) -> tuple[Any, int]:
-    """Load a BERT model whole; only the heads of its training may be left over.
+def pretrained(source: str, revision: str | None, wanted: Any) -> dict[str, Tensor]:
+    """The tensors of a published BERT; only the heads of its training may be left over.
+
+    Args:
+        source: a local folder, or a name on the hub.
+        revision: of a named model.
+        wanted: the ``BertConfig`` of the model that they are for.
 
     Returns:
-        The model and the width of its tokens.
+        Tensors by name, the tables cut to the rows that the model has.
 
     Raises:
         DataError: see ``Bert``.
@@ -113,13 +152,16 @@ def pretrained(source: str, context: EncoderContext) -> tuple[Any, int]:
     try:
         model, report = load(
             source,
+            revision=revision or "main",
             add_pooling_layer=False,
-            attn_implementation="sdpa",
             weights_only=True,
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"bert: weights '{source}' do not load: {error}") from error
+        raise DataError(
+            f"bert: weights '{source}' do not load: {error}\nAllowed: a local folder with "
+            "config.json and the weights, or a model's name on the hub and a connection to it"
+        ) from error
     surplus = [k for k in report["unexpected_keys"] if not k.startswith(HEADS)]
     found = {
         "missing": sorted(report["missing_keys"]),
@@ -129,18 +171,57 @@ def pretrained(source: str, context: EncoderContext) -> tuple[Any, int]:
     listed = [f"{kind}: {', '.join(names)}" for kind, names in found.items() if names]
     if listed:
         raise DataError(f"bert: weights '{source}' do not fit; {'; '.join(listed)}")
-    config = model.config
-    if config.vocab_size != context.vocabulary:
+    _check_geometry(source, model.config, wanted)
+    state: Mapping[str, Tensor] = model.state_dict()
+    used = (wanted.max_position_embeddings, wanted.type_vocab_size)
+    rows = dict(zip(TABLES, used, strict=True))
+    return {name: t[: rows[name]] if name in rows else t for name, t in state.items()}
+
+
+def _check_geometry(source: str, theirs: Any, wanted: Any) -> None:
+    """Whether a published model is the one that the options describe.
+
+    Raises:
+        DataError: it is another, with every difference.
+    """
+    if theirs.vocab_size != wanted.vocab_size:
         raise DataError(
-            f"bert: weights '{source}' know {config.vocab_size} tokens, the tokenizer has "
-            f"{context.vocabulary}; give the suite the model's own vocabulary file"
+            f"bert: weights '{source}' know {theirs.vocab_size} tokens, the tokenizer has "
+            f"{wanted.vocab_size}; give the suite the model's own vocabulary file"
         )
-    if config.max_position_embeddings < context.input.speech_tokens:
+    if theirs.max_position_embeddings < wanted.max_position_embeddings:
         raise DataError(
-            f"bert: weights '{source}' know {config.max_position_embeddings} positions, "
-            f"speech_tokens is {context.input.speech_tokens}"
+            f"bert: weights '{source}' know {theirs.max_position_embeddings} positions, "
+            f"speech_tokens is {wanted.max_position_embeddings}"
         )
-    return model, config.hidden_size
+    pairs = {
+        "layers": (theirs.num_hidden_layers, wanted.num_hidden_layers),
+        "heads": (theirs.num_attention_heads, wanted.num_attention_heads),
+        "width": (theirs.hidden_size, wanted.hidden_size),
+        "ratio": (
+            theirs.intermediate_size / theirs.hidden_size,
+            wanted.intermediate_size / wanted.hidden_size,
+        ),
+    }
+    differ = [f"{k} {a:g}, the options say {b:g}" for k, (a, b) in pairs.items() if a != b]
+    if differ:
+        raise DataError(
+            f"bert: weights '{source}' have {'; '.join(differ)}: give the encoder theirs"
+        )
+    for name in ("hidden_act", "layer_norm_eps"):
+        if getattr(theirs, name) != getattr(wanted, name):
+            raise DataError(
+                f"bert: weights '{source}' were made with {name} {getattr(theirs, name)}, "
+                f"this encoder has {getattr(wanted, name)}"
+            )
+
+
+def started_from(options: BertOptions) -> str:
+    """What tables say of the weights; a local folder goes by its name."""
+    source = str(options.pretrained)
+    if Path(source).is_dir():
+        return f"{Path(source).name} (local folder)"
+    return f"{source} (Hugging Face{', ' + options.revision if options.revision else ''})"
 
 
 @hookimpl

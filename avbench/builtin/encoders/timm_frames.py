@@ -1,8 +1,10 @@
 """A timm image backbone, applied to each frame."""
 
 import math
+import re
 from dataclasses import dataclass
-from typing import Any, final
+from pathlib import Path
+from typing import Annotated, Any, final
 
 import torch
 from jaxtyping import Float
@@ -14,6 +16,7 @@ from avbench.api import (
     DataError,
     Encoder,
     EncoderContext,
+    InitialWeights,
     Register,
     Tokens,
     hookimpl,
@@ -23,6 +26,14 @@ from avbench.api import (
 
 from ._images import Normalise
 from ._weights import load_strictly, read_state
+
+HUB = "hf-hub:"
+"""How timm marks the names of models on the hub."""
+
+
+def published_name(text: str) -> bool:
+    """Whether a text has the form of a tag of timm's, or of ``hf-hub:owner/name[@revision]``."""
+    return text.startswith(HUB) or re.fullmatch(r"\w+", text) is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +45,9 @@ class TimmFramesOptions:
     grid: int = 1
     """Tokens a frame, along each side. 1: pooled as the architecture does before its classifier;
     more: the last feature map, averaged over a grid×grid raster."""
-    pretrained: str | None = None
-    """A local file of weights in timm's layout; None: scratch."""
+    pretrained: Annotated[str | None, InitialWeights(named=published_name)] = None
+    """A local file of weights in timm's layout; a tag of the architecture's weights as timm
+    lists them, e.g. ``a1_in1k``; or ``hf-hub:owner/name[@revision]``. None: scratch."""
 
     def __post_init__(self) -> None:
         if self.grid < 1:
@@ -86,17 +98,22 @@ class TimmFrames(Encoder):
         self.positions = nn.Parameter(0.02 * torch.randn(context.input.frames, 1, context.D))
         self.n_tokens = context.input.frames * options.grid**2
         if options.pretrained is not None:
+            if Path(options.pretrained).is_file() or not published_name(options.pretrained):
+                state, where = read_state(options.pretrained), options.pretrained
+                self.started_from = f"{Path(where).name} (timm's layout)"
+            else:
+                state, where = published(options, config, size)
+                self.started_from = f"{where} (timm)"
             heads = (
                 (config.classifier,) if isinstance(config.classifier, str) else config.classifier
             )
             prefixes = tuple(f"{head}." for head in heads or ())
             load_strictly(
                 self.backbone,
-                read_state(options.pretrained),
-                where=options.pretrained,
+                state,
+                where=where,
                 ignore=lambda name: name.startswith(prefixes),
             )
-            self.started_from = options.pretrained
 
     def forward(self, batch: Batch) -> Tokens:
         """Encode the frames to (B, T·grid², D)."""
@@ -117,6 +134,56 @@ class TimmFrames(Encoder):
             side = math.isqrt(patches.shape[2])
             return patches.reshape(*patches.shape[:2], side, side)
         return maps.movedim(-1, 1) if maps.shape[1] != self.backbone.num_features else maps
+
+
+def published(
+    options: TimmFramesOptions, config: Any, size: dict[str, Any]
+) -> tuple[dict[str, Tensor], str]:
+    """Weights that timm fetches, and their full name.
+
+    Args:
+        options: the architecture and the weights' name.
+        config: timm's description of the architecture's own weights.
+        size: what the architecture is told of the frames.
+
+    Raises:
+        DataError: there are none of that name, they cannot be fetched, or they are of another
+            architecture or expect frames normalised otherwise.
+    """
+    import timm
+    from timm.models import load_model_config_from_hf
+
+    asked = str(options.pretrained)
+    base = options.name.partition(".")[0]
+    name = asked
+    if not asked.startswith(HUB):
+        tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{base}.*")]
+        if asked not in tags:
+            raise DataError(
+                f"timm_frames: there is no file {asked}, and "
+                f"{unknown(f'tag of {base}', asked, tags)}"
+            )
+        name = f"{base}.{asked}"
+    try:
+        # Asked first: another architecture may not even take the same arguments.
+        of = load_model_config_from_hf(asked.removeprefix(HUB))[1] if name == asked else base
+        model: Any = timm.create_model(name, pretrained=True, **size) if of == base else None
+    except Exception as error:  # what fetching raises is of the hub, of HTTP and of timm
+        raise DataError(
+            f"timm_frames: weights '{name}' cannot be fetched: {error}\nAllowed: a local file, or "
+            "published weights and a connection to where they lie"
+        ) from error
+    if model is None:
+        raise DataError(f"timm_frames: weights '{name}' are of {of}, name is '{base}'")
+    theirs = model.pretrained_cfg
+    if (tuple(theirs["mean"]), tuple(theirs["std"])) != (config.mean, config.std):
+        full = f"{base}.{theirs.get('tag') or asked}"
+        raise DataError(
+            f"timm_frames: weights '{name}' expect frames of mean {tuple(theirs['mean'])} and "
+            f"deviation {tuple(theirs['std'])}, '{options.name}' has {config.mean} and "
+            f"{config.std}; use the name '{full}'"
+        )
+    return model.state_dict(), name
 
 
 def pool(maps: Float[Tensor, "K C h w"], grid: int) -> Float[Tensor, "K N C"]:

@@ -2,15 +2,27 @@
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from avbench.api import Batch, Encoder, EncoderContext, Register, Tokens, hookimpl, initialise
+from avbench.api import (
+    Batch,
+    Encoder,
+    EncoderContext,
+    InitialWeights,
+    Linear,
+    Register,
+    Tokens,
+    hookimpl,
+    initialise,
+    video_swin_macs,
+)
 
 from ._images import Normalise
-from ._weights import load_strictly, read_state
+from ._swin import Swin
+from ._swin_weights import load, published_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,8 +41,19 @@ class VideoSwinOptions:
     """Frames, rows and columns of a window, in patches."""
     stochastic_depth_prob: float = 0.1
     """Probability of skipping the last block in training; rises linearly from 0."""
-    weights: str | None = None
-    """A local file of weights in torchvision's layout, or of this encoder; None: scratch."""
+    weights: Annotated[
+        str | None, InitialWeights(named=published_name, also=("resize_tables",))
+    ] = None
+    """A local file in the authors' layout, in torchvision's or in this encoder's; or the name of
+    weights that torchvision publishes, e.g. ``Swin3D_B_Weights.KINETICS400_V1``, with or without
+    ``torchvision:`` before it. None: scratch."""
+    resize_tables: bool = False
+    """Whether weights made for windows of more or fewer frames (the authors' for Something-
+    Something V2 have 16×7×7) are fitted: of their bias tables a shorter window keeps the middle,
+    which is exact; a longer one stretches them linearly. False: they are refused."""
+    checkpoint: bool = False
+    """Whether training keeps only what enters each block and runs the block again in the
+    backward pass: the same gradients for less memory and a third more work."""
 
     def __post_init__(self) -> None:
         if not self.depths or len(self.depths) != len(self.num_heads):
@@ -68,58 +91,62 @@ class VideoSwin(Encoder):
     Raises:
         DataError: the weights do not load or do not fit.
 
-    Source: Video Swin Transformer (Liu et al., 2022), https://arxiv.org/abs/2106.13230, as
-        torchvision implements it.
+    Source: Video Swin Transformer (Liu et al., 2022), https://arxiv.org/abs/2106.13230. The same
+        function as the authors' and torchvision's code.
     """
 
     modality = "video"
 
     def __init__(self, options: VideoSwinOptions, context: EncoderContext) -> None:
         super().__init__()
-        from torchvision.models.video.swin_transformer import SwinTransformer3d
-
-        backbone = SwinTransformer3d(
-            patch_size=list(options.patch_size),
-            embed_dim=options.embed_dim,
-            depths=list(options.depths),
-            num_heads=list(options.num_heads),
-            window_size=list(options.window_size),
-            stochastic_depth_prob=options.stochastic_depth_prob,
-        )
-        del backbone.head, backbone.avgpool
         self.normalise = Normalise()
-        self.backbone = backbone
-        self.project = nn.Linear(backbone.num_features, context.D)
+        self.backbone = Swin(
+            patch=options.patch_size,
+            width=options.embed_dim,
+            depths=options.depths,
+            heads=options.num_heads,
+            window=options.window_size,
+            drop=options.stochastic_depth_prob,
+            recompute=options.checkpoint,
+        )
+        self.project = Linear(self.backbone.num_features, context.D)
         initialise(self.project)
         self.n_tokens = math.prod(grid(options, context.input.frames, context.input.size))
+        size = (context.input.frames, context.input.size, context.input.size)
+        t, h, w = (math.ceil(n / p) for n, p in zip(size, options.patch_size, strict=True))
+        self.backbone.geometry((t, h, w))  # At once, so that no compiled call needs to.
+        self.resize_tables = options.resize_tables
         if options.weights is not None:
             self.load(options.weights)
 
-    def load(self, path: str) -> None:
-        """Load weights from a local file.
+    def load(self, weights: str) -> None:
+        """Load weights; of this encoder's own layout the layer to D too.
 
         Args:
-            path: a whole state dict of this encoder, or of torchvision's model (its class head
-                is left out, and the layer to D stays as it is).
+            weights: see ``VideoSwinOptions.weights``.
 
         Raises:
-            DataError: the file does not load or its tensors do not fit.
+            DataError: they do not load or do not fit; nothing has been loaded then.
         """
-        state = read_state(path)
-        if any(name.startswith("backbone.") for name in state):
-            load_strictly(self, state, where=path)
-        else:
-            load_strictly(
-                self.backbone, state, where=path, ignore=lambda name: name.startswith("head.")
-            )
-        self.started_from = path
+        self.started_from = load(self, self.backbone, weights, resize=self.resize_tables)
 
     def features(self, frames: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B t h w C"]:
         """The backbone's normalised feature map of normalised frames."""
-        x = self.backbone.patch_embed(frames.transpose(1, 2))
-        x = self.backbone.features(self.backbone.pos_drop(x))
-        normed: Tensor = self.backbone.norm(x)
-        return normed
+        map_: Tensor = self.backbone(frames)
+        return map_
+
+    @classmethod
+    def closed_form(cls, options: VideoSwinOptions, context: EncoderContext) -> int:
+        """Patches, blocks, merging between stages, and the linear layer to D."""
+        i = context.input
+        return video_swin_macs(
+            (i.frames, i.size, i.size),
+            patch_size=options.patch_size,
+            embed_dim=options.embed_dim,
+            depths=options.depths,
+            window_size=options.window_size,
+            out=context.D,
+        )
 
     def forward(self, batch: Batch) -> Tokens:
         """Encode the frames; tokens run over time, rows, columns."""

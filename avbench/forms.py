@@ -23,6 +23,14 @@ def family_at(location: Location) -> str | None:
     return None
 
 
+def option_location(location: Location) -> Location:
+    """Where a setting that is written below a component stands in the component's one form."""
+    for n in range(2, len(location)):
+        if family_at(location[:n]) and location[n] not in ("name", "options"):
+            return (*location[:n], "options", *location[n:])
+    return location
+
+
 def components_in(data: Any, at: Location = ()) -> Iterator[Location]:
     """The locations of all components in the sections of a suite or preset."""
     if family_at(at):

@@ -12,35 +12,42 @@ from statistics import fmean, stdev
 
 import pandas as pd
 
+from avbench.agreement import REFUSED, agreed
 from avbench.errors import AvbenchError
 from avbench.results import Table
-from avbench.tables import LOWER_IS_BETTER, TITLES, Cell, Column, Row, Sheet, TableLayout
+from avbench.tables import LOWER_IS_BETTER, TITLES, Cell, Column, Inferred, Row, Sheet, TableLayout
 
-SEVERITY = ("failed", "skipped", "pending", "missing")
+SEVERITY = ("failed", REFUSED, "skipped", "pending", "missing")
 """What a cell without any figure shows, when its seeds differ."""
 
 
-def pivot(table: Table, layout: TableLayout, notes: Sequence[str] = ()) -> Sheet:
+def pivot(
+    table: Table,
+    layout: TableLayout,
+    notes: Sequence[str] = (),
+    inferred: Inferred | None = None,
+) -> Sheet:
     """Arrange long rows as a paper's table.
 
     Args:
         table: the long rows.
         layout: which rows and columns.
         notes: what to say under the table, after what the figures themselves call for.
+        inferred: intervals, to stand for the standard deviations, and significant differences.
 
     Raises:
         AvbenchError: two rows give the same figure (two splits of a dataset: filter first), or
             ``delta_to`` is no row.
     """
-    return _Pivot(table, layout).sheet(notes)
+    return _Pivot(table, layout, inferred or Inferred()).sheet(notes)
 
 
 class _Pivot:
     """The state of one pivot: the rows by key, and the footnotes found so far."""
 
-    def __init__(self, table: Table, layout: TableLayout) -> None:
-        self.table, self.layout = table, layout
-        frame = table.frame
+    def __init__(self, table: Table, layout: TableLayout, inferred: Inferred) -> None:
+        self.table, self.layout, self.inferred = table, layout, inferred
+        frame = agreed(table.frame)
         self.rows = layout.rows or tuple(Row(label=x) for x in frame["label"].unique())
         self.datasets = layout.datasets or tuple(x for x in frame["dataset"].unique() if x)
         labels = [row.label for row in self.rows]
@@ -70,17 +77,18 @@ class _Pivot:
         places = [(d, c, True) for d in self.datasets for c in self.layout.columns]
         places += [("", c, False) for c in self.layout.costs]
         cells = [[self._cell(row.label, d, c) for d, c, _ in places] for row in self.rows]
-        for j, (_, column, is_score) in enumerate(places):
-            self._add_deltas(cells, j, column)
-            if not is_score:
+        for j, (dataset, column, is_score) in enumerate(places):
+            self._add_deltas(cells, j, dataset, column)
+            if not is_score and not column.exact:
                 _show_smallest(cells, j)
             if is_score if column.ranked is None else column.ranked:
                 self._add_ranks(cells, j, column)
-        named = [(name, len(list(group))) for name, group in groupby(d for d, _, _ in places)]
+        titles = (d or column.group or "Cost" for d, column, _ in places)
+        named = [(name, len(list(group))) for name, group in groupby(titles)]
         return Sheet(
             title=self.layout.title,
             corner=self.layout.corner,
-            groups=tuple((name or "Cost", width) for name, width in named),
+            groups=tuple(named),
             columns=tuple(c.title or TITLES.get(c.metric, c.metric) for _, c, _ in places),
             rows=tuple(
                 (row.title or row.label, tuple(line))
@@ -130,9 +138,11 @@ class _Pivot:
             status="ok",
             mean=fmean(values),
             std=None if dataset == "" and spread == 0 else spread,
+            interval=self.inferred.intervals.get((label, dataset, column.metric)),
             n=len(values),
             footnotes=_distinct(marks),
             decimals=column.decimals,
+            signed=column.signed,
         )
 
     def _footnote(self, entry: dict[str, str | float], where: str) -> int | None:
@@ -148,7 +158,7 @@ class _Pivot:
             self.footnotes.append(text)
         return self.footnotes.index(text) + 1
 
-    def _add_deltas(self, cells: list[list[Cell]], j: int, column: Column) -> None:
+    def _add_deltas(self, cells: list[list[Cell]], j: int, dataset: str, column: Column) -> None:
         if self.layout.delta_to is None or not column.delta:
             return
         base = [row.label for row in self.rows].index(self.layout.delta_to)
@@ -156,7 +166,9 @@ class _Pivot:
         for i, line in enumerate(cells):
             mean = line[j].mean
             if i != base and zero is not None and mean is not None:
-                line[j] = replace(line[j], delta=mean - zero)
+                place = (self.rows[i].label, dataset, column.metric)
+                significant = place in self.inferred.significant
+                line[j] = replace(line[j], delta=mean - zero, significant=significant)
 
     def _add_ranks(self, cells: list[list[Cell]], j: int, column: Column) -> None:
         """Mark best and second by the figures as printed, so that equal ones rank equal."""
@@ -176,20 +188,25 @@ class _Pivot:
                 cells[i][j] = replace(cells[i][j], rank=order.index(value) + 1)
 
     def _notes(self, cells: list[list[Cell]]) -> list[str]:
-        """What the figures themselves call for: over how many seeds they are."""
+        """What the figures themselves call for: over how many seeds they are, and intervals."""
         scores = len(self.datasets) * len(self.layout.columns)
-        of_ranked = [
-            cell.n
+        seeds = {
+            row.title or row.label: [cell.n for cell in line[:scores] if cell.mean is not None]
             for row, line in zip(self.rows, cells, strict=True)
-            for cell in line[:scores]
-            if row.ranked and cell.mean is not None
-        ]
-        if not of_ranked:
-            return []
-        if max(of_ranked) == 1:
-            return ["One seed a row: a difference between rows may be chance."]
-        count = " to ".join(map(str, dict.fromkeys((min(of_ranked), max(of_ranked)))))
-        return [f"Mean ± standard deviation over {count} seeds."]
+            if self.seeds.get(row.label, [None]) != [None]  # trained rows
+        }
+        counts = [n for of_row in seeds.values() for n in of_row]
+        if not counts:
+            return [*self.inferred.notes]
+        if max(counts) == 1:
+            said = "One seed a row: a difference between rows may be chance."
+            return [said, *self.inferred.notes]
+        count = " to ".join(map(str, dict.fromkeys((min(counts), max(counts)))))
+        spread = "" if self.inferred.intervals else " ± standard deviation"
+        notes = [f"Mean{spread} over {count} seeds."]
+        if alone := [title for title, of_row in seeds.items() if of_row and max(of_row) == 1]:
+            notes.append(f"One seed alone, which may be chance: {', '.join(alone)}.")
+        return [*notes, *self.inferred.notes]
 
     def _legend(self, cells: list[list[Cell]]) -> list[str]:
         every = [cell for line in cells for cell in line]

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from avbench import documents, options
+from avbench.axes import Bundles, expand
 from avbench.contracts import ModalityConfiguration
-from avbench.documents import Document, Location, Mark, Problems
+from avbench.documents import Document, Mark, Problems
 from avbench.errors import unknown
-from avbench.forms import AXES, normal, normal_component
+from avbench.forms import AXES, normal, normal_component, option_location
 from avbench.registry import Registry
 from avbench.sections import SECTIONS, Builder, Settings
 from avbench.settings import ComponentRef
@@ -18,7 +19,11 @@ from avbench.sources import DataSource
 _UNDER = Document({}, {(): Mark("", 0)})
 
 TASKS = "tasks"
-"""The axis of pre-training's tasks; the others of a row are AXES and dotted settings paths."""
+"""The axis of pre-training's tasks; the others of a row are AXES, dotted settings paths, and the
+axes that the suite defines (``avbench.axes``)."""
+
+NOT_AXES = ("label", "published")
+"""What a row gives beside its axes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +64,7 @@ def combinations(doc: Document, problems: Problems) -> list[Axes]:
                     f"a mapping, got {label!r} and {published!r}",
                 )
                 continue
-            axes = {k: doc.part(("rows", i, k)) for k in row if k not in ("label", "published")}
+            axes = {k: doc.part(("rows", i, k)) for k in row if k not in NOT_AXES}
             made.append(Axes(label, published, axes, doc.mark(("rows", i))))
         if not made:
             problems.check()
@@ -99,16 +104,22 @@ def additional(
 
 
 def make_row(
-    axes: Axes, sections: Document, sources: Mapping[str, DataSource], builder: Builder
+    axes: Axes,
+    sections: Document,
+    sources: Mapping[str, DataSource],
+    builder: Builder,
+    bundles: Bundles,
 ) -> Row | None:
     """One row: its axes applied to the sections, everything built and checked."""
     problems = builder.problems
+    named, settings_of = expand(_with_defaults(axes, sections, bundles), bundles, problems)
+    given = {k: v for k, v in axes.values.items() if k not in bundles} | settings_of
     shown: dict[str, str] = {}
     refs: dict[str, ComponentRef | None] = {}
     doc = sections
     pretrains = isinstance(sections.data.get("pretrain"), Mapping)
     for axis, family in AXES.items():
-        value = axes.values.get(axis) or _default(axis, axes, sections, problems)
+        value = given.get(axis) or _default(axis, axes, sections, problems)
         if value is None:
             return None
         value = normal_component(value, axis, problems)
@@ -116,7 +127,7 @@ def make_row(
         shown[axis] = _component_text(value.data)
         if axis == "loss" and pretrains:
             doc = doc.set(("pretrain", axis), _complete(refs[axis], value))
-    tasks = axes.values.get(TASKS) or _default(TASKS, axes, sections, problems)
+    tasks = given.get(TASKS) or _default(TASKS, axes, sections, problems)
     if tasks is None:
         return None
     if not isinstance(tasks.data, list):
@@ -129,23 +140,27 @@ def make_row(
                 sections.mark(("pretrain", field_)),
                 f"pretrain.{field_}: is an axis; give it in rows, grid or defaults",
             )
-        if not pretrains and field_ in axes.values:
+        if not pretrains and field_ in given:
             problems.add(
-                axes.values[field_].mark(()),
+                given[field_].mark(()),
                 f"{field_}: belongs to pre-training, and this suite has none (pretrain is null)",
             )
     if pretrains:
         doc = doc.set(("pretrain", TASKS), tasks)
-    for path, value in axes.values.items():
+    # What is within something comes after what is around it.
+    for path, value in sorted(given.items(), key=lambda item: item[0].count(".")):
         if path in AXES or path == TASKS:
             continue
-        at: Location = tuple(path.split("."))
+        at = option_location(tuple(path.split(".")))
         if at[0] not in SECTIONS or len(at) < 2:
-            allowed = [*AXES, TASKS, *(f"{s}.…" for s in SECTIONS)]
-            problems.add(axes.mark, f"{path}: {unknown('axis', path, allowed)}")
+            allowed = [*AXES, TASKS, *bundles, *(f"{s}.…" for s in SECTIONS)]
+            mark = value.mark(()) if path in settings_of else axes.mark
+            problems.add(mark, f"{path}: {unknown('axis', path, allowed)}")
             return None
         doc = doc.set(at, normal(_UNDER.set(at, value), problems).part(at))
-        shown[path] = str(value.data) if not isinstance(value.data, Mapping) else _text(value.data)
+        if path in axes.values:
+            shown[path] = _text(value.data)
+    shown |= {axis: named.get(axis, "") for axis in bundles}
     settings = builder.settings(doc, sources)
     fusion, modalities = refs["fusion"], refs["modalities"]
     if fusion is None or modalities is None or refs["loss"] is None or settings is None:
@@ -166,6 +181,13 @@ def make_row(
         configuration=configuration,
         settings=settings,
     )
+
+
+def _with_defaults(axes: Axes, sections: Document, bundles: Bundles) -> dict[str, Document]:
+    """A row's values, with those of the suite's own axes that only ``defaults`` gives."""
+    defaults = _mapping(sections.data.get("defaults"))
+    missing = [axis for axis in bundles if axis not in axes.values and axis in defaults]
+    return {**axes.values, **{axis: sections.part(("defaults", axis)) for axis in missing}}
 
 
 def _complete(ref: ComponentRef | None, value: Document) -> Document:

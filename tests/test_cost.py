@@ -268,6 +268,20 @@ def test_xformers_attention_is_counted_like_any_other() -> None:
         count(Function(operator), q[0, :, 0], k[0, :, 0], k[0, :, 0])
 
 
+def test_a_module_that_completes_itself_when_it_first_runs_is_counted() -> None:
+    class Lazy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.made = nn.ModuleDict()
+
+        def forward(self, x: Tensor) -> Tensor:
+            if "layer" not in self.made:
+                self.made["layer"] = nn.Linear(4, 8)
+            return self.made["layer"](x)
+
+    assert count(Lazy(), torch.zeros(3, 4)).macs == 3 * 4 * 8
+
+
 def test_counting_leaves_the_module_as_it_was() -> None:
     layer = TransformerLayer(D, HEADS)
     layer.train()
@@ -330,13 +344,16 @@ def decoder_macs(memory: int, captions: int = 1) -> int:
 def test_profile_adds_up() -> None:
     result = profile("V+A")
     macs, params = result["parts"]["macs_g"], result["parts"]["params_m"]
-    assert set(macs) == {"encoder audio", "encoder video", "fusion", "decoder"}
+    assert set(macs) == {"encoder audio", "encoder video", "fusion", "decoder", cost.OUTPUT}
     assert sum(macs.values()) == pytest.approx(result["macs_g"], rel=1e-12)
     assert result["flops_g"] == 2 * result["macs_g"]
     assert result["train_macs_g"] is None
     both = (N["audio"], N["video"])
     assert macs["fusion"] * 1e9 == pytest.approx(merged_macs(D, both, layers=2), rel=1e-9)
-    assert macs["decoder"] * 1e9 == pytest.approx(decoder_macs(sum(both)), rel=1e-9)
+    taught = (macs["decoder"] + macs[cost.OUTPUT]) * 1e9
+    assert taught == pytest.approx(decoder_macs(sum(both)), rel=1e-9)
+    words = (TINY_INPUT.caption_tokens - 1) * D * V
+    assert macs[cost.OUTPUT] * 1e9 == pytest.approx(words, rel=1e-9)
     captioner = cost.build_captioner(TINY, TINY_INPUT, V, ref("merged"), ref("V+A"), REGISTRY)
     total = sum(p.numel() for p in captioner.parameters())
     assert result["params_m"] == pytest.approx(total / 1e6, rel=1e-12)

@@ -37,7 +37,10 @@ def renderables(sheets: Sequence[Sheet], width: int = 100) -> Iterator[Renderabl
 
 
 def _parts(sheet: Sheet, width: int) -> list[list[int]]:
-    """The columns of each part of a table: as many whole groups as a line takes."""
+    """The columns of each part of a table: as many whole groups as a line takes.
+
+    A group that is wider than a line is broken too.
+    """
     names = max((len(name) for name, _ in sheet.rows), default=0) + 4
     groups = [name for name, wide in sheet.groups for _ in range(wide)]
     needed = [
@@ -52,7 +55,10 @@ def _parts(sheet: Sheet, width: int) -> list[list[int]]:
         used = names + sum(needed[j] for j in parts[-1] + group)
         if parts[-1] and used > width:
             parts.append([])
-        parts[-1] += group
+        for j in group:
+            if parts[-1] and names + sum(needed[k] for k in (*parts[-1], j)) > width:
+                parts.append([])
+            parts[-1].append(j)
     return parts
 
 

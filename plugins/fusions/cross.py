@@ -12,6 +12,7 @@ from avbench.api import (
     Modality,
     Register,
     Tokens,
+    cross_macs,
     hookimpl,
     initialise,
 )
@@ -54,6 +55,17 @@ class CrossFusion(Fusion):
     def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
         """Refuse all but two streams: the equation has no other form."""
         return only_for(2, streams, "cross fusion", "Eq. 10")
+
+    @classmethod
+    def closed_form(
+        cls,
+        options: LocalOptions,  # noqa: ARG003
+        context: FusionContext,
+        tokens: Mapping[Modality, int],
+    ) -> int:
+        """One layer a stream that reads the other, times the layers."""
+        streams = [tokens[m] for m in context.streams]
+        return cross_macs(context.D, streams, layers=context.layers)
 
     def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
         """Fuse the streams to (B, sum of N_m, D)."""

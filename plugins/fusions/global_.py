@@ -12,6 +12,7 @@ from avbench.api import (
     Modality,
     Register,
     Tokens,
+    global_macs,
     hookimpl,
     initialise,
 )
@@ -59,6 +60,18 @@ class GlobalCrossFusion(Fusion):
     def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
         """Refuse all but two streams: the equation has no other form."""
         return only_for(2, streams, "global cross fusion", "Eq. 11")
+
+    @classmethod
+    def closed_form(
+        cls, options: GlobalOptions, context: FusionContext, tokens: Mapping[Modality, int]
+    ) -> int:
+        """One layer a stream with its global tokens, times the layers."""
+        return global_macs(
+            context.D,
+            [tokens[m] for m in context.streams],
+            layers=context.layers,
+            global_tokens=options.global_tokens,
+        )
 
     def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
         """Fuse the streams to (B, sum of N_m, D)."""

@@ -12,8 +12,10 @@ from avbench.api import (
     Modality,
     Register,
     Tokens,
+    global_macs,
     hookimpl,
     initialise,
+    merged_macs,
 )
 
 from ._layers import (
@@ -71,6 +73,20 @@ class GlobalVAMergedVTFusion(Fusion):
             "global V+A with merged V+T is defined for the streams audio, video, text "
             f"(Sec. 4.3), got {got}"
         )
+
+    @classmethod
+    def closed_form(
+        cls, options: GlobalOptions, context: FusionContext, tokens: Mapping[Modality, int]
+    ) -> int:
+        """Global fusion of sound and picture, merged fusion of picture and text."""
+        wide = global_macs(
+            context.D,
+            [tokens[m] for m in SOUND],
+            layers=context.layers,
+            global_tokens=options.global_tokens,
+        )
+        near = merged_macs(context.D, [tokens[m] for m in SPEECH], layers=context.layers)
+        return wide + near
 
     def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
         """Fuse the streams to (B, sum of N_m, D)."""

@@ -14,6 +14,7 @@ from avbench.api import (
     Tokens,
     hookimpl,
     initialise,
+    local_global_merged_macs,
 )
 
 from ._layers import (
@@ -62,6 +63,18 @@ class LocalGlobalMergedFusion(Fusion):
     def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
         """Refuse all but two streams: Eq. 11 has no other form."""
         return only_for(2, streams, "local-global merged fusion", "Eq. 11 and 12")
+
+    @classmethod
+    def closed_form(
+        cls, options: GlobalOptions, context: FusionContext, tokens: Mapping[Modality, int]
+    ) -> int:
+        """The branches' layers; a shared layer runs for each stream all the same."""
+        return local_global_merged_macs(
+            context.D,
+            [tokens[m] for m in context.streams],
+            layers=context.layers,
+            global_tokens=options.global_tokens,
+        )
 
     def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
         """Fuse the streams to (B, sum of N_m, D)."""

@@ -14,6 +14,7 @@ from avbench.api import (
     Tokens,
     hookimpl,
     initialise,
+    merged_macs,
 )
 
 from ._layers import (
@@ -55,6 +56,17 @@ class MergedFusion(Fusion):
     def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
         """Refuse to fuse nothing."""
         return None if streams else "merged fusion needs at least 1 stream (Eq. 9), got none"
+
+    @classmethod
+    def closed_form(
+        cls,
+        options: LocalOptions,  # noqa: ARG003
+        context: FusionContext,
+        tokens: Mapping[Modality, int],
+    ) -> int:
+        """One layer over all tokens, times the layers."""
+        streams = [tokens[m] for m in context.streams]
+        return merged_macs(context.D, streams, layers=context.layers)
 
     def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
         """Fuse the streams to (B, sum of N_m, D)."""

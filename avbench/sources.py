@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from avbench import documents
+from avbench import documents, initial
 from avbench.documents import Document
+from avbench.errors import DataError, unknown
 from avbench.files import folder
 from avbench.forms import normal_component
 from avbench.sections import Builder
-from avbench.settings import ComponentRef
+from avbench.settings import ComponentRef, SoundPolicy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,8 @@ class DataSource:
     """What becomes of a clip that cannot be decoded."""
     read: Literal["stored", "raw"]
     """Whether training reads prepared frames or the media themselves."""
+    sound: SoundPolicy = field(default_factory=SoundPolicy)
+    """What becomes of a clip without sound."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +38,7 @@ class _Entry:
     root: str
     policy: Literal["skip", "fail"] = "skip"
     read: Literal["stored", "raw"] = "stored"
+    sound: SoundPolicy = field(default_factory=SoundPolicy)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +46,8 @@ class _File:
     """A data file."""
 
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+    """What the encoder of a modality starts from, see ``with_weights``."""
 
 
 def embedded_sources(builder: Builder) -> Mapping[str, DataSource]:
@@ -93,8 +99,56 @@ def file_sources(path: Path, builder: Builder) -> Mapping[str, DataSource]:
                     root=root,
                     policy=settings.policy,
                     read=settings.read,
+                    sound=settings.sound,
                 )
     return sources
+
+
+def with_weights(sections: Document, path: Path, builder: Builder) -> Document:
+    """The sections of a suite with the weights that a data file names for its encoders.
+
+    ``weights: {video: swin.pth, text: {pretrained: owner/name, revision: v1}, audio: null}``:
+    of each modality a path (relative to the file) or a name for the option of its encoder that
+    bears the mark ``InitialWeights``, or several such options, or null for scratch. A row that
+    names another encoder on an axis starts as the row says.
+    """
+    doc, problems = documents.load(path), builder.problems
+    encoders = sections.get(("model", "encoders"))
+    encoders = encoders if isinstance(encoders, Mapping) else {}
+    given = doc.data.get("weights")
+    for modality in given if isinstance(given, Mapping) else ():
+        where, mark = f"weights.{modality}", doc.mark(("weights", modality))
+        if modality not in encoders:
+            problems.add(mark, f"{where}: {unknown('modality', modality, encoders)}")
+            continue
+        name = encoders[modality].get("name")
+        if name not in builder.registry.names("encoders"):
+            continue  # said elsewhere
+        known = initial.marked(builder.registry.get("encoders", name).config)
+        value = doc.part(("weights", modality))
+        if not known:
+            if value.data is not None:
+                text = f"encoder '{name}' has no option for weights to start from"
+                problems.add(mark, f"{where}: {text}, got {value.data!r}")
+            continue
+        if not isinstance(value.data, Mapping):
+            value = Document({next(iter(known)): value.data}, {(): mark})
+        allowed = [*known, *(option for m in known.values() for option in m.also)]
+        for option, text in value.data.items():
+            here = value.mark((option,))
+            if option not in allowed:
+                problems.add(here, f"{where}: {unknown('option', option, allowed)}")
+                continue
+            if option in known and isinstance(text, str):
+                try:
+                    found = initial.local_path(text, known[option], where, path.parent)
+                except DataError as error:
+                    problems.add(here, str(error))
+                    continue
+                text = text if found is None else str(found)
+            at = ("model", "encoders", modality, "options", option)
+            sections = sections.set(at, documents.constant(text, here))
+    return sections
 
 
 def _rootless(ref: ComponentRef) -> ComponentRef:

@@ -1,8 +1,6 @@
 """The five readers: the released files, counted, and small files in the released forms."""
 
-import gzip
 import json
-import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,17 @@ from typing import Any
 import pytest
 
 from avbench.api import Clip, DataError, Dataset
-from avbench.builtin.datasets import activitynet, howto100m, msrvtt, vatex, youcook2
+from avbench.builtin.datasets import (
+    activitynet,
+    audiocaps,
+    clotho,
+    coco_captions,
+    howto100m,
+    msrvtt,
+    vatex,
+    youcook2,
+)
+from avbench.media.annotations import open_csv, open_json
 from avbench.media.local import LocalFiles
 
 
@@ -61,8 +69,47 @@ def test_youcook2_gives_its_segments(root: Path) -> None:
     assert (first.start, first.end, first.next_caption) == (0.0, 4.5, "fry it")
     assert (second.next_caption, second.speech) == (None, "now we fry")
     assert first.media == root / "videos/113/GLd3aX16zBg.mp4.webm"
-    with pytest.raises(DataError, match="split 'validation' holds no segments"):
+    with pytest.raises(DataError, match="split 'validation' holds no clips"):
         youcook2_reader(root).clips("validation")
+
+
+def test_youcook2_loses_malformed_segments_alone(root: Path) -> None:
+    data = cooking()
+    segments = data["database"]["GLd3aX16zBg"]["annotations"]
+    segments[0]["segment"] = [4, 4]
+    segments.append({"segment": [9, 10], "id": 3, "sentence": 7})
+    put(root / "youcookii_annotations_trainval.json", data)
+    reader = youcook2_reader(root)
+    (clip,) = reader.clips("training")
+    # What follows has no text, so there is nothing to predict.
+    assert (clip.id, clip.next_caption) == ("GLd3aX16zBg#2", None)
+    first, second = reader.defects("training")
+    assert (first.clip, first.reason) == ("GLd3aX16zBg#0", "no_interval")
+    assert first.place.endswith("database.GLd3aX16zBg.annotations[0].segment")
+    assert first.problem == "the clip must end after it starts, got 4 to 4 s"
+    assert (second.clip, second.reason) == ("GLd3aX16zBg#2", "malformed")
+    assert second.problem == "must be a text, got number 7"
+
+
+def test_youcook2_agrees_with_others_copies(test_data: Path, root: Path) -> None:
+    """MART's form of both splits and MIL-NCE's csv hold the same segments."""
+    folder = test_data / "annotations/youcook2"
+    reader = youcook2_reader(root, annotations=str(folder))
+    for split, name in (("training", "train"), ("validation", "val")):
+        theirs = {
+            (video, start, end, " ".join(text.split()))
+            for video, entry in json.loads(
+                (folder / f"yc2_{name}_anet_format.json").read_text()
+            ).items()
+            for (start, end), text in zip(entry["timestamps"], entry["sentences"], strict=True)
+        }
+        ours = {(c.video, c.start, c.end, c.captions[0]) for c in reader.clips(split)}
+        assert ours == theirs
+    rows = open_csv(folder / "validation_youcook.csv", ("video_id", "start", "end"))
+    times = {(r["video_id"].id(), r["start"].seconds(), r["end"].seconds()) for r in rows}
+    held = {(c.video, c.start, c.end) for c in reader.clips("validation")}
+    assert len(times) > 3000
+    assert len(times & held) / len(times) > 0.99
 
 
 def test_youcook2_released_file(test_data: Path, root: Path) -> None:
@@ -96,7 +143,7 @@ def test_youcook2_released_file(test_data: Path, root: Path) -> None:
         ),
         (
             {"annotations": [{"id": 0, "sentence": "x", "segment": [3, 1]}]},
-            r"segment: must be \[start, end\] with the end not before the start, got array \[3",
+            r"segment: the clip must end after it starts, got 3 to 1 s",
         ),
         (
             {"annotations": [{"id": "a", "sentence": "x", "segment": [0, 1]}]},
@@ -198,10 +245,12 @@ def test_msrvtt_refuses_what_does_not_fit(root: Path) -> None:
     info = videodatainfo({"video0": "train", "video1": "train"})
     info["sentences"] = [{"video_id": "video0", "caption": "a", "sen_id": 0}]
     put(root / "MSRVTT_data.json", info)
-    with pytest.raises(
-        DataError, match=r"1 of 2 videos of split 'train' have no sentence, e\.g\. 'video1'"
-    ):
-        msrvtt_reader(root).clips("train")
+    reader = msrvtt_reader(root)
+    assert [clip.id for clip in reader.clips("train")] == ["video0"]
+    (lost,) = reader.defects("train")
+    assert (lost.clip, lost.reason) == ("video1", "no_caption")
+    assert lost.place.endswith("MSRVTT_data.json: videos[1]")
+    assert lost.problem == "no sentence has this video's id; each video needs at least one"
     info["sentences"] = [{"video_id": "video5", "caption": "a", "sen_id": 0}]
     put(root / "MSRVTT_data.json", info)
     with pytest.raises(DataError, match=r"sentences\[0\]\.video_id: must be the id of a video"):
@@ -209,7 +258,7 @@ def test_msrvtt_refuses_what_does_not_fit(root: Path) -> None:
     with pytest.raises(DataError, match="unknown split 'tst'; did you mean 'test'"):
         msrvtt_reader(root).clips("tst")
     put(root / "MSRVTT_data.json", videodatainfo({"video0": "train"}))
-    with pytest.raises(DataError, match="split 'test' holds no videos"):
+    with pytest.raises(DataError, match="split 'test' holds no clips"):
         msrvtt_reader(root).clips("test")
 
 
@@ -225,15 +274,14 @@ def test_msrvtt_excerpt_of_the_released_file(test_data: Path, root: Path) -> Non
 def test_msrvtt_whole_file_in_the_released_structure(test_data: Path, root: Path) -> None:
     folder = test_data / "annotations/msrvtt"
     (packed,) = folder.glob("videodatainfoITALIANO*.json.gz")
-    put(root / "italian.json", gzip.decompress(packed.read_bytes()).decode())
-    reader = msrvtt_reader(root, files=("italian.json",))
+    reader = msrvtt_reader(root, files=(str(packed),))
     for split, count in (("train", 6513), ("validate", 497)):
         clips = reader.clips(split)
         assert len(clips) == count
         assert {len(c.captions) for c in clips} == {20}
-    # Only a hundred of its test videos were translated; the reader says so.
-    with pytest.raises(DataError, match="2890 of 2990 videos of split 'test' have no sentence"):
-        reader.clips("test")
+    # Only a hundred of its test videos were translated; the reader says which are not.
+    assert (len(reader.clips("test")), len(reader.defects("test"))) == (100, 2890)
+    assert {d.reason for d in reader.defects("test")} == {"no_caption"}
     english = json.loads((folder / "msrvtt_test_refs_by_id_DERIVED.json").read_text())
     test = videodatainfo(dict.fromkeys(english, "test"), 0)
     test["sentences"] = [
@@ -242,9 +290,19 @@ def test_msrvtt_whole_file_in_the_released_structure(test_data: Path, root: Path
         for i, c in enumerate(cs)
     ]
     put(root / "test_videodatainfo.json", test)
-    clips = msrvtt_reader(root).clips("test")
+    reader = msrvtt_reader(root, test_1k=str(folder / "msrvtt_test_jsfusion1k.csv"))
+    clips = reader.clips("test")
     assert len(clips) == 2990
     assert {len(c.captions) for c in clips} == {20}
+    assert reader.splits() == ("test", "1k-A")
+    thousand = reader.clips("1k-A")
+    assert len(thousand) == 1000
+    assert {len(c.captions) for c in thousand} == {1}
+    whole = {c.id: c.captions for c in clips}
+    # Another's copy of the same test set: the sentence is one of the twenty.
+    assert {c.id for c in thousand} <= set(whole)
+    agree = sum(" ".join(c.captions[0].split()).lower() in whole[c.id] for c in thousand)
+    assert agree > 950
 
 
 # ------------------------------------------------------------------------------- VATEX
@@ -293,6 +351,30 @@ def test_vatex_refuses_what_does_not_fit(root: Path, entry: dict, message: str) 
         vatex_reader(root).clips("training")
 
 
+def test_vatex_finds_clips_by_their_number(root: Path) -> None:
+    entries = [{"videoID": f"abc_00000{i}_000010", "enCap": ["x"]} for i in (1, 2)]
+    put(root / "vatex_training_v1.0.json", entries)
+    put(root / "vatex_mapping.txt", "abc_000001_000010 video7\nabc_000002_000010 video8\n")
+    media(root, "video7.mp4", "abc.mp4")
+    first, second = vatex_reader(root).clips("training")
+    assert (first.media.name, first.start) == ("video7.mp4", None)
+    assert (second.media.name, second.start, second.end) == ("abc.mp4", 2.0, 10.0)
+    put(root / "vatex_mapping.txt", "abc_000001_000010 video7 more\n")
+    with pytest.raises(DataError, match=r"mapping\.txt: line 1: must be an array of 2 items"):
+        vatex_reader(root).clips("training")
+
+
+def test_vatex_numbers_of_the_whole_dataset(test_data: Path, root: Path) -> None:
+    folder = test_data / "annotations/vatex"
+    reader = vatex_reader(root, annotations=str(folder), validation="vatex_en_c_val_release.jsonl")
+    numbers = reader._numbers()
+    assert len(numbers) == 34_991  # training, validation and public test
+    clips = reader.clips("validation")
+    assert {c.id for c in clips} <= set(numbers)
+    known = (folder / "vatex_existed_videos.txt").read_text().split()
+    assert set(known) <= set(numbers.values())
+
+
 def test_vatex_lines_are_named(root: Path) -> None:
     put(
         root / "val.jsonl", '{"vid_name": "a_000001_000002", "descs": [{"desc": "x"}]}\n\n{"vid_na'
@@ -328,9 +410,7 @@ def activitynet_reader(root: Path, **options: Any) -> activitynet.ActivityNetCap
     return activitynet.ActivityNetCaptions(activitynet.Options(root=str(root), **options))
 
 
-def test_activitynet_gives_segments_and_paragraphs(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_activitynet_gives_segments_and_paragraphs(root: Path) -> None:
     put(root / "train.json", segments(v_a=[[0, 5], [9, 4], [3, 3]]))
     put(root / "anet_entities_test_1.json", segments(v_b=[[0, 5], [4, 9]], v_c=[[0, 1]]))
     put(root / "anet_entities_test_1_para.json", {"v_b": "one.  two.", "v_c": "three."})
@@ -339,14 +419,16 @@ def test_activitynet_gives_segments_and_paragraphs(
     reader = activitynet_reader(root)
     assert reader.splits() == ("train", "ae-test")
     assert reader.protocol == "paragraph"
-    with caplog.at_level(logging.WARNING):
-        clips = reader.clips("train")
-    assert [(c.id, c.start, c.end) for c in clips] == [
-        ("v_a#0", 0.0, 5.0),
-        ("v_a#1", 4.0, 9.0),
-        ("v_a#2", 3.0, 3.0),
+    clips = reader.clips("train")
+    assert [(c.id, c.start, c.end) for c in clips] == [("v_a#0", 0.0, 5.0), ("v_a#1", 4.0, 9.0)]
+    assert [(d.place.rpartition("/")[2], d.problem, d.clip) for d in reader.defects("train")] == [
+        ("train.json: v_a.timestamps[1]", "reversed, read as 4 to 9 s", None),
+        (
+            "train.json: v_a.timestamps[2]",
+            "the clip must end after it starts, got 3 to 3 s",
+            "v_a#2",
+        ),
     ]
-    assert "v_a.timestamps[1]: reversed, read as 4.0 to 9.0" in caplog.text
     assert clips[0].next_caption == "v_a 1."
     test = reader.clips("ae-test")
     assert [c.media.name for c in test] == ["b.mkv", "b.mkv", "v_c.mp4"]
@@ -361,7 +443,7 @@ def test_activitynet_refuses_what_does_not_fit(root: Path) -> None:
     with pytest.raises(DataError, match=r"v_a\.timestamps: must be an array of 2 items"):
         activitynet_reader(root).clips("train")
     put(root / "train.json", {})
-    with pytest.raises(DataError, match=r"train\.json: holds no segments"):
+    with pytest.raises(DataError, match=r"split 'train' holds no clips"):
         activitynet_reader(root).clips("train")
     put(root / "anet_entities_test_1.json", segments(v_b=[[0, 5]]))
     for i in (1, 2):
@@ -375,10 +457,18 @@ def test_activitynet_released_files(test_data: Path, root: Path) -> None:
     folder = test_data / "annotations/activitynet_captions"
     official = activitynet_reader(root, annotations=str(folder))
     counts = {"train": (10_009, 37_421), "val_1": (4917, 17_505), "val_2": (4885, 17_031)}
+    malformed = {"train": 4, "val_1": 0, "val_2": 0}
     for split, (videos, clips) in counts.items():
-        found = official.clips(split)
-        assert (len({c.video for c in found}), len(found)) == (videos, clips)
-    assert sum(c.start == c.end for c in official.clips("train")) == 2
+        found, defects = official.clips(split), official.defects(split)
+        lost = [d for d in defects if d.clip is not None]
+        assert (len({c.video for c in found}), len(found) + len(lost)) == (videos, clips)
+        assert len(defects) == malformed[split]
+    assert [(d.clip, d.reason) for d in official.defects("train")] == [
+        ("v_N7ppHQNikv8#2", "no_interval"),
+        ("v_4rKTw99bM8g#1", "no_interval"),
+        (None, "malformed"),
+        (None, "malformed"),
+    ]
     assert len(official.paragraphs("val_1")) == 4917
     resplit = activitynet_reader(root, annotations=str(folder / "ae"))
     assert resplit.splits() == ("ae-val", "ae-test")
@@ -388,6 +478,22 @@ def test_activitynet_released_files(test_data: Path, root: Path) -> None:
         assert len(resplit.paragraphs(split)) == videos
     references = resplit.paragraphs("ae-test")
     assert Counter(map(len, references.values())) == {2: 2444, 1: 13}
+    # Others' copies: the ids, the paragraphs of both annotators, and the segments of val_2.
+    for split, name, bare in (("train", "train_ids", 15), ("val_1", "val_ids", 9)):
+        ids = set(json.loads((folder / f"{name}.json").read_text()))
+        ours = {c.video for c in official.clips(split)}
+        assert ours <= ids
+        assert len(ids - ours) == bare  # listed, but never annotated
+    paragraphs = official.paragraphs("val_1")
+    for i, name in enumerate(("para_1", "para_2")):
+        theirs = {v: t.text() for v, t in open_json(folder / f"para/{name}.json").fields()}
+        assert len(theirs) > 4800
+        assert all(theirs[v] in paragraphs[v] for v in theirs), i
+    rows = open_csv(folder / "asr/val_2_meta.csv", ("video_id", "start", "end"), "\t")
+    spoken = {(r["video_id"].id(), r["start"].seconds(), r["end"].seconds()) for r in rows}
+    held = {(c.video, c.start, c.end) for c in official.clips("val_2")}
+    assert len(spoken) > 15_000
+    assert len(spoken & held) / len(spoken) > 0.99
     # A paragraph is the segments' sentences in order: what the hypotheses are made of.
     clips = resplit.clips("ae-test")
     for video in list(references)[:200]:
@@ -452,6 +558,34 @@ def test_howto100m_reads_the_form_without_stop_words_and_categories(root: Path) 
         howto_reader(root, file="caption.json", categories=("Health",)).clips("train")
 
 
+def test_howto100m_reads_a_csv_a_video(root: Path) -> None:
+    lines = [("a", 0, 3), ("b, c", 3, 5), ("c", 6, 8), ("", 8, 9), ("d", 9, 20)]
+    put(root / "raw_caption.json", {"vid": speech(*lines)})
+    rows = "".join(f'{s},{e},"{t}"\n' for t, s, e in lines)
+    put(root / "captions/vid.csv", f"start,end,text\n{rows}")
+    put(root / "captions/bad.csv", "start,end,text\n1,x,a\n")
+    folder = howto_reader(root, file="captions")
+    assert folder.clips("train") == howto_reader(root).clips("train")
+    (defect,) = folder.defects("train")
+    assert defect.clip == "bad"
+    assert defect.place.endswith("captions/bad.csv: row 2.end")
+    before = folder.fingerprint()
+    put(root / "captions/vid.csv", f"start,end,text\n{rows}21,22,e\n")
+    assert howto_reader(root, file="captions").fingerprint() != before
+
+
+def test_howto100m_loses_a_malformed_video_alone(root: Path) -> None:
+    entry = speech(("a", 0, 6), ("b", 6, 7))
+    put(root / "raw_caption.json", {"bad": {**entry, "end": [1.0]}, "good": entry,
+                                    "mute": speech(("", 0, 1))})  # fmt: skip
+    reader = howto_reader(root)
+    assert {clip.video for clip in reader.clips("train")} == {"good"}
+    lost, mute = reader.defects("train")
+    assert (lost.clip, mute.clip) == ("bad", None)
+    assert lost.problem == "must be an array of 2 items, got array [1.0]"
+    assert mute.problem == "no words are spoken, so it gives no clip"
+
+
 def test_howto100m_refuses_what_does_not_fit(root: Path) -> None:
     entry = speech(("a", 0, 1), ("b", 1, 2))
     entry["end"] = [1.0]
@@ -491,6 +625,113 @@ def _words(value: Any) -> list[tuple[str, float]]:
     return [pair for item in value for pair in _words(item)] if isinstance(value, list) else []
 
 
+# ------------------------------------------------------------------------------- captions alone
+
+
+def test_audiocaps_released_files(test_data: Path) -> None:
+    folder = str(test_data / "annotations/audiocaps")
+    reader = audiocaps.AudioCaps(audiocaps.Options(root=folder))
+    for split, clips, each in (("train", 49_838, 1), ("val", 495, 5), ("test", 975, 5)):
+        found = reader.clips(split)
+        assert len(found) == clips
+        assert {len(c.captions) for c in found} == {each}
+        assert reader.defects(split) == ()
+    assert found[0].captions[0] == "Constant rattling noise and sharp vibrations"
+    assert (found[0].id, found[0].video) == ("7fmOlUlwoNg_20", "7fmOlUlwoNg")
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("abc_20.mp4", None),
+        ("Yabc_20_30.wav", None),
+        ("abc_000020_000030.mkv", None),
+        ("abc_20000_30000.flac", None),
+        ("Yabc_20.000_30.000.wav", None),
+        ("abc.mp4", 20.0),
+    ],
+)
+def test_audiocaps_media_by_the_names_in_use(root: Path, name: str, start: float | None) -> None:
+    put(root / "train.csv", "audiocap_id,youtube_id,start_time,caption\n1,abc,20,a dog barks\n")
+    media(root, name)
+    (clip,) = audiocaps.AudioCaps(audiocaps.Options(root=str(root), media_are="videos")).clips(
+        "train"
+    )
+    assert clip.media == root / "videos" / name
+    assert (clip.start, clip.end) == (start, None if start is None else 30.0)
+    (clip,) = audiocaps.AudioCaps(audiocaps.Options(root=str(root))).clips("train")
+    assert (clip.media, clip.start) == (root / "videos" / name, None)
+
+
+def test_audiocaps_rows_are_named(root: Path) -> None:
+    head = "audiocap_id,youtube_id,start_time,caption\n"
+    put(root / "train.csv", f"{head}1,abc,20,a dog barks\n2,def,x,a cat\n3,ghi,1, \n")
+    reader = audiocaps.AudioCaps(audiocaps.Options(root=str(root)))
+    assert [c.id for c in reader.clips("train")] == ["abc_20"]
+    one, other = reader.defects("train")
+    assert one.place.endswith("train.csv: row 3.start_time")
+    assert other.place.endswith("train.csv: row 4.caption")
+    put(root / "train.csv", f"{head}1,abc,20,a dog, barking\n")
+    with pytest.raises(DataError, match=r"row 2: must have 4 cells as the head has, got 5"):
+        audiocaps.AudioCaps(audiocaps.Options(root=str(root))).clips("train")
+    put(root / "train.csv", "id,caption\n")
+    with pytest.raises(DataError, match="the column 'youtube_id' is missing"):
+        audiocaps.AudioCaps(audiocaps.Options(root=str(root))).clips("train")
+
+
+def test_clotho_released_files(test_data: Path) -> None:
+    names = {"development": "train.csv", "validation": "val.csv", "evaluation": "test.csv"}
+    root = str(test_data / "annotations/clotho")
+    reader = clotho.Clotho(clotho.Options(root=root, **names))
+    for split, clips in (("development", 3839), ("validation", 1045), ("evaluation", 1045)):
+        found = reader.clips(split)
+        assert len(found) == clips
+        assert {len(c.captions) for c in found} == {5}
+        assert reader.defects(split) == ()
+    # A toolkit's copy of the evaluation set gives one sound twice, and in place of another.
+    copy = clotho.Clotho(clotho.Options(root=root, evaluation="clotho_v2.1_test.json"))
+    assert {c.id for c in copy.clips("evaluation")} <= {c.id for c in found}
+    (twice,) = copy.defects("evaluation")
+    assert (twice.clip, twice.reason) == ("young artists", "repeated")
+    assert len(copy.clips("evaluation")) == 1044
+
+
+def test_coco_karpathy_test(test_data: Path, root: Path) -> None:
+    folder = test_data / "annotations/coco"
+    reader = coco_captions.CocoCaptions(
+        coco_captions.Options(
+            root=str(root), annotations=str(folder), test_file="coco_karpathy_test_refs.json"
+        )
+    )
+    assert reader.splits() == ("test",)
+    clips = reader.clips("test")
+    assert len(clips) == 5000
+    assert sum(len(c.captions) for c in clips) == 25_010
+    # The same captions in the released form and in Karpathy's give the same clips.
+    images, annotations, sentences = [], [], []
+    for i, clip in enumerate(clips):
+        images.append({"id": i, "file_name": f"{clip.id}.jpg"})
+        annotations += [{"image_id": i, "id": 0, "caption": text} for text in clip.captions]
+        raw = [{"raw": text} for text in clip.captions]
+        sentences.append({"filename": f"{clip.id}.jpg", "split": "test", "sentences": raw})
+    sentences.append({"filename": "x.jpg", "split": "restval", "sentences": [{"raw": "x"}]})
+    put(root / "annotations/captions_val2014.json", {"images": images, "annotations": annotations})
+    put(root / "annotations/dataset_coco.json", {"images": sentences})
+    released = coco_captions.CocoCaptions(
+        coco_captions.Options(
+            root=str(root), test_file="dataset_coco.json", train_file="dataset_coco.json"
+        )
+    )
+    assert released.splits() == ("train", "val", "test")
+    plain = [(c.id, c.captions) for c in clips]
+    assert [(c.id, c.captions) for c in released.clips("val")] == plain
+    assert [(c.id, c.captions) for c in released.clips("test")] == plain
+    assert [c.id for c in released.clips("train")] == ["x"]
+    put(root / "annotations/captions_val2014.json", {"images": images[:2], "annotations": []})
+    with pytest.raises(DataError, match="no caption has this image's id"):
+        released.clips("val")
+
+
 # ------------------------------------------------------------------------------- all of them
 
 
@@ -500,7 +741,17 @@ READERS: dict[str, tuple[type, type, str]] = {
     "vatex": (vatex.Vatex, vatex.Options, "vatex_training_v1.0.json"),
     "activitynet": (activitynet.ActivityNetCaptions, activitynet.Options, "train.json"),
     "howto100m": (howto100m.HowTo100M, howto100m.Options, "raw_caption.json"),
+    "audiocaps": (audiocaps.AudioCaps, audiocaps.Options, "train.csv"),
+    "clotho": (clotho.Clotho, clotho.Options, "clotho_captions_development.csv"),
+    "coco_captions": (
+        coco_captions.CocoCaptions,
+        coco_captions.Options,
+        "annotations/captions_train2014.json",
+    ),
 }
+
+MEDIA = {"clotho": "audio/a.wav", "coco_captions": "images/a.jpg"}
+"""A file that counts as media; videos/a.mp4 for the others."""
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -518,9 +769,9 @@ def test_fingerprints_tell_content_and_media_apart(root: Path, name: str) -> Non
     assert first == print_()
     put(path, "{ }")
     second = print_()
-    media(root, "a.mp4")
+    put(root / MEDIA.get(name, "videos/a.mp4"), "x")
     third = print_()
-    put(root / "videos/a.mp4", "another length")
+    put(root / MEDIA.get(name, "videos/a.mp4"), "another length")
     fourth = print_()
     put(root / "asr.json", "{}")
     assert len({first, second, third, fourth, print_()}) == 5
@@ -547,6 +798,13 @@ def test_media_are_found_by_id_and_preferred_by_container(root: Path) -> None:
     assert files.find("sp ace") == root / "videos/sp ace.MP4"
     assert files.find("y") == root / "videos/y.mp4.mkv"
     assert files.find("notes") is None
+    media(root, "A title [abcdefghij-].mkv", "Title-k_mnopqrstu.mp4", "T [k_mnopqrstu].webm")
+    files = LocalFiles("d", str(root), ".", "videos")
+    assert files.find("abcdefghij-") == root / "videos/A title [abcdefghij-].mkv"
+    assert files.find("k_mnopqrstu") == root / "videos/Title-k_mnopqrstu.mp4"
+    media(root, "k_mnopqrstu.webm")
+    files = LocalFiles("d", str(root), ".", "videos")
+    assert files.find("k_mnopqrstu") == root / "videos/k_mnopqrstu.webm"
     assert files.find("nothing", "x") == root / "videos/z/x.mp4"
     for bad in ("../x", "a/x", "a\\x", "", "..", "x\0y"):
         with pytest.raises(DataError, match="must be an id without separators"):

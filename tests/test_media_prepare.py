@@ -14,6 +14,7 @@ import torch
 
 from avbench.errors import DataError
 from avbench.media import crew, prepare, sampling
+from avbench.media.cliplist import clip_list_hash
 from avbench.media.store import PreparedSplit
 from avbench.options import plain
 from avbench.stage import Job
@@ -104,9 +105,11 @@ def prepared(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict
 
 
 def test_the_record_counts_what_is_kept_lost_and_heard(prepared: tuple) -> None:
-    results, _ = prepared
+    results, split = prepared
     assert len(results["clips_hash"]) == 64
-    assert {k: v for k, v in results.items() if k != "clips_hash"} == {
+    kept = {c.id: c.captions for c in split.clips}
+    assert results["list_hash"] == split.list_hash == clip_list_hash(kept)
+    assert {k: v for k, v in results.items() if not k.endswith("_hash")} == {
         "split": "training",
         "expected": 10,
         "kept": 8,
@@ -260,9 +263,63 @@ def test_processes_give_the_same_bytes(
     assert output(tmp_path) == output(whole.directory)
 
 
-def test_the_policy_fail_names_the_first_clip_and_its_file(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'broken00000#0' .*broken00000\.mp4: not a media file"):
+def test_the_policy_fail_names_every_clip_and_its_file(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"2 of 10 clips cannot be used \(policy 'fail'") as caught:
         prepare.run(make_job(root, tmp_path, policy="fail"))
+    _, *lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    for i, line in enumerate(lines):
+        assert f"clip 'broken00000#{i}': cannot be decoded:" in line
+        assert "broken00000.mp4: not a media file" in line
+
+
+def test_missing_sound_has_a_policy_for_each_kind(root: Path, tmp_path: Path) -> None:
+    results = prepare.run(make_job(root, tmp_path / "a", sound={"absent": "drop"}))
+    assert results["lost"] == {"not_media": 2, "sound_absent": 2}
+    assert (results["expected"], results["kept"]) == (10, 6)
+    # What was heard is counted whether or not it is used.
+    assert results["sound"] == {"present": 4, "absent": 2, "silent": 2, "undecodable": 0}
+    split = PreparedSplit.open(tmp_path / "a")
+    assert set(split.sound.values()) == {SoundState.PRESENT, SoundState.SILENT}
+    assert [x.id for x in split.lost if x.reason == "sound_absent"] == [
+        "absent00000#0",
+        "absent00000#1",
+    ]
+    assert split.lost[-1].detail.endswith("absent00000.mp4: its sound is absent")
+    # The arrays' rows are those of all clips: what is left is read from its own place.
+    assert greys(split.frames(1, SPEC)) == [11, 13, 16, 18]
+    assert greys(split.frames(5, SPEC)) == [11, 13, 16, 18]
+    other = prepare.run(make_job(root, tmp_path / "b", sound={"silent": "drop"}))
+    assert other["lost"] == {"not_media": 2, "sound_silent": 2}
+    assert other["list_hash"] != results["list_hash"]
+    with pytest.raises(DataError, match=r"2 of 10 clips cannot be used") as caught:
+        prepare.run(make_job(root, tmp_path / "c", sound={"silent": "fail", "absent": "drop"}))
+    assert "clip 'silent00000#0': " in str(caught.value)
+    assert "its sound is silent" in str(caught.value)
+    assert "absent00000" not in str(caught.value)
+
+
+def test_malformed_clips_are_lost_with_their_place(root: Path, tmp_path: Path) -> None:
+    name = "youcookii_annotations_trainval.json"
+    data = json.loads((root / name).read_text())
+    data["database"]["toneSHORT00"]["annotations"][0]["segment"] = [1.0, 1.0]
+    data["database"]["toneLONG000"]["annotations"][1]["sentence"] = ""
+    (tmp_path / name).write_text(json.dumps(data))
+    (tmp_path / "videos").symlink_to(root / "videos")
+    results = prepare.run(make_job(tmp_path, tmp_path / "out"))
+    assert results["lost"] == {"malformed": 1, "no_interval": 1, "not_media": 2}
+    assert (results["expected"], results["kept"]) == (10, 6)
+    split = PreparedSplit.open(tmp_path / "out")
+    assert greys(split.frames(0, SPEC)) == [11, 13, 16, 18]
+    assert split.lost[0].id == "toneSHORT00#0"
+    assert split.lost[0].detail.endswith(
+        f"{name}: database.toneSHORT00.annotations[0].segment: "
+        "the clip must end after it starts, got 1 to 1 s"
+    )
+    with pytest.raises(DataError, match="2 clips have malformed annotations") as caught:
+        prepare.run(make_job(tmp_path, tmp_path / "no", policy="fail"))
+    assert "annotations[0].segment: the clip must end" in str(caught.value)
+    assert "annotations[1].sentence: must be a text that is not empty" in str(caught.value)
 
 
 def test_the_report_split_is_the_datasets(root: Path, tmp_path: Path) -> None:
@@ -292,7 +349,7 @@ def test_nothing_usable_is_an_error(root: Path, tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     for name in ("youcookii_annotations_trainval.json",):
         (tmp_path / name).write_bytes((root / name).read_bytes())
-    with pytest.raises(DataError, match=r"none of 10 clips can be decoded: \{'missing': 10\}"):
+    with pytest.raises(DataError, match=r"none of 10 clips can be used: \{'missing': 10\}"):
         prepare.run(make_job(tmp_path, tmp_path / "out"))
 
 

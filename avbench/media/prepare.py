@@ -10,15 +10,17 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from avbench.contracts import Dataset
 from avbench.errors import DataError
+from avbench.media.cliplist import clip_list_hash
 from avbench.media.crew import Crew
 from avbench.media.evidence import read_evidence
 from avbench.media.part import Part, Source
+from avbench.media.reading import refuse
 from avbench.media.store import (
     CLIPS,
     FRAMES,
@@ -30,6 +32,7 @@ from avbench.media.store import (
     frames_shape,
 )
 from avbench.options import build, canonical, plain
+from avbench.settings import SoundPolicy, SoundUse
 from avbench.stage import Job, write_json
 from avbench.types import Clip, InputSpec, SoundState
 
@@ -46,65 +49,79 @@ def run(job: Job) -> dict[str, Any]:
 
     Returns:
         ``split``, ``expected``, ``kept``, ``lost`` (by reason), ``sound`` (by state),
-        ``partial`` (clips with a defect that did not lose them), ``fingerprint`` and
-        ``clips_hash``.
+        ``partial`` (clips with a defect that did not lose them), ``fingerprint``, ``clips_hash``
+        (of all that the annotations and files' places say) and ``list_hash`` (of the clips kept
+        and their captions, see ``clip_list_hash``).
 
     Raises:
-        DataError: the annotations are malformed or empty, no clip is usable, or, under the
-            policy ``fail``, a clip cannot be decoded.
+        DataError: the annotations are malformed or empty, no clip is usable, or, under a policy
+            ``fail``, a clip's annotations are malformed, it cannot be decoded or lacks its sound;
+            all such clips are named.
     """
     spec = build(InputSpec, job.spec["input"])
+    sound_policy = build(SoundPolicy, job.spec.get("sound", {}))
     root = root_of(job)
     dataset, split = open_split(job, root)
+    where = f"{job.spec['dataset']}, split '{split}'"
     evidence = read_evidence(root)
     clips = [replace(c, slots=evidence.get(c.id, {})) for c in dataset.clips(split)]
-    _check(clips, f"{job.spec['dataset']}, split '{split}'")
+    _check(clips, where)
+    defects = [d for d in dataset.defects(split) if d.clip is not None]
+    refuse(defects, job.spec["policy"], where)
+    lost = [
+        {"id": d.clip, "reason": d.reason, "detail": f"{d.place}: {d.problem}"} for d in defects
+    ]
     listed = [clip_to_json(clip, root) for clip in clips]
     clips_hash = hashlib.sha256(canonical(listed).encode()).hexdigest()
-    outcomes = []
-    for clip, outcome in zip(clips, _decode(job, clips, spec, clips_hash), strict=True):
-        if "lost" in outcome:
-            message = f"clip '{clip.id}' cannot be decoded: {outcome['detail']}"
-            if job.spec["policy"] == "fail":
-                raise DataError(f"{message} (policy 'fail'; 'skip' leaves such clips out)")
-            log.warning("%s", message)
-        for note in outcome.get("entry", {}).get("notes", ()):
-            log.warning("clip '%s' (%s): %s", clip.id, clip.media, note)
-        outcomes.append(outcome)
-    lost = [
-        {"id": clip.id, "reason": outcome["lost"], "detail": outcome["detail"]}
-        for clip, outcome in zip(clips, outcomes, strict=True)
-        if "lost" in outcome
-    ]
-    kept = [
-        {**outcome["entry"], "clip": data}
-        for data, outcome in zip(listed, outcomes, strict=True)
-        if "entry" in outcome
-    ]
+    kept, heard, refused = [], [], []
+    for i, outcome in enumerate(_decode(job, clips, spec, clips_hash)):
+        clip, entry = clips[i], outcome.get("entry")
+        loss = _loss(clip, outcome, sound_policy)
+        if loss is None:
+            kept.append({**outcome["entry"], "clip": listed[i]})
+        else:
+            lost.append({"id": clip.id, "reason": loss.reason, "detail": loss.detail})
+            log.warning("clip '%s': %s", clip.id, loss.detail)
+            if loss.use == "fail" or (entry is None and job.spec["policy"] == "fail"):
+                refused.append(f"clip '{clip.id}': {loss.detail}")
+        if entry is not None:
+            heard.append(str(entry["sound"]))
+            for note in entry["notes"]:
+                log.warning("clip '%s' (%s): %s", clip.id, clip.media, note)
+    if refused:
+        said = "".join(f"\n  {line}" for line in refused)
+        raise DataError(
+            f"{where}: {len(refused)} of {len(clips)} clips cannot be used "
+            f"(policy 'fail'; 'skip', or 'drop' for sound, leaves such clips out):{said}"
+        )
     reasons = dict(sorted(Counter(str(item["reason"]) for item in lost).items()))
     if not kept:
         raise DataError(
-            f"{job.spec['dataset']}, split '{split}': none of {len(clips)} clips can be decoded: "
-            f"{reasons}; the first: {lost[0]['detail']}"
+            f"{where}: none of {len(clips)} clips can be used: {reasons}; "
+            f"the first: {lost[0]['detail']}"
         )
     _write_lines(job.directory / CLIPS, kept)
     _write_lines(job.directory / LOST, lost)
     write_json(job.directory / PARAGRAPHS, plain(dataset.paragraphs(split)))
-    sound = Counter(str(item["sound"]) for item in kept)
+    sound = Counter(heard)
     results = {
         "split": split,
-        "expected": len(clips),
+        "expected": len(clips) + len(defects),
         "kept": len(kept),
         "lost": reasons,
         "partial": sum(bool(item["notes"]) for item in kept),
         "sound": {state.value: sound[state.value] for state in SoundState},
         "fingerprint": job.spec["fingerprint"],
         "clips_hash": clips_hash,
+        "list_hash": clip_list_hash(
+            {str(item["clip"]["id"]): item["clip"]["captions"] for item in kept}
+        ),
     }
     write_json(
         job.directory / SPLIT,
         {
             **results,
+            "rows": len(clips),
             "protocol": dataset.protocol,
             "input": plain(spec),
             "read": job.spec["read"],
@@ -112,6 +129,26 @@ def run(job: Job) -> dict[str, Any]:
         },
     )
     return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    reason: str
+    detail: str
+    use: SoundUse = "drop"
+
+
+def _loss(clip: Clip, outcome: Mapping[str, Any], policy: SoundPolicy) -> _Loss | None:
+    """Why a clip is not kept, or None."""
+    if "lost" in outcome:
+        return _Loss(outcome["lost"], f"cannot be decoded: {outcome['detail']}")
+    state = SoundState(outcome["entry"]["sound"])
+    if state is SoundState.PRESENT:
+        return None
+    use: SoundUse = getattr(policy, state.value)
+    if use == "use":
+        return None
+    return _Loss(f"sound_{state.value}", f"{clip.media}: its sound is {state.value}", use)
 
 
 def root_of(job: Job) -> Path:

@@ -49,7 +49,8 @@ class Lost:
 
     id: str
     reason: str
-    """A value of ``container.Loss``."""
+    """A value of ``container.Loss``, a ``Defect``'s reason, or ``sound_`` and the state of the
+    sound that the dataset's policy drops."""
     detail: str
 
 
@@ -81,6 +82,7 @@ class PreparedSplit:
         paragraphs: references per video, for the paragraph protocol.
         input: the geometry that the clips were prepared for.
         read: ``stored``, or ``raw``: decoded on demand.
+        list_hash: which clips and captions these are, see ``clip_list_hash``.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -104,7 +106,8 @@ class PreparedSplit:
         }
         self.input = build(InputSpec, split["input"])
         self.read: Read = split["read"]
-        self._rows: int = split["expected"]
+        self.list_hash: str = split["list_hash"]
+        self._rows: int = split["rows"]
 
     @classmethod
     def open(cls, directory: Path) -> "PreparedSplit":
@@ -123,7 +126,10 @@ class PreparedSplit:
 
     @cached_property
     def sound(self) -> Mapping[str, SoundState]:
-        """What became of each clip's sound, by clip id."""
+        """What became of each clip's sound, by clip id, for scores by subset.
+
+        Of clips without sound only those are here that the policy of the dataset uses.
+        """
         return {c.id: e.sound for c, e in zip(self.clips, self.entries, strict=True)}
 
     def frames(

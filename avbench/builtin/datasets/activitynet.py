@@ -7,22 +7,21 @@ annotator are captioned, joined per video, and scored against the paragraphs of 
 (of one where the second is missing).
 
 In ``train.json`` as released four of 37,421 segments end where or before they start: a reversed
-one is turned round and logged, one of no length is kept and lost in preparation, with its reason.
+one is turned round and noted, one of no length is a defect, of which the policy decides.
 
 Source: Dense-captioning events in videos (Krishna et al., 2017),
 https://cs.stanford.edu/people/ranjaykrishna/densevid; re-split: Grounded video description (Zhou
 et al., 2019), https://github.com/facebookresearch/ActivityNet-Entities.
 """
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import final
 
-from avbench.api import Clip, DataError, Dataset, Register, hookimpl, unknown
+from avbench.api import Clip, DataError, Register, hookimpl
 from avbench.media.annotations import Node, checked_id, open_json
 from avbench.media.local import LocalFiles
+from avbench.media.reading import FileDataset, Notes
 
 SEGMENTS = {
     "train": "train.json",
@@ -41,8 +40,6 @@ PARAGRAPHS = {
 
 JOINED = ("val_1.json", "val_2.json")
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
@@ -59,13 +56,14 @@ class Options:
 
 
 @final
-class ActivityNetCaptions(Dataset):
+class ActivityNetCaptions(FileDataset):
     """Reads ActivityNet-Captions. Clip ids are ``<v_id>#<place in the video>``."""
 
     protocol = "paragraph"
 
     def __init__(self, options: Options) -> None:
-        self._files = LocalFiles("activitynet", options.root, options.annotations, options.media)
+        files = LocalFiles("activitynet", options.root, options.annotations, options.media)
+        super().__init__(files, tuple(SEGMENTS))
         self.train = options.train
         self.report = options.report
 
@@ -73,19 +71,19 @@ class ActivityNetCaptions(Dataset):
         """Those whose files are there."""
         return tuple(s for s, name in SEGMENTS.items() if self._files.present([name]))
 
-    def clips(self, split: str) -> Sequence[Clip]:
+    def _names(self) -> Sequence[str]:
+        paragraphs = [name for names in PARAGRAPHS.values() for name in names]
+        return [*SEGMENTS.values(), *paragraphs]
+
+    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:
         """The segments of a split's videos, in the annotator's order."""
-        clips: list[Clip] = []
-        path = self._files.annotation(SEGMENTS[_known(split)])
+        path = self._files.annotation(SEGMENTS[split])
         for video, entry in open_json(path).fields():
-            clips += self._segments(checked_id(video, path.name), entry)
-        if not clips:
-            raise DataError(f"{path}: holds no segments")
-        return clips
+            yield from self._segments(checked_id(video, str(path)), entry, notes)
 
     def paragraphs(self, split: str) -> Mapping[str, tuple[str, ...]]:
         """References per video of the split: the first annotator's, then the second's."""
-        if _known(split) == "train":
+        if self._known(split) == "train":
             return {}
         segments = open_json(self._files.annotation(SEGMENTS[split]))
         if split in PARAGRAPHS:
@@ -111,46 +109,31 @@ class ActivityNetCaptions(Dataset):
             )
         return references
 
-    def fingerprint(self) -> str:
-        """Of all annotation files, the sidecars and the media."""
-        paragraphs = [name for names in PARAGRAPHS.values() for name in names]
-        return self._files.fingerprint([*SEGMENTS.values(), *paragraphs])
-
-    def _segments(self, video: str, entry: Node) -> list[Clip]:
-        sentences = [sentence.text() for sentence in entry["sentences"].items()]
+    def _segments(self, video: str, entry: Node, notes: Notes) -> Iterator[Clip]:
+        sentences = entry["sentences"].items()
         segments = entry["timestamps"].items(len(sentences))
         bare = video.removeprefix("v_")
         media = self._files.media_or_missing(video, bare, f"v_{bare}")
-        clips = []
-        for i, (segment, caption, following) in enumerate(
-            zip_longest(segments, sentences, sentences[1:])
-        ):
-            start, end = (bound.number() for bound in segment.items(2))
-            if end < start:
-                log.warning(
-                    "%s: %s: reversed, read as %s to %s", segment.file, segment.at, end, start
-                )
-                start, end = end, start
+        for i, (segment, sentence) in enumerate(zip(segments, sentences, strict=True)):
             clip_id = f"{video}#{i}"
-            clips.append(
-                Clip(
-                    id=clip_id,
-                    video=video,
-                    media=media,
-                    captions=(caption,),
-                    start=start,
-                    end=end,
-                    next_caption=following,
-                    speech=self._files.speech.get(clip_id),
-                )
-            )
-        return clips
-
-
-def _known(split: str) -> str:
-    if split not in SEGMENTS:
-        raise DataError(f"activitynet: {unknown('split', split, SEGMENTS)}")
-    return split
+            with notes.costing(clip_id):
+                start, end = (bound.number() for bound in segment.items(2))
+                caption = sentence.text()
+                following = sentences[i + 1].text() if i + 1 < len(sentences) else None
+                if end < start:
+                    notes.add(segment.place, f"reversed, read as {end:g} to {start:g} s")
+                    start, end = end, start
+                if notes.interval(segment.place, start, end, clip_id):
+                    yield Clip(
+                        id=clip_id,
+                        video=video,
+                        media=media,
+                        captions=(caption,),
+                        start=start,
+                        end=end,
+                        next_caption=following,
+                        speech=self._files.speech.get(clip_id),
+                    )
 
 
 def _joined(entry: Node) -> str:

@@ -1,9 +1,10 @@
 """HowTo100M: narrated instructional videos; the ASR of the narration is the caption.
 
 ``raw_caption.json`` or ``caption.json`` (the same with stop words removed) as released:
-``{video: {"text": […], "start": […], "end": […]}}``; ``HowTo100M_v1.csv`` where categories are
-chosen. An ASR sentence is short, so clips are made as the paper says (Sec. 4.1): start with one
-sentence, extend it by neighbouring sentences until the clip is longer than five seconds.
+``{video: {"text": […], "start": […], "end": […]}}``; or a folder of ``<video>.csv`` with the
+columns ``start``, ``end`` and ``text``; ``HowTo100M_v1.csv`` where categories are chosen. An ASR
+sentence is short, so clips are made as the paper says (Sec. 4.1): start with one sentence, extend
+it by neighbouring sentences until the clip is longer than five seconds.
 
 Open in the paper: where clips start. By default one starts at the first sentence that no clip
 holds yet and grows forward, the last one of a video backward; so clips do not overlap (but at a
@@ -15,19 +16,19 @@ Source: HowTo100M: Learning a text-video embedding by watching hundred million n
 clips (Miech et al., 2019), https://www.di.ens.fr/willow/research/howto100m.
 """
 
-import csv
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple, final
 
-from avbench.api import Clip, DataError, Dataset, Register, hookimpl, unknown
-from avbench.media.annotations import Node, checked_id, missing, open_json
+from avbench.api import Clip, DataError, Register, hookimpl, unknown
+from avbench.media.annotations import Node, checked_id, open_csv
 from avbench.media.local import LocalFiles
+from avbench.media.reading import FileDataset, Notes
+from avbench.media.streaming import stream_fields
 
 SPLITS = ("train",)
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +42,7 @@ class Options:
     media: str = "videos"
     """Folder of the videos, from the root: ``<video id>.<extension>`` at any depth."""
     file: str = "raw_caption.json"
-    """``raw_caption.json``, or ``caption.json`` without stop words."""
+    """``raw_caption.json``, ``caption.json`` without stop words, or a folder of csv files."""
     videos: str = "HowTo100M_v1.csv"
     """File of the videos' categories."""
     categories: tuple[str, ...] = ()
@@ -56,9 +57,8 @@ class Options:
             raise ValueError(f"min_seconds must be 0 or more, got {self.min_seconds}")
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """One line of the ASR."""
+class Sentence(NamedTuple):
+    """One line of the ASR (a tuple, as there are a hundred million)."""
 
     text: str
     start: float
@@ -70,45 +70,37 @@ Run = tuple[int, int]
 
 
 @final
-class HowTo100M(Dataset):
+class HowTo100M(FileDataset):
     """Reads HowTo100M. Clip ids are ``<video>#<place in the video>``."""
 
     train = "train"
     report = None
 
     def __init__(self, options: Options) -> None:
+        files = LocalFiles("howto100m", options.root, options.annotations, options.media)
+        super().__init__(files, SPLITS)
         self._options = options
-        self._files = LocalFiles("howto100m", options.root, options.annotations, options.media)
 
     def splits(self) -> tuple[str, ...]:
         """One: it is a pre-training corpus."""
         return SPLITS
 
-    def clips(self, split: str) -> Sequence[Clip]:
-        """The clips of all videos that have speech; the narration is caption and speech."""
-        if split not in SPLITS:
-            raise DataError(f"howto100m: {unknown('split', split, SPLITS)}")
-        chosen = self._chosen()
-        clips: list[Clip] = []
-        path = self._files.annotation(self._options.file)
-        mute = 0
-        for video, entry in open_json(path).fields():
-            if chosen is None or video in chosen:
-                found = self._cut(checked_id(video, path.name), _sentences(entry))
-                mute += not found
-                clips += found
-        if mute:
-            log.warning("%s: %d videos have no speech and give no clip", path, mute)
-        if not clips:
-            raise DataError(f"{path}: no video gives a clip")
-        return clips
-
-    def fingerprint(self) -> str:
-        """Of the annotation files, the sidecars and the media."""
+    def _names(self) -> Sequence[str]:
         names = [self._options.file]
-        return self._files.fingerprint(
-            [*names, self._options.videos] if self._options.categories else names
-        )
+        return [*names, self._options.videos] if self._options.categories else names
+
+    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:  # noqa: ARG002
+        """The clips of all videos that have speech; the narration is caption and speech."""
+        chosen = self._chosen()
+        path = self._files.annotation(self._options.file)
+        for video, lines in _of_folder(path) if path.is_dir() else _of_file(path):
+            if chosen is not None and video not in chosen:
+                continue
+            with notes.costing(video):
+                found = self._cut(checked_id(video, str(path)), lines())
+                if not found:
+                    notes.add(f"{path}: {video}", "no words are spoken, so it gives no clip")
+                yield from found
 
     def _cut(self, video: str, sentences: Sequence[Sentence]) -> list[Clip]:
         least = self._options.min_seconds
@@ -120,7 +112,8 @@ class HowTo100M(Dataset):
             follows = [last + 1 for _, last in runs]
         if not runs:
             return []
-        texts = [" ".join(s.text for s in sentences[i : j + 1]) for i, j in runs]
+        texts = [" ".join([s.text for s in sentences[i : j + 1]]) for i, j in runs]
+        bounds = [_bounds(sentences, run) for run in runs]
         media = self._files.media_or_missing(video)
         return [
             Clip(
@@ -128,12 +121,12 @@ class HowTo100M(Dataset):
                 video=video,
                 media=media,
                 captions=(texts[i],),
-                start=_bounds(sentences, run)[0],
-                end=_bounds(sentences, run)[1],
+                start=bounds[i][0],
+                end=bounds[i][1],
                 next_caption=texts[follows[i]] if follows[i] < len(texts) else None,
                 speech=texts[i],
             )
-            for i, run in enumerate(runs)
+            for i in range(len(runs))
         ]
 
     def _chosen(self) -> frozenset[str] | None:
@@ -142,20 +135,13 @@ class HowTo100M(Dataset):
         if not wanted:
             return None
         path = self._files.annotation(self._options.videos)
-        try:
-            with path.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{path}: cannot be read: {error}") from error
-        for column in ("video_id", "category_1"):
-            if not rows or rows[0].get(column) is None:
-                held = [str(name) for name in rows[0]] if rows else []
-                raise DataError(f"{path}: {missing('column', column, held)}")
-        known = {row["category_1"] for row in rows}
+        known: dict[str, set[str]] = {}
+        for row in open_csv(path, ("video_id", "category_1")):
+            known.setdefault(str(row["category_1"].value), set()).add(str(row["video_id"].value))
         for category in wanted:
             if category not in known:
                 raise DataError(f"{path}: {unknown('category', category, known)}")
-        return frozenset(row["video_id"] for row in rows if row["category_1"] in wanted)
+        return frozenset().union(*(known[category] for category in wanted))
 
 
 def partition(sentences: Sequence[Sentence], least: float) -> list[Run]:
@@ -195,7 +181,7 @@ def around_every(sentences: Sequence[Sentence], least: float) -> list[Run]:
 def _bounds(sentences: Sequence[Sentence], run: Run) -> tuple[float, float]:
     """Start and end; lines of ASR overlap, so the last to start need not be the last to end."""
     held = sentences[run[0] : run[1] + 1]
-    return min(s.start for s in held), max(s.end for s in held)
+    return min([s.start for s in held]), max([s.end for s in held])
 
 
 def _seconds(sentences: Sequence[Sentence], run: Run) -> float:
@@ -203,14 +189,33 @@ def _seconds(sentences: Sequence[Sentence], run: Run) -> float:
     return end - start
 
 
+Lines = Callable[[], list[Sentence]]
+"""The lines of a video's ASR that hold words; what is malformed is raised when they are read."""
+
+
+def _of_file(path: Path) -> Iterator[tuple[str, Lines]]:
+    """The videos of the released file, which is too large to be held at once."""
+    for video, entry in stream_fields(path):
+        yield video, partial(_sentences, entry)
+
+
 def _sentences(entry: Node) -> list[Sentence]:
-    """The lines of a video's ASR that hold words."""
-    texts = entry["text"].items()
-    starts = entry["start"].items(len(texts))
-    ends = entry["end"].items(len(texts))
+    texts = entry["text"].strings()
+    starts = entry["start"].numbers(len(texts))
+    ends = entry["end"].numbers(len(texts))
+    return [Sentence(*line) for line in zip(texts, starts, ends, strict=True) if line[0]]
+
+
+def _of_folder(path: Path) -> Iterator[tuple[str, Lines]]:
+    """The videos of a folder of one csv a video."""
+    for file in sorted(path.glob("*.csv")):
+        yield file.stem, partial(_rows, file)
+
+
+def _rows(path: Path) -> list[Sentence]:
     lines = [
-        Sentence(text.string(), start.number(), end.number())
-        for text, start, end in zip(texts, starts, ends, strict=True)
+        Sentence(row["text"].string(), row["start"].seconds(), row["end"].seconds())
+        for row in open_csv(path, ("start", "end", "text"))
     ]
     return [line for line in lines if line.text]
 

@@ -3,22 +3,27 @@
 The ``videodatainfo`` form as released: ``train_val_videodatainfo.json`` and
 ``test_videodatainfo.json``, or one file of all (``MSRVTT_data.json``). The media are the released
 clips ``video<N>.mp4``; the times in the annotations are those in the videos they were cut from.
+The split ``1k-A`` of retrieval papers is read from its csv, with that file's one sentence a clip.
 
 Source: MSR-VTT: A large video description dataset for bridging video and language (Xu et al.,
 2016).
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from avbench.api import Clip, DataError, Dataset, Register, hookimpl, unknown
-from avbench.media.annotations import Node, open_json
+from avbench.api import Clip, DataError, Register, hookimpl
+from avbench.media.annotations import Node, open_csv, open_json
 from avbench.media.local import LocalFiles
+from avbench.media.reading import FileDataset, Notes
 
 SPLITS = ("train", "validate", "test")
+
+TEST_1K = "1k-A"
+"""The thousand test clips of JSFusion (Yu et al., 2018), with one sentence each: its csv's own."""
 
 ALIASES = {"val": "validate", "validation": "validate"}
 """Names that versions of the file use."""
@@ -39,59 +44,69 @@ class Options:
     """Folder of the clips, from the root: ``video<N>.<extension>`` at any depth."""
     files: tuple[str, ...] = ()
     """Annotation files that together hold the dataset; none: the released names."""
+    test_1k: str = "MSRVTT_JSFUSION_test.csv"
+    """File of the split ``1k-A``: ``key,vid_key,video_id,sentence``."""
     train: str = "train"
     report: str = "test"
 
 
 @final
-class MsrVtt(Dataset):
+class MsrVtt(FileDataset):
     """Reads MSR-VTT. Clip ids are ``video<N>``."""
 
     def __init__(self, options: Options) -> None:
-        self._options = options
-        self._files = LocalFiles("msrvtt", options.root, options.annotations, options.media)
+        files = LocalFiles("msrvtt", options.root, options.annotations, options.media)
+        super().__init__(files, (*SPLITS, TEST_1K))
+        self._given = options.files
+        self._csv = options.test_1k
         self.train = options.train
         self.report = options.report
 
     def splits(self) -> tuple[str, ...]:
         """Those that the files name."""
         held = {self._split(video) for path in self._paths() for video in _videos(path)}
-        return tuple(s for s in SPLITS if s in held)
+        sets = tuple(s for s in SPLITS if s in held)
+        return (*sets, TEST_1K) if self._files.present([self._csv]) else sets
 
-    def clips(self, split: str) -> Sequence[Clip]:
+    def _names(self) -> Sequence[str]:
+        known = next((names for names in KNOWN if self._files.present(names)), sum(KNOWN, ()))
+        return [*(self._given or known), self._csv]
+
+    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:
         """The clips of a split, with all their sentences in the files' order."""
-        if split not in SPLITS:
-            raise DataError(f"msrvtt: {unknown('split', split, SPLITS)}")
-        videos: dict[str, str] = {}
-        sentences: defaultdict[str, list[str]] = defaultdict(list)
+        if split == TEST_1K:
+            yield from self._read_1k(notes)
+            return
+        videos: dict[str, Node] = {}
+        sentences: defaultdict[str, list[Node]] = defaultdict(list)
         for path in self._paths():
             top = open_json(path)
+            held: dict[str, bool] = {}
             for video in top["videos"].items():
                 video_id = video["video_id"].id()
-                if video_id in videos:
+                if video_id in held or video_id in videos:
                     raise video["video_id"].wrong("an id that no other video has")
-                videos[video_id] = self._split(video)
+                held[video_id] = self._split(video) == split
+                if held[video_id]:
+                    videos[video_id] = video
             for sentence in top["sentences"].items():
                 video_id = sentence["video_id"].id()
-                if video_id not in videos:
+                if video_id not in held:
                     raise sentence["video_id"].wrong("the id of a video of the file")
-                if videos[video_id] == split:
-                    sentences[video_id].append(sentence["caption"].text())
-        chosen = [video_id for video_id, held in videos.items() if held == split]
-        names = ", ".join(path.name for path in self._paths())
-        if not chosen:
-            raise DataError(f"{names}: split '{split}' holds no videos")
-        bare = [video_id for video_id in chosen if video_id not in sentences]
-        if bare:
-            raise DataError(
-                f"{names}: {len(bare)} of {len(chosen)} videos of split '{split}' have no "
-                f"sentence, e.g. '{bare[0]}'; each needs at least one"
-            )
-        return [self._clip(video_id, sentences[video_id]) for video_id in chosen]
+                if held[video_id]:
+                    sentences[video_id].append(sentence["caption"])
+        for video_id, video in videos.items():
+            if not sentences[video_id]:
+                problem = "no sentence has this video's id; each video needs at least one"
+                notes.add(video.place, problem, clip=video_id, reason="no_caption")
+                continue
+            with notes.costing(video_id):
+                yield self._clip(video_id, [node.text() for node in sentences[video_id]])
 
-    def fingerprint(self) -> str:
-        """Of the annotation files, the sidecars and the media."""
-        return self._files.fingerprint([path.name for path in self._paths()])
+    def _read_1k(self, notes: Notes) -> Iterator[Clip]:
+        for row in open_csv(self._files.annotation(self._csv), ("video_id", "sentence")):
+            with notes.costing(str(row["video_id"].value)):
+                yield self._clip(row["video_id"].id(), [row["sentence"].text()])
 
     def _clip(self, video_id: str, sentences: Sequence[str]) -> Clip:
         return Clip(
@@ -103,8 +118,8 @@ class MsrVtt(Dataset):
         )
 
     def _paths(self) -> list[Path]:
-        if self._options.files:
-            return [self._files.annotation(name) for name in self._options.files]
+        if self._given:
+            return [self._files.annotation(name) for name in self._given]
         for names in KNOWN:
             if self._files.present(names):
                 return self._files.present(names)

@@ -5,22 +5,24 @@ The lists as released (``vatex_training_v1.0.json``, ``vatex_validation_v1.0.jso
 line that benchmarks use (``vid_name`` with ``descs``). The paper names no split to report; the
 public test is usual.
 
-The media may be the clips themselves, named by the whole videoID, or the videos they were cut
-from, named by the YouTube id; then the times in the videoID are cut out.
+The media may be the clips themselves, named by the whole videoID (with or without zeros before
+its seconds) or, with a list that says which is which, ``video<N>``; or the videos they were cut
+from, named by the YouTube id: then the times in the videoID are cut out.
 
 Source: VATEX: A large-scale, high-quality multilingual dataset for video-and-language research
 (Wang et al., 2019), https://eric-xw.github.io/vatex-website.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from avbench.api import Clip, DataError, Dataset, Register, hookimpl, unknown
-from avbench.media.annotations import Node, open_json, open_lines
+from avbench.api import Clip, Register, hookimpl
+from avbench.media.annotations import Node, open_json, open_lines, open_words
 from avbench.media.local import LocalFiles
+from avbench.media.reading import FileDataset, Notes
 
 SPLITS = ("training", "validation", "public_test")
 
@@ -44,67 +46,91 @@ class Options:
     """File of the split; ``.jsonl``: one object a line."""
     public_test: str = "vatex_public_test_english_v1.1.json"
     """File of the split; ``.jsonl``: one object a line."""
+    mapping: str = "vatex_mapping.txt"
+    """Optional: lines ``<videoID> video<N>``, where the clips are named ``video<N>``."""
     train: str = "training"
     report: str = "public_test"
 
 
 @final
-class Vatex(Dataset):
+class Vatex(FileDataset):
     """Reads VATEX. Clip ids are the videoIDs."""
 
     def __init__(self, options: Options) -> None:
-        self._files = LocalFiles("vatex", options.root, options.annotations, options.media)
-        self._names = {
+        super().__init__(
+            LocalFiles("vatex", options.root, options.annotations, options.media), SPLITS
+        )
+        self._lists = {
             "training": options.training,
             "validation": options.validation,
             "public_test": options.public_test,
         }
+        self._mapping = options.mapping
         self.train = options.train
         self.report = options.report
 
     def splits(self) -> tuple[str, ...]:
         """Those whose files are there."""
-        return tuple(s for s, name in self._names.items() if self._files.present([name]))
+        return tuple(s for s, name in self._lists.items() if self._files.present([name]))
 
-    def clips(self, split: str) -> Sequence[Clip]:
+    def _names(self) -> Sequence[str]:
+        return [name for name in (*self._lists.values(), self._mapping) if name]
+
+    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:
         """The clips of a split, with their English captions."""
-        if split not in SPLITS:
-            raise DataError(f"vatex: {unknown('split', split, SPLITS)}")
-        path = self._files.annotation(self._names[split])
-        clips = [self._clip(entry) for entry in _entries(path)]
-        if not clips:
-            raise DataError(f"{path}: holds no clips")
-        return clips
+        numbers = self._numbers()
+        for entry in _entries(self._files.annotation(self._lists[split])):
+            name, captions = _fields(entry)
+            with notes.costing(str(name.value)):
+                yield self._clip(name, captions, numbers)
 
-    def fingerprint(self) -> str:
-        """Of the annotation files, the sidecars and the media."""
-        return self._files.fingerprint(list(self._names.values()))
-
-    def _clip(self, entry: Node) -> Clip:
-        if "descs" in entry:
-            name = entry["vid_name"]
-            captions = [caption["desc"] for caption in entry["descs"].items()]
-        else:
-            name = entry["videoID"]
-            captions = entry["enCap"].items()
+    def _clip(self, name: Node, captions: Node, numbers: Mapping[str, str]) -> Clip:
         clip_id = name.id()
         match = ID.fullmatch(clip_id)
         if match is None or int(match["end"]) <= int(match["start"]):
             raise name.wrong("a videoID <YouTube id>_<start>_<end>")
-        if not captions:
-            raise entry.wrong("a clip with at least one English caption")
+        texts = [_sentence(caption).text() for caption in captions.items()]
+        if not texts:
+            raise captions.wrong("a list of at least one English caption")
         video, start, end = match["video"], int(match["start"]), int(match["end"])
-        cut = self._files.find(clip_id, f"{video}_{start}_{end}", f"{video}_{start:06d}_{end:06d}")
+        names = [clip_id, f"{video}_{start}_{end}", f"{video}_{start:06d}_{end:06d}"]
+        if clip_id in numbers:
+            names.append(numbers[clip_id])
+        cut = self._files.find(*names)
         whole = None if cut else self._files.find(video)
         return Clip(
             id=clip_id,
             video=video,
             media=cut or whole or self._files.media_or_missing(clip_id),
-            captions=tuple(caption.text() for caption in captions),
+            captions=tuple(texts),
             start=float(start) if whole else None,
             end=float(end) if whole else None,
             speech=self._files.speech.get(clip_id),
         )
+
+    def _numbers(self) -> Mapping[str, str]:
+        """The ``video<N>`` that some distributions call each clip; empty without their list."""
+        path = self._files.annotation(self._mapping)
+        if not self._mapping or not path.is_file():
+            return {}
+        numbers = {}
+        for line in open_words(path):
+            words = line.strings(2)
+            numbers[words[0]] = words[1]
+        return numbers
+
+
+def _fields(entry: Node) -> tuple[Node, Node]:
+    """The id and the captions of an entry in either form."""
+    return (
+        (entry["vid_name"], entry["descs"])
+        if "descs" in entry
+        else (entry["videoID"], entry["enCap"])
+    )
+
+
+def _sentence(caption: Node) -> Node:
+    return caption["desc"] if isinstance(caption.value, dict) else caption
 
 
 def _entries(path: Path) -> list[Node]:

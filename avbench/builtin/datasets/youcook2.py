@@ -7,14 +7,14 @@ Source: Towards automatic learning of procedures from web instructional videos (
 Corso, 2018), http://youcook2.eecs.umich.edu.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import final
 
-from avbench.api import Clip, DataError, Dataset, Register, hookimpl, unknown
-from avbench.media.annotations import Node, checked_id, open_json
+from avbench.api import Clip, Register, hookimpl
+from avbench.media.annotations import MalformedError, Node, checked_id, open_json
 from avbench.media.local import LocalFiles
+from avbench.media.reading import FileDataset, Notes
 
 SPLITS = ("training", "validation")
 
@@ -35,12 +35,13 @@ class Options:
 
 
 @final
-class YouCook2(Dataset):
+class YouCook2(FileDataset):
     """Reads YouCook2. Clip ids are ``<video>#<segment id>``."""
 
     def __init__(self, options: Options) -> None:
-        self._options = options
-        self._files = LocalFiles("youcook2", options.root, options.annotations, options.media)
+        files = LocalFiles("youcook2", options.root, options.annotations, options.media)
+        super().__init__(files, SPLITS)
+        self._file = options.file
         self.train = options.train
         self.report = options.report
 
@@ -48,45 +49,44 @@ class YouCook2(Dataset):
         """Both, as one file holds them."""
         return SPLITS
 
-    def clips(self, split: str) -> Sequence[Clip]:
+    def _names(self) -> Sequence[str]:
+        return [self._file]
+
+    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:
         """The segments of a split's videos."""
-        if split not in SPLITS:
-            raise DataError(f"youcook2: {unknown('split', split, SPLITS)}")
-        clips: list[Clip] = []
-        for video, entry in open_json(self._files.annotation(self._options.file))[
-            "database"
-        ].fields():
+        database = open_json(self._files.annotation(self._file))["database"]
+        for video, entry in database.fields():
             if entry["subset"].choice((*SPLITS, "testing")) == split:
-                clips += self._segments(checked_id(video, entry.file.name), entry)
-        if not clips:
-            raise DataError(f"{self._options.file}: split '{split}' holds no segments")
-        return clips
+                yield from self._segments(checked_id(video, database.place), entry, notes)
 
-    def fingerprint(self) -> str:
-        """Of the annotation file, the sidecars and the media."""
-        return self._files.fingerprint([self._options.file])
-
-    def _segments(self, video: str, entry: Node) -> list[Clip]:
+    def _segments(self, video: str, entry: Node, notes: Notes) -> Iterator[Clip]:
         segments = entry["annotations"].items()
-        captions = [segment["sentence"].text() for segment in segments]
         media = self._files.media_or_missing(video)
-        clips = []
-        for segment, caption, following in zip_longest(segments, captions, captions[1:]):
-            start, end = segment["segment"].interval()
-            clip_id = f"{video}#{segment['id'].integer()}"
-            clips.append(
-                Clip(
+        for place, segment in enumerate(segments):
+            with notes.costing(f"{video}#{place}"):
+                clip_id = f"{video}#{segment['id'].integer()}"
+                caption = segment["sentence"].text()
+                start, end = (bound.number() for bound in segment["segment"].items(2))
+                if not notes.interval(segment["segment"].place, start, end, clip_id):
+                    continue
+                yield Clip(
                     id=clip_id,
                     video=video,
                     media=media,
                     captions=(caption,),
                     start=start,
                     end=end,
-                    next_caption=following,
+                    next_caption=_sentence(segments[place + 1 :]),
                     speech=self._files.speech.get(clip_id),
                 )
-            )
-        return clips
+
+
+def _sentence(following: Sequence[Node]) -> str | None:
+    """The sentence of the segment that follows, if there is one that is well formed."""
+    try:
+        return following[0]["sentence"].text() if following else None
+    except MalformedError:
+        return None
 
 
 @hookimpl

@@ -1,0 +1,116 @@
+"""COCO captions: photographs, five captions each; what pictures are captioned by without sound.
+
+Three forms are told apart by what they hold: the released ``captions_train2014.json`` and
+``captions_val2014.json`` (``images`` and ``annotations``), the file of Karpathy's splits
+``dataset_coco.json`` (``images`` with ``split`` and ``sentences``), and ``{image: [captions]}``. A
+photograph is no clip that a model can be trained on here: the captions are those that the audio
+relevance score sets sound's captions against (Sec. 4.1).
+
+Source: Microsoft COCO captions (Chen et al., 2015), https://cocodataset.org; splits: Deep
+visual-semantic alignments for generating image descriptions (Karpathy and Fei-Fei, 2015).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from avbench.api import Clip, Register, hookimpl
+from avbench.media.annotations import Node, open_json
+from avbench.media.local import IMAGES, LocalFiles
+from avbench.media.reading import FileDataset, Notes
+
+SPLITS = ("train", "val", "test")
+
+KARPATHY = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}
+"""The splits of ``dataset_coco.json`` that each of ours holds, as is usual."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """Where the files lie, and which split is what."""
+
+    root: str = ""
+    """Folder of the dataset."""
+    annotations: str = "annotations"
+    """Folder of the annotation files, from the root."""
+    media: str = "images"
+    """Folder of the photographs, from the root, at any depth; captions alone need none."""
+    train_file: str = "captions_train2014.json"
+    """File of the split; ``dataset_coco.json`` for Karpathy's."""
+    val_file: str = "captions_val2014.json"
+    """File of the split; ``dataset_coco.json`` for Karpathy's."""
+    test_file: str = ""
+    """File of the split (the released test captions are secret); ``dataset_coco.json``."""
+    train: str = "train"
+    report: str = "val"
+
+
+@final
+class CocoCaptions(FileDataset):
+    """Reads COCO's captions. Clip ids are the images' names without their extension."""
+
+    def __init__(self, options: Options) -> None:
+        files = LocalFiles(
+            "coco_captions",
+            options.root,
+            options.annotations,
+            options.media,
+            extensions=IMAGES,
+            captions_alone=True,
+        )
+        super().__init__(files, SPLITS)
+        self._lists = {s: str(getattr(options, f"{s}_file")) for s in SPLITS}
+        self.train = options.train
+        self.report = options.report
+
+    def splits(self) -> tuple[str, ...]:
+        """Those whose files are there."""
+        return tuple(s for s, name in self._lists.items() if name and self._files.present([name]))
+
+    def _names(self) -> Sequence[str]:
+        return list(dict.fromkeys(name for name in self._lists.values() if name))
+
+    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:
+        """The images of a split, with their captions."""
+        path = self._files.annotation(self._lists[split] or f"(option {split}_file is empty)")
+        for name, place, captions in _entries(path, split):
+            with notes.costing(name):
+                clip_id = Path(Node(path, place, name).id()).stem
+                if not captions:
+                    problem = "no caption has this image's id; each image needs at least one"
+                    notes.add(f"{path}: {place}", problem, clip=clip_id, reason="no_caption")
+                    continue
+                yield Clip(
+                    id=clip_id,
+                    video=clip_id,
+                    media=self._files.media_or_missing(clip_id),
+                    captions=tuple(caption.text() for caption in captions),
+                )
+
+
+def _entries(path: Path, split: str) -> Iterator[tuple[str, str, list[Node]]]:
+    """Name, place and captions of each image, in any of the three forms."""
+    top = open_json(path)
+    if "images" in top and "annotations" in top:
+        captions: defaultdict[int, list[Node]] = defaultdict(list)
+        for annotation in top["annotations"].items():
+            captions[annotation["image_id"].integer()].append(annotation["caption"])
+        for image in top["images"].items():
+            yield image["file_name"].text(), image.at, captions[image["id"].integer()]
+    elif "images" in top:
+        for image in top["images"].items():
+            if image["split"].value in KARPATHY[split]:
+                sentences = [sentence["raw"] for sentence in image["sentences"].items()]
+                yield image["filename"].text(), image.at, sentences
+    else:
+        for name, texts in top.fields():
+            yield name, texts.at, texts.items()
+
+
+@hookimpl
+def register_datasets(register: Register) -> None:
+    """Register the reader."""
+    source = "Chen et al., 2015; cocodataset.org"
+    register("coco_captions", CocoCaptions, config=Options, source=source)

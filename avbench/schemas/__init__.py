@@ -1,0 +1,1 @@
+"""JSON Schemas of suites, presets and data files, for editors."""

@@ -1,10 +1,10 @@
 """The stage ``score``: predictions against references, by every metric of the suite.
 
-Jobs that share references are scored together, so that references are prepared, and METEOR's
-Java is started, once for all of them. A job that fails leaves the others alone.
+Jobs that share references are scored together, so that references are prepared once for them;
+metrics stay for all jobs of a process, and so does METEOR's Java. A job that fails leaves the
+others alone.
 """
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,11 @@ from avbench.contracts import Metric, References, Score
 from avbench.errors import DataError, PluginError
 from avbench.media.store import PreparedSplit
 from avbench.options import build, canonical
+from avbench.scored import Scored, describe, write_scores
 from avbench.stage import Job
 from avbench.types import Clip
 
-PREDICTIONS, PER_CLIP = "predictions.jsonl", "per_clip.csv"
+PREDICTIONS = "predictions.jsonl"
 
 Result = dict[str, Any]
 
@@ -51,10 +52,13 @@ def run(job: Job) -> Result:
 
 
 def run_many(jobs: Sequence[Job]) -> list[Result | Exception]:
-    """Score jobs, those with the same references together; writes each job's ``per_clip.csv``.
+    """Score jobs, those with the same references together.
+
+    Writes each job's ``per_clip.csv`` and ``statistics.npz``, see ``avbench.sufficient``.
 
     Returns:
-        For each job, in order, ``{"scores": [...], "items": n}`` or the exception it failed with.
+        For each job, in order, ``{"scores": [...], "items": n, "without_clip": m}`` (m videos of
+        the paragraph protocol count as ``""``) or the exception it failed with.
     """
     results: dict[int, Result | Exception] = {}
     metrics: dict[str, Metric] = {}
@@ -115,7 +119,10 @@ class Level:
     """Item id → its clips in temporal order."""
 
     def join(self, captions: Mapping[str, str]) -> dict[str, str]:
-        """One text an item: a clip's caption, or the sentences of a video joined by ``. ``."""
+        """One text an item: a clip's caption, or the sentences of a video joined by ``. ``.
+
+        A video without clips says nothing: ``""``.
+        """
         return {
             item: ". ".join(captions[clip] for clip in clips)
             for item, clips in self.members.items()
@@ -137,7 +144,8 @@ def by_clip(split: Annotated) -> Level:
 def by_protocol(split: Annotated) -> Level:
     """As the split's protocol says: clip by clip, or video by video.
 
-    A video of which no clip was prepared is left out, as a lost clip is in the other protocol.
+    The paragraph protocol asks for every video of the split: one of which no clip was prepared
+    counts as said nothing about. In the other protocol a lost clip is left out.
 
     Raises:
         DataError: the protocol is unknown, or a video has no reference.
@@ -149,7 +157,7 @@ def by_protocol(split: Annotated) -> Level:
     of_video: dict[str, list[Clip]] = {}
     for clip in sorted(split.clips, key=lambda c: (c.start or 0.0, c.end or math.inf)):
         of_video.setdefault(clip.video, []).append(clip)
-    videos = sorted(of_video)
+    videos = sorted(of_video.keys() | split.paragraphs.keys())
     bare = next((video for video in videos if not split.paragraphs.get(video)), None)
     if bare is not None:
         raise DataError(f"video '{bare}' has no paragraph reference")
@@ -159,7 +167,7 @@ def by_protocol(split: Annotated) -> Level:
             protocol=split.protocol,
         ),
         videos={video: video for video in videos},
-        members={video: tuple(clip.id for clip in of_video[video]) for video in videos},
+        members={v: tuple(clip.id for clip in of_video.get(v, ())) for v in videos},
     )
 
 
@@ -183,7 +191,7 @@ def _score_group(
     for i in said:
         for ref in jobs[i].spec["metrics"]:
             wanted.setdefault(canonical(ref), (ref, []))[1].append(i)
-    scores: dict[int, list[Score]] = {i: [] for i in said}
+    scores: dict[int, list[Scored]] = {i: [] for i in said}
     at_level: dict[int, dict[str, Level]] = {i: {} for i in said}
     for done, (key, (ref, users)) in enumerate(wanted.items()):
         try:
@@ -198,7 +206,7 @@ def _score_group(
             if isinstance(outcome, Exception):
                 results[i] = outcome
                 continue
-            scores[i] += outcome
+            scores[i] += [Scored(score, metric, ref) for score in outcome]
             at_level[i] |= dict.fromkeys((score.name for score in outcome), level)
         for i in alive:
             jobs[i].progress(done + 1, len(wanted), ref["name"])
@@ -249,33 +257,11 @@ def _check(name: str, outcomes: Sequence[Sequence[Score]], systems: int) -> None
             raise PluginError(f"metric '{name}': score '{score.name}' is {score.value}")
 
 
-def _write(job: Job, scores: Sequence[Score], levels: Mapping[str, Level]) -> Result:
-    """Write ``per_clip.csv`` and give the job's results.
-
-    Raises:
-        PluginError: two metrics give a score of the same name.
-    """
-    names = [score.name for score in scores]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise PluginError(f"two metrics of this job give the score '{twice}'")
+def _write(job: Job, scored: Sequence[Scored], levels: Mapping[str, Level]) -> Result:
+    """Write a job's files and give its results."""
     videos: dict[str, str] = {}
     for level in levels.values():
         videos |= level.videos
-    each = [score for score in scores if score.per_item]
-    with (job.directory / PER_CLIP).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "video", *(score.name for score in each)])
-        for item, video in videos.items():
-            writer.writerow([item, video, *(score.per_item.get(item, "") for score in each)])
-    described = [
-        {
-            "name": score.name,
-            "value": score.value,
-            "unit": score.unit,
-            "signature": score.signature,
-            "higher_is_better": score.higher_is_better,
-        }
-        for score in scores
-    ]
-    return {"scores": described, "items": len(videos)}
+    silent = {v for level in levels.values() for v, clips in level.members.items() if not clips}
+    write_scores(job.directory, scored, videos)
+    return {"scores": describe(scored), "items": len(videos), "without_clip": len(silent)}

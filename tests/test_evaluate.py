@@ -3,13 +3,14 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from avbench import baseline, evaluate
+from avbench import baseline, evaluate, sufficient
 from avbench.api import Clip, DataError, Metric, References, Score, Slot
 from avbench.errors import PluginError
 from avbench.registry import Component, NoOptions, Registry
@@ -113,9 +114,12 @@ def test_run_scores_and_writes_per_clip(stage: Any) -> None:
                 "unit": "words",
                 "signature": "w",
                 "higher_is_better": True,
+                "metric": {"name": "m0", "options": {}},
+                "statistics": True,
             }
         ],
         "items": 2,
+        "without_clip": 0,
     }
     json.dumps(result, allow_nan=False)
     text = (job.directory / "per_clip.csv").read_text("utf-8")
@@ -124,6 +128,42 @@ def test_run_scores_and_writes_per_clip(stage: Any) -> None:
     ((system,), references) = metric.seen[0]
     assert list(system) == list(references.captions) == ["x", "y"]
     assert references.captions == {"x": ("a dog",), "y": ("a cat",)}
+    kept = sufficient.read(job.directory)["words"]
+    assert (kept.ids, kept.videos) == (("x", "y"), ("w", "v"))
+    assert kept.values.tolist() == [[2.0, 1.0], [3.0, 1.0]]
+
+
+class Odd(Words):
+    """A figure that is no mean: the sum. Its statistics are what the test gives it."""
+
+    statistics: Any = None
+
+    def _one(self, system: Mapping[str, str]) -> list[Score]:
+        (mean,) = super()._one(system)
+        return [replace(mean, value=5.0, statistics=self.statistics)]
+
+    def from_sums(self, name: str, sums: Any) -> Any:
+        return sums.sum(1) if self.statistics is not None else super().from_sums(name, sums)
+
+
+def test_statistics_are_kept_only_where_the_figure_comes_from_them(stage: Any) -> None:
+    metric = Odd()
+    job = stage("job", TWO, {"x": "a b", "y": "a b c"}, [metric])
+    (score,) = evaluate.run(job)["scores"]
+    assert (score["value"], score["statistics"]) == (5.0, False)
+    assert sufficient.read(job.directory) == {}
+    metric.statistics = np.array([[2.0, 0.0], [2.0, 1.0]])
+    (score,) = evaluate.run(job)["scores"]
+    assert score["statistics"]
+    assert sufficient.read(job.directory)["words"].values.tolist() == [[2.0, 0.0], [2.0, 1.0]]
+
+
+def test_statistics_that_are_missing_or_damaged(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"statistics\.npz: no such file; score again"):
+        sufficient.read(tmp_path)
+    (tmp_path / "statistics.npz").write_bytes(b"PK none")
+    with pytest.raises(DataError, match=r"statistics\.npz: cannot be read"):
+        sufficient.read(tmp_path)
 
 
 def test_jobs_with_the_same_references_are_scored_together(stage: Any) -> None:
@@ -203,16 +243,22 @@ def test_paragraphs_join_the_clips_of_a_video_in_time(stage: Any) -> None:
     job = stage("job", PARAGRAPHS, said, [whole, single])
     result = evaluate.run(job)
     ((system,), references) = whole.seen[0]
-    assert system == {"v": "alone", "w": "first. second. last"}
+    assert system == {"lost": "", "v": "alone", "w": "first. second. last"}
     assert references.protocol == "paragraph"
-    assert references.captions == {"v": ("c d.",), "w": ("a b.", "e f")}
+    assert references.captions == PARAGRAPHS.paragraphs
+    assert result["without_clip"] == 1
     ((system,), references) = single.seen[0]
     assert system == said
     assert references.protocol == "coco"
-    assert {s["name"]: s["value"] for s in result["scores"]} == {"words": 2.0, "single": 1.0}
+    assert {s["name"]: s["value"] for s in result["scores"]} == {"words": 4 / 3, "single": 1.0}
     with (job.directory / "per_clip.csv").open(encoding="utf-8") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     assert rows["w"] == {"id": "w", "video": "w", "words": "3.0", "single": ""}
+    assert rows["lost"] == {"id": "lost", "video": "lost", "words": "0.0", "single": ""}
+    kept = sufficient.read(job.directory)
+    assert kept["words"].ids == ("lost", "v", "w")
+    assert kept["single"].ids == ("w2", "v1", "w1", "w0")
+    assert kept["single"].videos == ("w", "v", "w", "w")
     assert rows["w1"] == {"id": "w1", "video": "w", "words": "", "single": "1.0"}
 
 

@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -11,12 +12,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from avbench.api import DataError, References, Score, Slot
-from avbench.builtin.metrics import _java
-from avbench.builtin.metrics.coco_caption import CocoCaption, letters
+from avbench.builtin.metrics import _java, _meteor, _reference_set
+from avbench.builtin.metrics._java import letters
+from avbench.builtin.metrics._lcs import Subsequences
+from avbench.builtin.metrics._ngrams import NGrams, bleu
+from avbench.builtin.metrics.coco_caption import CocoCaption
 from avbench.builtin.metrics.slot_accuracy import SlotAccuracy, chance, most_frequent, right
+from avbench.media.cliplist import clip_list_hash
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -65,6 +71,161 @@ def test_small_case_equals_pycocoevalcap(metric: CocoCaption) -> None:
         assert score.higher_is_better
 
 
+WORDS = ["a", "a", "the", "dog", "dogs", "man", "runs", "é", "42", "zebra"]
+
+
+def _texts(rng: random.Random, number: int) -> list[str]:
+    lengths = [rng.choice([0, 1, 2, 5, 9, 30]) for _ in range(number)]
+    return [" ".join(rng.choice(WORDS) for _ in range(length)) for length in lengths]
+
+
+@pytest.mark.parametrize(("clips", "most"), [(1, 1), (2, 3), (40, 6), (100, 1)])
+def test_counts_equal_pycocoevalcap_on_random_texts(clips: int, most: int) -> None:
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    rng = random.Random(clips)
+    gold = {str(i): _texts(rng, rng.randint(1, most)) for i in range(clips)}
+    gold["0"][0] = " ".join(rng.choice(WORDS) for _ in range(90))  # longer than a machine word
+    ngrams, subsequences = NGrams(list(gold.values())), Subsequences(list(gold.values()))
+    for _ in range(3):
+        said = dict(zip(gold, [[text] for text in _texts(rng, clips)], strict=True))
+        said["0"] = [gold["0"][0]]
+        captions = [text for (text,) in said.values()]
+        rows, cider = ngrams.score(captions)
+        corpus, each = Bleu(4).compute_score(gold, said, verbose=0)
+        assert bleu(rows.sum(0, keepdims=True)) == pytest.approx([corpus[3]], abs=1e-12)
+        assert bleu(rows) == pytest.approx(each[3], abs=1e-12)
+        _, each = Cider().compute_score(gold, said)
+        assert cider == pytest.approx(each, abs=1e-12)
+        _, each = Rouge().compute_score(gold, said)
+        assert subsequences.score(captions) == pytest.approx(each, abs=1e-12)
+
+
+@pytest.mark.java
+def test_figures_of_a_resample_equal_those_of_its_captions(metric: CocoCaption) -> None:
+    case = json.loads((GOLDEN / "coco_small.json").read_text(encoding="utf-8"))
+    gold = {i: tuple(texts) for i, texts in case["references"].items()}
+    said = case["hypotheses"] | {"c5": gold["c5"][0]}  # one that matches as a whole
+    drawn = ["c1", "c1", "c3", "c5", "c5", "c4"]
+    again = {f"{n}": i for n, i in enumerate(drawn)}
+    (scores,) = metric.score([said], References(captions=gold))
+    resample = References(captions={n: gold[i] for n, i in again.items()})
+    (expected,) = metric.score([{n: said[i] for n, i in again.items()}], resample)
+    for score, other in zip(scores, expected, strict=True):
+        assert score.statistics is not None
+        at = [list(score.per_item).index(i) for i in drawn]
+        sums = score.statistics[at].sum(0, keepdims=True)
+        if score.name == "cider":  # its document frequencies stay those of the whole set
+            wanted = sum(score.per_item[i] for i in drawn) / len(drawn)
+        else:
+            wanted = other.value
+        assert metric.from_sums(score.name, sums) == pytest.approx([wanted], abs=1e-9)
+
+
+@pytest.mark.java
+def test_normalised_texts_are_scored_as_with_the_jars_own_option() -> None:
+    texts = [
+        *(
+            "a dog",
+            "self-aware man 's 3.5 dogs",
+            "u.s. and mr. x",
+            "",
+            "don't & <b>",
+            "naïve 中文",
+        ),
+        *("a ||| b", "1,000 --- dogs ...", "it 's 5 p.m.", '" quoted "', "..."),
+    ]
+    made = _java.normalised(texts)
+    assert made["a dog"] == "a dog"
+    assert made["self-aware man 's 3.5 dogs"] == "self aware man ' s 3.5 dogs"
+    jar = [_java.java(), "-Xmx2g", "-jar", str(_java.package("meteor") / _java.METEOR_JAR)]
+    pairs = [(a, b) for a in texts for b in texts]
+    asked = "".join(f"SCORE ||| {_java.bare(a)} ||| {_java.bare(b)}\n" for a, b in pairs)
+    with_option = subprocess.run(
+        [*jar, "-", "-", "-stdio", "-l", "en", "-norm"],
+        input=asked.encode(),
+        capture_output=True,
+        check=True,
+    )
+    rows = [[float(x) for x in line.split()] for line in with_option.stdout.decode().splitlines()]
+    process = _meteor.Meteor()
+    given = process.statistics([(made[b], [made[a]]) for a, b in pairs])
+    process.close()
+    whole = [r[0] == sum(r[4:20:2]) and r[1] == sum(r[5:20:2]) and r[20] == 1 for r in rows]
+    for row, is_whole in zip(rows, whole, strict=True):
+        row[20] = 0.0 if is_whole else row[20]
+    assert given.tolist() == rows
+
+
+@pytest.mark.java
+def test_references_are_read_once(metric: CocoCaption, monkeypatch: pytest.MonkeyPatch) -> None:
+    gold = References(captions={"x": ("a dog barks",), "y": ("rain falls",)})
+    first = metric.score([{"x": "a dog", "y": "rain"}], gold)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("prepared again")
+
+    for name in ("NGrams", "Subsequences"):
+        monkeypatch.setattr(_reference_set, name, fail)
+    monkeypatch.setattr(_meteor.Meteor, "statistics", lambda _, requests: _none(requests))
+    assert metric.score([{"x": "a dog", "y": "rain"}], References(captions=gold.captions)) == first
+
+
+def _none(requests: Any) -> Any:
+    assert not requests, "an answer was asked for again"
+    return np.empty((0, _meteor.K))
+
+
+@pytest.mark.java
+def test_a_caption_of_ten_thousand_words(metric: CocoCaption) -> None:
+    gold = References(captions={"before": (A,), "long": (B,), "after": (B,)})
+    common = f"{A} {B}".split()
+    long = " ".join(common[n % 11] if n % 2 else f"word{n % 50}" for n in range(10000))
+    assert len(long.split()) == 10000
+    (scores,) = metric.score([{"before": A, "long": long, "after": B}], gold)
+    per_item = {s.name: s.per_item for s in scores}
+    assert per_item["meteor"]["before"] == pytest.approx(100)
+    assert per_item["meteor"]["after"] == pytest.approx(100)
+    assert 0 < per_item["meteor"]["long"] < 1
+
+
+@pytest.mark.java
+@pytest.mark.parametrize(
+    ("caption", "reference", "message"),
+    [
+        ("dog cat " * 5001, B, "the caption has 10002 words; METEOR aligns at most 10000"),
+        (B, "dog " * 10001, "a reference has 10001 words; METEOR aligns at most 10000"),
+        (
+            "dog " * 8000,
+            "a dog",
+            "the caption says 'dog' 8000 times among 8000 words; METEOR cannot align that "
+            "(at most 1997 times)",
+        ),
+    ],
+)
+def test_texts_that_meteor_cannot_align_are_named(
+    metric: CocoCaption, caption: str, reference: str, message: str
+) -> None:
+    gold = References(captions={"before": (A,), "odd": (reference,)})
+    with pytest.raises(DataError) as caught:
+        metric.score([{"before": A, "odd": caption}], gold)
+    assert str(caught.value) == f"coco_caption: 'odd': {message}"
+    (scores,) = metric.score(
+        [{"before": A, "odd": "a dog"}], References(captions={**gold.captions, "odd": (B,)})
+    )
+    assert scores[1].per_item["before"] == pytest.approx(100)
+
+
+@pytest.mark.java
+@pytest.mark.slow
+def test_the_most_repetitive_caption_that_is_allowed(metric: CocoCaption) -> None:
+    gold = References(captions={"x": ("dog " * 12,)})
+    (scores,) = metric.score([{"x": "dog " * 3970}], gold)
+    assert 0 < scores[1].value < 5
+
+
 @pytest.mark.java
 def test_order_of_systems_and_ids_does_not_matter(metric: CocoCaption) -> None:
     case = json.loads((GOLDEN / "coco_small.json").read_text(encoding="utf-8"))
@@ -85,7 +246,7 @@ def test_signature_says_how(metric: CocoCaption) -> None:
     (scores,) = metric.score([{"x": "a dog", "y": "a cat"}], References(captions=gold))
     assert scores[1].signature == (
         "meteor|lang:en|norm:yes|jar:1.5|nrefs:1-2|case:lc|tok:ptb-3.4.1|protocol:coco"
-        "|items:2-9ab9de25|version:pycocoevalcap-1.2"
+        f"|clips:2-{clip_list_hash(gold)}|version:pycocoevalcap-1.2|java:25.0"
     )
     paragraph = References(captions=gold, protocol="paragraph")
     (other,) = metric.score([{"x": "a dog", "y": "a cat"}], paragraph)
@@ -93,6 +254,9 @@ def test_signature_says_how(metric: CocoCaption) -> None:
     subset = References(captions={"x": gold["x"]})
     (fewer,) = metric.score([{"x": "a dog"}], subset)
     assert fewer[3].signature != scores[3].signature
+    other = References(captions=gold | {"x": ("a dog sleeps",)})
+    (changed,) = metric.score([{"x": "a dog", "y": "a cat"}], other)
+    assert changed[3].signature != scores[3].signature
 
 
 @pytest.mark.java
@@ -150,35 +314,57 @@ def test_one_meteor_serves_all_calls_and_ends() -> None:
 
 @pytest.mark.java
 @pytest.mark.slow
-def test_meteor_that_ended_is_an_error_and_is_started_again(metric: CocoCaption) -> None:
+@pytest.mark.parametrize("how", ["kill", "close"])
+def test_meteor_that_ended_is_started_again(metric: CocoCaption, how: str) -> None:
     gold = References(captions={"x": ("a dog",)})
     metric.score([{"x": "a dog"}], gold)
-    assert metric._meteor is not None
-    metric._meteor._process.kill()
-    metric._meteor._process.wait()
-    with pytest.raises(RuntimeError, match="METEOR ended with exit status -9"):
-        metric.score([{"x": "a dog"}], gold)
-    (scores,) = metric.score([{"x": "a dog"}], gold)
-    assert _values(scores)["meteor"] == pytest.approx(100)
+    process = metric._meteor
+    assert process is not None
+    before = process.pid
+    if how == "kill":
+        process._process.kill()
+        process._process.wait()
+    else:
+        process.close()
+    (scores,) = metric.score([{"x": f"a dog dog {how}"}], gold)
+    assert 0 < _values(scores)["meteor"] < 100
+    assert process.pid != before
 
 
 @pytest.mark.java
-def test_meteor_that_hangs_is_ended(metric: CocoCaption, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_java, "START_LIMIT", 0.2)
-    monkeypatch.setattr(_java, "PAIR_LIMIT", 0.0)
-    meteor = _java.Meteor()  # still loading when the limit passes
-    with pytest.raises(RuntimeError, match="METEOR ended with exit status -9"):
-        meteor.score(["a dog"], [["a dog"]])
-    meteor.close()
+@pytest.mark.slow
+def test_meteor_that_crashes_at_a_caption_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_meteor, "HEAP", ("-Xmx500m",))  # enough for the tables and little else
+    process = _meteor.Meteor()
+    fine = ("a dog", ["the dog"])
+    vocabulary = ["dog", "cat", "man", "a", "the", "with", "ball", "runs"]
+    long = " ".join(vocabulary[i * i % 8] for i in range(9000)), ["a man with the dog runs"]
+    expected = process.statistics([fine])
+    with pytest.raises(RuntimeError, match="METEOR ended with exit status 1 at the caption 'dog"):
+        process.statistics([fine, fine, long, fine])
+    assert process.statistics([fine]).tolist() == expected.tolist()
+    process.close()
+
+
+@pytest.mark.java
+def test_meteor_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_meteor, "START_LIMIT", 0.0)
+    monkeypatch.setattr(_meteor, "BATCH_LIMIT", 0.2)
+    process = _meteor.Meteor()  # still loading when the limit passes
+    with pytest.raises(RuntimeError, match="METEOR hung and was killed at the caption 'a dog'"):
+        process.statistics([("a dog", ["a dog"])])
+    assert not process.close.alive
 
 
 @pytest.mark.java
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_meteor_ends_with_a_killed_parent() -> None:
+@pytest.mark.parametrize("busy", [False, True])
+def test_meteor_ends_with_a_killed_parent(busy: bool) -> None:
     code = (
-        "from avbench.builtin.metrics._java import Meteor; import os, signal\n"
-        "meteor = Meteor(); meteor.score(['a'], [['a']]); print(meteor.pid, flush=True)\n"
+        "from avbench.builtin.metrics._meteor import Meteor; import os, signal\n"
+        "meteor = Meteor(); meteor.statistics([('a', ['a'])]); print(meteor.pid, flush=True)\n"
+        f"meteor._process.stdin.write(b'SCORE ||| a dog ||| the dog\\n' * {400 * busy})\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     ran = subprocess.run(
@@ -300,6 +486,15 @@ def test_accuracies_by_hand() -> None:
             "slot_audible_frequent": 50.0,
         }
     )
+    for score in scores:
+        if score.name in ("slot_visual", "slot_audible"):
+            assert score.statistics is not None
+            sums = score.statistics.sum(0, keepdims=True)
+            assert SlotAccuracy().from_sums(score.name, sums) == pytest.approx([score.value])
+    visual = next(score.statistics for score in scores if score.name == "slot_visual")
+    assert visual is not None
+    # Twice clip 2, which has no shape: the mean is over the colour alone.
+    assert SlotAccuracy().from_sums("slot_visual", 2 * visual[1:]).tolist() == [0.0]
     per_item = {s.name: s.per_item for s in scores}
     assert per_item["slot_visual"] == {"1": 50.0, "2": 0.0}
     assert per_item["slot_shape"] == {"1": 0.0}

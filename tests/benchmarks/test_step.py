@@ -1,113 +1,119 @@
-"""Step time of the tiny preset, plain and MBP, and what of it encoders, fusion and decoder take.
+"""The training step: MBP against plain and against three whole passes, in time and in memory.
 
-    make bench
-
-Ratios within one run are what counts; nothing here asserts a time.
+The views of a batch share the encoders' work, so an MBP step should cost no more than its
+multiply-accumulates say.
 """
+
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+from time import perf_counter
 
 import pytest
 import torch
+from torch import Tensor
 
-from avbench.api import Batch, LossContext
-from avbench.registry import load
-from avbench.settings import ComponentRef, DecodeSettings
-from avbench.suite import read_suite
+from tests.benchmarks.peak import peak_bytes
+from tests.benchmarks.report import Comparison, Goal
+from tests.steps import Case, Step, make_case
 
-B = 30
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    registry = load()
-    return registry, read_suite("quickstart", registry).rows[0].settings
+ALLOWED = 1.05
+"""What MBP's step may cost beyond the ratio of the MACs."""
+GIB = 2**30
+FUSIONS = ["merged", "local_global_merged"]
+NAIVE = "MBP as three whole passes"
 
 
-def made(tiny, fusion: str):
-    from avbench.model import build_captioner
-
-    registry, suite = tiny
-    torch.manual_seed(0)
-    model = build_captioner(
-        suite.model,
-        suite.input,
-        suite.vocabulary.size,
-        ComponentRef(name=fusion),
-        ComponentRef(name="V+A"),
-        registry,
-    )
-    spec = suite.input
-    batch = Batch(
-        video=torch.randint(0, 256, (B, spec.frames, 3, spec.size, spec.size)).to(torch.uint8),
-        audio=torch.randn(B, spec.mel_frames, spec.mel_bins),
-        text=torch.zeros(B, 1, dtype=torch.long),
-        captions=torch.randint(6, suite.vocabulary.size, (2 * B, 14)),
-        clip=torch.arange(B).repeat_interleave(2),
-        ids=tuple(map(str, range(B))),
-    )
-    return registry, model, batch
+def gradients(step: Step) -> tuple[list[float], list[Tensor]]:
+    """Losses of the views and all gradients, without dropout."""
+    step.captioner.eval()
+    losses = [loss.nats.item() for loss in step.losses().values()]
+    return losses, [p.grad for p in step.captioner.parameters() if p.grad is not None]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def check_equal(naive: Step, ours: Step) -> None:
+    """Three whole passes give the same losses and gradients as ours."""
+    expected_losses, expected = gradients(naive)
+    losses, found = gradients(ours)
+    assert losses == pytest.approx(expected_losses, rel=1e-5)
+    apart = torch.nn.utils.get_total_norm([a - b for a, b in zip(found, expected, strict=True)])
+    assert apart < 1e-4 * torch.nn.utils.get_total_norm(expected)
 
 
-@pytest.mark.parametrize("loss", ["plain", "mbp"])
-@pytest.mark.parametrize("fusion", ["merged", "local_global_merged"])
-@pytest.mark.benchmark(group="training step, tiny, 30 clips, PCC and PNC")
-def test_training_step(benchmark, tiny, fusion: str, loss: str) -> None:
-    registry, model, batch = made(tiny, fusion)
-    component = registry.get("losses", loss)
-    strategy = component.build(
-        component.config(), LossContext(streams=model.configuration.encoded)
-    )
-
-    def step() -> None:
-        losses = model.losses(model.encode(batch), batch, strategy.views())
-        strategy.combine(losses).total.backward()
-
-    benchmark.pedantic(step, rounds=5, warmup_rounds=2)
+@torch.no_grad()
+def check_equal_losses(given: Case) -> None:
+    """The views of one batch have the losses of as many whole passes."""
+    given.captioner.eval()
+    views = given.strategy("mbp").views()
+    found = given.captioner(given.batch, views)
+    alone = [given.captioner(given.batch, [view])[view].nats.item() for view in views]
+    assert [found[view].nats.item() for view in views] == pytest.approx(alone, rel=1e-5)
 
 
-@pytest.mark.parametrize("part", ["video", "audio", "fusion", "decoder"])
-@pytest.mark.benchmark(group="forward and backward of a part, local_global_merged, joint view")
-def test_part(benchmark, tiny, part: str) -> None:
-    _, model, batch = made(tiny, "local_global_merged")
-    encoded = {
-        m: type(t)(values=t.values.detach().requires_grad_(), keep=t.keep)
-        for m, t in model.encode(batch).items()
-    }
-    fused = model.fuse(encoded, [model.joint])
-    fused = type(fused)(values=fused.values.detach().requires_grad_(), keep=fused.keep)
+@pytest.fixture
+def compare_steps(in_turn, report, machine) -> Callable[..., None]:
+    """Plain and MBP steps in turn; naive ones, which take long, ``naively`` times afterwards."""
 
-    def decode() -> torch.Tensor:
-        memory = model.decoder.remember(fused, batch.clip)
-        return model.decoder(batch.captions[:, :-1], memory)[0]
+    def compared(given: Case, *, rounds: int, naively: int) -> None:
+        steps = {"plain": Step(given, "plain"), "mbp": Step(given, "mbp")}
+        if naively:
+            steps["naive"] = Step(given, "mbp", naive=True)
+        given.captioner.train()
+        # Of losses and gradients: the first call of an optimiser makes its state.
+        peaks = {name: peak_bytes(step.losses) / GIB for name, step in steps.items()}
+        times = in_turn({n: steps[n] for n in ("plain", "mbp")}, rounds=rounds)
+        if not times:
+            return
+        macs = {loss: given.macs(loss) for loss in ("plain", "mbp")}
+        ratio = macs["mbp"] / macs["plain"]
+        row = Comparison(
+            name=f"MBP step: {given.name}",
+            against="plain step",
+            ours=times["mbp"],
+            theirs=times["plain"],
+            goal=Goal(at_most=ALLOWED * ratio),
+            limit=machine.limit(flops=2 * macs["mbp"], moved=given.moved()),
+            threads=torch.get_num_threads(),
+            note=f"goal: {ALLOWED} × the ratio of MACs, which is {ratio:.2f} "
+            f"({macs['mbp'] / 1e9:.0f} G to {macs['plain'] / 1e9:.0f} G)",
+        )
+        memory = replace(
+            row,
+            name=f"Peak memory of an {row.name}",
+            ours=[peaks["mbp"]],
+            theirs=[peaks["plain"]],
+            unit="GiB",
+            goal=Goal(cost=True),
+            limit=None,
+            note="losses and gradients, beyond the weights and Adam's moments",
+        )
+        rows = [row, memory]
+        if naively:
+            taken = [seconds(steps["naive"]) for _ in range(naively)]
+            slow = replace(row, against=NAIVE, goal=Goal(), note="")
+            rows.insert(1, replace(slow, ours=[median(times["mbp"])], theirs=[median(taken)]))
+            less = replace(memory, against=NAIVE, goal=Goal(), note="")
+            rows.append(replace(less, theirs=[peaks["naive"]]))
+        report.comparisons += rows
 
-    run = {
-        "video": lambda: model.encoders["video"](batch).values,
-        "audio": lambda: model.encoders["audio"](batch).values,
-        "fusion": lambda: model.fuse(encoded, [model.joint]).values,
-        "decoder": decode,
-    }[part]
-    benchmark.pedantic(lambda: run().sum().backward(), rounds=5, warmup_rounds=2)
+    return compared
 
 
-@pytest.mark.benchmark(group="captions of 30 clips, tiny, beam 5")
-def test_beam_search(benchmark, tiny) -> None:
-    from avbench.beam import beam_search
+def seconds(call: Callable[[], object]) -> float:
+    start = perf_counter()
+    call()
+    return perf_counter() - start
 
-    _, model, batch = made(tiny, "local_global_merged")
-    model.eval()
-    with torch.inference_mode():
-        fused = model.fuse(model.encode(batch), [model.joint])
-        benchmark.pedantic(
-            lambda: beam_search(
-                model.decoder, fused, bos=2, eos=4, length=24,
-                beam=DecodeSettings().beam, length_penalty=1.0,
-            ),
-            rounds=3,
-        )  # fmt: skip
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_mbp_step_of_the_tiny_preset(compare_steps, one_thread, fusion: str) -> None:
+    given = make_case("tiny", fusion, 30)
+    check_equal(Step(given, "mbp", naive=True), Step(given, "mbp"))
+    compare_steps(given, rounds=7, naively=3)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_mbp_step_at_the_papers_geometry(compare_steps, fusion: str) -> None:
+    given = make_case("paper", fusion, 1)
+    check_equal_losses(given)
+    compare_steps(given, rounds=2, naively=1 if fusion == FUSIONS[-1] else 0)

@@ -1,7 +1,10 @@
-"""Two tables with every kind of cell, for the tests of the pivot and of the report formats."""
+"""Three tables with every kind of cell, for the tests of the pivot and of the report formats."""
+
+from dataclasses import replace
 
 from avbench.pivot import pivot
 from avbench.results import Measurement, Table
+from avbench.statistics.tabled import inferred
 from avbench.tables import Column, Row, Sheet, TableLayout
 
 FIGURES = {
@@ -52,7 +55,7 @@ def _row(label: str, dataset: str, metric: str, **more: object) -> Measurement:
 
 
 def sheets() -> list[Sheet]:
-    """A table with differences and a cost column, and one of a single seed."""
+    """A table with differences and a cost column, one of a single seed, one with intervals."""
     table = Table.of(rows())
     large = TableLayout(
         title="Losses, V+A",
@@ -77,4 +80,13 @@ def sheets() -> list[Sheet]:
         rows=(Row(label="plain_loss"), Row(label="balanced")),
     )
     notes = ("12 steps: the pipeline, not the paper.", "talk: 3 clips lost (no picture).")
-    return [pivot(table, large, notes), pivot(first, small)]
+    sure = TableLayout(
+        title="With intervals",
+        columns=(Column(metric="cider"),),
+        datasets=("talk", "sound"),
+        rows=(*small.rows, Row(label="later")),
+        delta_to="plain_loss",
+    )
+    known = inferred(table, sure, "seeds")
+    known = replace(known, significant=frozenset({("balanced", "talk", "cider")}))
+    return [pivot(table, large, notes), pivot(first, small), pivot(table, sure, (), known)]

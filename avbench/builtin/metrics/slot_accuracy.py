@@ -18,6 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from statistics import fmean
 
+import numpy as np
+from jaxtyping import Float64
+
 from avbench.api import DataError, Metric, References, Register, Score, Slot, hookimpl
 
 Slots = Mapping[str, Mapping[str, Slot]]
@@ -89,6 +92,17 @@ class SlotAccuracy(Metric):
                     )
         return [_scores(system, slots) if slots else [] for system in hypotheses]
 
+    def from_sums(self, name: str, sums: Float64[np.ndarray, "R K"]) -> Float64[np.ndarray, " R"]:
+        """See ``Metric.from_sums``; a mean over slots leaves out those that no clip has."""
+        if name not in MEANS:
+            return super().from_sums(name, sums)
+        hits, clips = sums[:, 0::2], sums[:, 1::2]
+        shares = np.divide(hits, clips, out=np.zeros_like(hits), where=clips > 0)
+        slots = (clips > 0).sum(1)
+        mean = np.full(len(sums), np.nan)
+        np.divide(shares.sum(1), slots, out=mean, where=slots > 0)
+        return mean
+
 
 def _scores(system: Mapping[str, str], slots: Slots) -> list[Score]:
     absent = next((clip for clip in slots if clip not in system), None)
@@ -109,22 +123,37 @@ def _scores(system: Mapping[str, str], slots: Slots) -> list[Score]:
         part = {clip: group for clip, group in part.items() if group}
         if not part:
             continue
+        names = list(by_name(part))
         of_name = [
-            fmean(hits[clip, name] for clip in part if name in part[clip])
-            for name in by_name(part)
+            fmean(hits[clip, name] for clip in part if name in part[clip]) for name in names
         ]
         each = {clip: fmean(hits[clip, name] for name in part[clip]) for clip in part}
-        scores.append(_score(mean, fmean(of_name), signature, each))
+        rows = np.array(
+            [
+                [x for n in names for x in ((hits[c, n], 1.0) if n in group else (0.0, 0.0))]
+                for c, group in part.items()
+            ]
+        )
+        scores.append(_score(mean, fmean(of_name), signature, each, rows))
         scores.append(_score(f"{mean}_chance", fmean(chance(part).values()), signature))
         scores.append(_score(f"{mean}_frequent", fmean(most_frequent(part).values()), signature))
     return scores
 
 
 def _score(
-    name: str, value: float, signature: str, each: Mapping[str, float] | None = None
+    name: str,
+    value: float,
+    signature: str,
+    each: Mapping[str, float] | None = None,
+    statistics: Float64[np.ndarray, "items K"] | None = None,
 ) -> Score:
     return Score(
-        name=name, value=value, unit="%", signature=f"{name}|{signature}", per_item=each or {}
+        name=name,
+        value=value,
+        unit="%",
+        signature=f"{name}|{signature}",
+        per_item=each or {},
+        statistics=statistics,
     )
 
 

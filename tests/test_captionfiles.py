@@ -1,0 +1,134 @@
+"""Files of captions in the forms of other tools."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avbench.captionfiles import read_hypotheses, read_references
+from avbench.errors import DataError
+
+SAID = {"b": "a dog", "7": "", "a/x é": "two lines"}
+GOLD = {"7": ("x",), "b": ("a dog", "the dog"), "a/x é": ("",)}
+
+
+def lines(*objects: Any) -> str:
+    return "".join(json.dumps(o, ensure_ascii=False) + "\n" for o in objects)
+
+
+RESULTS = [
+    {"image_id": "b", "caption": "a dog"},
+    {"image_id": 7, "caption": " "},
+    {"image_id": "a/x é", "caption": "two\nlines"},
+]
+HYPOTHESES = {
+    "h.jsonl": "\n" + lines(*({"id": r["image_id"], "caption": r["caption"]} for r in RESULTS)),
+    "h.json": json.dumps(RESULTS),
+    "pretty.json": json.dumps(RESULTS, indent=1),
+    "annotations": json.dumps({"info": {}, "annotations": RESULTS}),
+    "pretty": json.dumps({"annotations": RESULTS}, indent=1),
+    "h.csv": 'id,caption,more\nb,a dog,1\n7,,2\na/x é,"two\r\nlines",3\n',
+}
+REPEATED = [
+    {"image_id": 7, "caption": "x"},
+    {"image_id": "b", "caption": "a dog", "id": 1},
+    {"image_id": "a/x é", "caption": "\n"},
+    {"image_id": "b", "caption": "the  dog", "id": 2},
+]
+REFERENCES = {
+    "r.jsonl": lines(*({"id": i, "captions": texts} for i, texts in GOLD.items())),
+    "one.jsonl": lines(*({"id": r["image_id"], "caption": r["caption"]} for r in REPEATED)),
+    "r.json": json.dumps({"images": [{"id": 7}], "annotations": REPEATED}, indent=2),
+    "list.json": json.dumps(REPEATED),
+    "r.csv": "id,caption\n7,x\nb,a dog\na/x é,\nb,the dog\n",
+}
+
+
+@pytest.mark.parametrize("name", HYPOTHESES)
+def test_hypotheses(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(HYPOTHESES[name], "utf-8")
+    assert read_hypotheses(tmp_path / name) == SAID
+    with gzip.open(tmp_path / f"{name}.gz", "wb") as file:
+        file.write(HYPOTHESES[name].encode())
+    assert read_hypotheses(tmp_path / f"{name}.gz") == SAID
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_references(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(REFERENCES[name], "utf-8")
+    assert read_references(tmp_path / name) == GOLD
+
+
+def test_references_in_numbered_columns(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("id,caption_1,caption_2\n7,x,\nb,a dog,the dog\n")
+    assert read_references(tmp_path / "r.csv") == {"7": ("x",), "b": ("a dog", "the dog")}
+
+
+def test_a_caption_may_hold_what_ends_a_line_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "h.jsonl").write_text('{"id": "x", "caption": "a\u2028b"}\n', "utf-8")
+    assert read_hypotheses(tmp_path / "h.jsonl") == {"x": "a b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("h.jsonl", '{"id": "x", "caption": "a"}\n' * 2, "line 2: id 'x' has a caption already"),
+        (
+            "h.jsonl",
+            '{"id": 7, "caption": "a"}\n{"id": "7", "caption": "b"}',
+            "line 2: id '7' has",
+        ),
+        ("h.jsonl", '{"id": "x"}', "line 1: the field 'caption' is missing. It has: id"),
+        (
+            "h.jsonl",
+            '{"id": "x", "captions": ["a"]}',
+            "line 1: the field 'caption' is missing; is 'captions' meant?",
+        ),
+        ("h.jsonl", '{"id": "x", "caption": null}', "line 1.caption: must be a text, got null"),
+        ("h.jsonl", '{"id": 1.5, "caption": ""}', "line 1.id: must be an id: a text that is not"),
+        ("h.jsonl", '{"id": true, "caption": ""}', "or a whole number, got boolean true"),
+        ("h.jsonl", '{"id": "x", "caption": ""}\n{', "line 2: not JSON at column 2"),
+        ("h.json", '[{"image_id": 1, "caption": ""},\n', "line 2, column 1: Expecting value"),
+        ("h.json", '[{"id": 1, "caption": ""}]', "[0]: the field 'image_id' is missing"),
+        ("h.json", "{}", "line 1: the field 'id' is missing"),
+        ("h.json", "3", "line 1: must be an object with the field 'id', got number 3"),
+        ("h.json", '{\n"images": []}', "the field 'annotations' is missing. It has: images"),
+        ("h.csv", "id,text\nx,a\n", "row 2: the field 'caption' is missing"),
+        ("h.csv", "name,caption\nx,a\n", "the column 'id' is missing"),
+        ("h.csv", "id,caption\nx,a,b\n", "row 2: must have 2 cells as the head has, got 3"),
+        ("h.jsonl", "", "holds no caption"),
+        ("h.csv", "id,caption\n", "holds no caption"),
+    ],
+)
+def test_bad_hypotheses_name_the_place(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(DataError) as caught:
+        read_hypotheses(tmp_path / name)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("r.jsonl", '{"id": 1, "captions": []}', "must be an array of one or more captions, got"),
+        ("r.jsonl", '{"id": 1, "captions": "a"}', "line 1.captions: must be an array, got text"),
+        ("r.jsonl", '{"id": 1, "captions": [1]}', "line 1.captions[0]: must be a text, got num"),
+        ("r.jsonl", '{"id": 1, "captions": ["a"]}\n' * 2, "line 2: id '1' has references already"),
+        ("r.csv", "id,caption_1,caption_2\nx,,\n", "row 2: has no caption in any column caption_"),
+        ("r.csv", "id,caption_1\nx,a\nx,b\n", "row 3: id 'x' has references already"),
+    ],
+)
+def test_bad_references_name_the_place(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(DataError) as caught:
+        read_references(tmp_path / name)
+    assert message in str(caught.value)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    for name in ("h.jsonl", "h.json", "h.csv"):
+        with pytest.raises(DataError, match=f"{name}: no such file"):
+            read_hypotheses(tmp_path / name)

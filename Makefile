@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test fast bench lint clean
+.PHONY: demo test fast bench bench-gpu lint clean
 
 demo: $(STAMP)
 	$(BIN)/avbench run quickstart
@@ -19,7 +19,11 @@ fast: $(STAMP)
 # Without the type checks of the tests, which would be timed too.
 bench: $(STAMP)
 	$(BIN)/pytest tests/benchmarks -o addopts=--import-mode=importlib --benchmark-only \
-	    --benchmark-group-by=group --benchmark-columns=min,median,rounds
+	    --benchmark-columns=min,median,rounds --bench-report results
+
+# Needs a CUDA device; prints peak memory and steps per second.
+bench-gpu: $(STAMP)
+	$(BIN)/pytest tests/test_gpu.py -o addopts=--import-mode=importlib -m gpu -s
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

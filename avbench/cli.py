@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 plugin_app = typer.Typer(help="Write plugins.", no_args_is_help=True)
 app.add_typer(plugin_app, name="plugin")
+data_app = typer.Typer(help="Look after your datasets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A predefined suite or a file.")]
 Preset = Annotated[str | None, typer.Option(help="Another preset: a name or a file.")]
@@ -91,6 +93,19 @@ def run(
         int, typer.Option(min=1, help="Threads of each; results may depend on them.")
     ] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share each training, one a device.")
+    ] = 1,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(min=0.0, help="Minutes between a training's checkpoints.")
+    ] = 0.5,
+    checkpoint_steps: Annotated[
+        int | None, typer.Option(min=1, help="And one every so many steps.")
+    ] = None,
+    checkpoint_keep: Annotated[int, typer.Option(min=1, help="Checkpoints kept.")] = 2,
+    tensorboard: Annotated[
+        bool, typer.Option(help="Trainings write TensorBoard's files too, beside curve.csv.")
+    ] = False,
     results: Results = RESULTS,
     plugins_dir: PluginsDir = None,
     format_: Format = FORMATS,
@@ -104,8 +119,15 @@ def run(
     formats = _formats(format_)
     plan = _plan(suite, preset, data, seeds, additional, only, plugins_dir)
     store = _store(results)
-    executor = LocalExecutor(jobs or _cores(), threads)
-    local = {"device": device, "plugins_dir": _plugins(plugins_dir)}
+    executor = LocalExecutor(jobs or _cores(), threads, processes=processes)
+    local = {
+        "device": device,
+        "plugins_dir": _plugins(plugins_dir),
+        "checkpoint_seconds": 60 * checkpoint_minutes,
+        "checkpoint_steps": checkpoint_steps,
+        "checkpoint_keep": checkpoint_keep,
+        "tensorboard": tensorboard,
+    }
     current = Run(plan, store, executor, local)
     terminal = console(stderr=as_json)
     with watch(terminal) as watcher:
@@ -114,7 +136,7 @@ def run(
     if code == INTERRUPT:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(code)
-    unfinished = _report(plan, store, results, formats, as_json)
+    unfinished = _report(plan, store, results, formats, as_json, None, plugins_dir)
     raise typer.Exit(1 if code or unfinished else 0)
 
 
@@ -149,12 +171,147 @@ def report(
     results: Results = RESULTS,
     plugins_dir: PluginsDir = None,
     format_: Format = FORMATS,
+    intervals: Annotated[
+        str | None,
+        typer.Option(help="95 % intervals: none, seeds or videos; as the suite says."),
+    ] = None,
+    strata: Annotated[
+        bool, typer.Option("--strata", help="Scores by stratum, and how varied captions are.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write and print a suite's tables from what has been run."""
     formats = _formats(format_)
+    _known("--intervals", "kind", intervals, ("none", "seeds", "videos"))
     made = _plan(suite, preset, data, seeds, additional, only, plugins_dir)
-    _report(made, _store(results), results, formats, as_json)
+    if strata:
+        from avbench.listing import write_strata
+
+        if intervals is not None:
+            raise AvbenchError("--strata: its tables have no intervals; leave out --intervals")
+
+        folder = results / made.suite
+        write_strata(made, _store(results), folder, formats, as_json, plugins_dir)
+        return
+    _report(made, _store(results), results, formats, as_json, intervals, plugins_dir)
+
+
+@app.command()
+def claims(
+    suite: SuiteName,
+    about: Annotated[
+        str | None,
+        typer.Option(help="methods (other seeds) or models (other videos), for all claims."),
+    ] = None,
+    preset: Preset = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    additional: With = None,
+    only: Only = None,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Tell which of a suite's claims what has been run supports or refutes."""
+    from avbench.claims_listing import asked, claims_data, print_claims
+
+    question = asked(about)
+    made = _plan(suite, preset, data, seeds, additional, only, plugins_dir)
+    found = claims_data(made, _store(results), about=question, plugins_dir=plugins_dir)
+    _json(found) if as_json else print_claims(found)
+
+
+@app.command("export")
+def export_(
+    suite: SuiteName,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder to write.")],
+    preset: Preset = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    additional: With = None,
+    only: Annotated[str | None, typer.Option(metavar="LABEL", help="Which row.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Which fine-tuning, by its dataset.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Which of the suite's seeds.")] = None,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+) -> None:
+    """Write a trained captioner as a folder of its own: safetensors, JSON and a tokenizer."""
+    from avbench.export import export
+    from avbench.registry import load
+
+    made = _plan(suite, preset, data, seeds, additional, [only] if only else None, plugins_dir)
+    export(made, _store(results), load(plugins_dir), out, dataset=dataset, seed=seed)
+    print(f"wrote {out}")
+    print(f"next: avbench caption {out} FILE")
+
+
+@app.command()
+def caption(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder of avbench export.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Media files.")],
+    start: Annotated[float | None, typer.Option(help="Seconds into the file.")] = None,
+    end: Annotated[float | None, typer.Option(help="Seconds into the file.")] = None,
+    speech: Annotated[
+        str | None, typer.Option(help="What is said in the clip, for models that read text.")
+    ] = None,
+    speech_file: Annotated[
+        Path | None, typer.Option(help='The same for many clips: JSON {"file name": "text"}.')
+    ] = None,
+    beam: Annotated[int | None, typer.Option(min=1, help="Beam width; as in the suite.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips at once.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of the network; rounding may depend on them.")
+    ] = 1,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Print the caption of each file (after ``--``, of files whose names begin with a dash)."""
+    from avbench.describing import describe_files
+
+    good = describe_files(
+        model,
+        files,
+        start=start,
+        end=end,
+        speech=speech,
+        speech_file=speech_file,
+        beam=beam,
+        batch=batch,
+        device=device,
+        threads=threads,
+        plugins_dir=plugins_dir,
+        as_json=as_json,
+    )
+    raise typer.Exit(0 if good else 1)
+
+
+@app.command()
+def score(
+    hypotheses: Annotated[
+        list[Path], typer.Option(metavar="FILE", help="Captions; may be repeated, one a system.")
+    ],
+    references: Annotated[Path, typer.Option(metavar="FILE", help="One or more captions an id.")],
+    protocol: Annotated[str, typer.Option(help="coco, or paragraph (ids are videos).")] = "coco",
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this metric; may be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write figures and statistics by id.")
+    ] = None,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Score any model's captions against references: JSON lines, coco-caption's JSON or csv."""
+    from avbench.registry import load
+    from avbench.score import print_scores, score_files
+
+    found = score_files(
+        hypotheses, references, protocol, load(plugins_dir), metrics=metric or (), out=out
+    )
+    _json(found) if as_json else print_scores(found)
 
 
 @app.command()
@@ -200,6 +357,58 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command("doctor")
+def doctor_(
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A data file of yours.")
+    ] = None,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Look at the machine, the packages and your data, and say what to do."""
+    from dataclasses import asdict
+
+    from avbench.doctor import examine
+    from avbench.listing import print_advice
+
+    found = examine(data=data, results=results, plugins_dir=plugins_dir)
+    _json([asdict(advice) for advice in found]) if as_json else print_advice(found)
+    raise typer.Exit(1 if any(advice.status == "problem" for advice in found) else 0)
+
+
+@app.command("schema")
+def schema_(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="suite, preset or data.")],
+    plugins_dir: PluginsDir = None,
+) -> None:
+    """Print a JSON Schema for editors, your plugins' options included."""
+    from avbench.registry import load
+    from avbench.schema import schema
+
+    _json(schema(what, load(plugins_dir)))
+
+
+@data_app.command("check")
+def data_check_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file of yours.")],
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="Time for opening media; the rest is only looked for.")
+    ] = 60.0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that open media.")] = 1,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what each split holds, what is lost and why, and what splits share."""
+    from avbench.datacheck import data_check
+    from avbench.datalisting import print_data_check
+    from avbench.registry import load
+
+    found = data_check(file, load(plugins_dir), seconds=seconds, workers=workers)
+    _json(found) if as_json else print_data_check(found)
+    raise typer.Exit(0 if found["ok"] else 1)
+
+
 @plugin_app.command("new")
 def new(
     name: Annotated[str, typer.Argument(help="The component's name, e.g. my_fusion.")],
@@ -243,11 +452,35 @@ def _store(results: Path) -> "Store":
     return Store(results=results, cache=cache())
 
 
-def _report(made: "Plan", store: "Store", results: Path, formats: list[str], as_json: bool) -> int:
+def _report(
+    made: "Plan",
+    store: "Store",
+    results: Path,
+    formats: list[str],
+    as_json: bool,
+    intervals: str | None,
+    plugins_dir: Path | None,
+) -> int:
     """Write and print the tables; the number of cells that have no figure yet."""
     from avbench.listing import write_report
 
-    return write_report(made, store, results / made.suite, formats, as_json)
+    return write_report(
+        made,
+        store,
+        results / made.suite,
+        formats,
+        as_json,
+        intervals=intervals,
+        plugins_dir=plugins_dir,
+    )
+
+
+def _known(option: str, what: str, value: str | None, allowed: tuple[str, ...]) -> None:
+    """Refuse a value that an option does not have."""
+    from avbench.errors import unknown
+
+    if value is not None and value not in allowed:
+        raise AvbenchError(f"{option}: {unknown(what, value, allowed)}")
 
 
 def _formats(text: str) -> list[str]:

@@ -4,17 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from avbench import costs
+from avbench.agreement import signatures
 from avbench.files import published
-from avbench.graph import Cell, Plan, Stage, Store, Trial
-from avbench.results import Measurement, Table, signature_notes
+from avbench.graph import Cell, Plan, Stage, Store, Trial, zeroed_label
+from avbench.results import ZEROED, Measurement, Table, signature_notes
 from avbench.stage import LOG
+from avbench.started import started_notes
 from avbench.tables import Column, Row, TableLayout
 
-COSTS = ("macs_g", "flops_g", "params_m", "train_macs_g")
 MOST_FREQUENT = "Most frequent caption"
-ZEROED = "zeroed"
-"""The axis that says which stream was zeroed in generation; empty: none."""
-COST_UNITS = {"macs_g": "GMACs", "flops_g": "GFLOPs", "params_m": "M", "train_macs_g": "GMACs"}
 
 
 @dataclass(slots=True)
@@ -22,6 +21,8 @@ class Report:
     """What a suite's records come to."""
 
     rows: Table
+    paper: Table
+    """The paper's figures of the suite's rows."""
     layouts: list[tuple[TableLayout, Table, list[str]]]
     """Each table's layout, the long rows that it shows, and its notes."""
     failures: dict[str, str]
@@ -40,6 +41,7 @@ def collect(plan: Plan, store: Store) -> Report:
     unfinished = sum(row.status in ("failed", "pending") for row in own)
     return Report(
         rows=table,
+        paper=paper,
         layouts=list(reader.layouts(table, paper)),
         failures=reader.failures,
         unfinished=unfinished,
@@ -54,6 +56,7 @@ class _Collector:
     signatures: dict[str, dict[str, str]] = field(default_factory=dict)
     """Dataset to each metric's signature."""
     _records: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    _costed: dict[str, costs.CostRow] = field(default_factory=dict)
 
     def trials(self) -> Iterator[Measurement]:
         """The scores and costs of every trial."""
@@ -90,7 +93,7 @@ class _Collector:
                     if f"{name}_{suffix}" in scores:
                         id_, score = scores[f"{name}_{suffix}"]
                         base = {**self._base(label), "dataset": dataset, "record": id_}
-                        given = {"value": score["value"], "unit": score["unit"]}
+                        given = {k: score[k] for k in ("value", "unit", "signature")}
                         yield Measurement(**base, **given, metric=name, split=self._split(dataset))
 
     def layouts(
@@ -98,6 +101,7 @@ class _Collector:
     ) -> Iterator[tuple[TableLayout, Table, list[str]]]:
         """The suite's table, then modality use and the paper's figures where asked for."""
         plan, asked = self.plan, self.plan.table
+        self.signatures = signatures(table.frame)
         labels = list(dict.fromkeys(trial.label for trial in plan.trials))
         columns = tuple(
             Column(metric=m, delta=m in asked["delta_metrics"]) for m in asked["metrics"]
@@ -107,13 +111,22 @@ class _Collector:
             layout = TableLayout(
                 title=plan.title or plan.suite,
                 columns=columns,
-                costs=tuple(Column(metric=m) for m in asked["costs"]),
+                costs=costs.columns(asked["costs"], asked["base"]),
                 datasets=plan.datasets,
                 rows=(*(Row(label=label) for label in labels), *baseline),
                 delta_to=asked["delta_to"] if asked["delta_to"] in labels else None,
             )
             yield layout, table.where(zeroed=""), self._notes(asked["metrics"])
-        zeroed = {
+        shown = [label for label in asked["parts"] if label in self._cost_rows()]
+        if costed := {label: self._cost_rows()[label] for label in shown}:
+            layout = TableLayout(
+                title=f"{plan.title or plan.suite}: by part",
+                columns=(),
+                costs=costs.part_columns(list(costed.values())),
+                rows=tuple(Row(label=label) for label in costed),
+            )
+            yield layout, table.where(zeroed=""), costs.part_notes(costed)
+        without = {
             label: list(
                 dict.fromkeys(
                     stream
@@ -125,11 +138,11 @@ class _Collector:
             )
             for label in labels
         }
-        if any(zeroed.values()):
+        if any(without.values()):
             rows = [
                 Row(label=name, ranked=False)
                 for label in labels
-                for name in (label, *(_zeroed(label, stream) for stream in zeroed[label]))
+                for name in (label, *(zeroed_label(label, stream) for stream in without[label]))
             ]
             others = [Row(label=label, ranked=False) for label in asked["references"]]
             layout = TableLayout(
@@ -139,6 +152,7 @@ class _Collector:
                 rows=(*rows, *baseline, *others),
             )
             notes = ["A zeroed stream is zeros at the cross-modal encoder (Eq. 2)."]
+            notes += self._clips()
             yield layout, table, [*notes, *self._signatures(asked["use_metrics"])]
         if len(paper):
             names = {row.label for row in _paper(plan)}
@@ -153,16 +167,23 @@ class _Collector:
 
     def _notes(self, metrics: Sequence[str]) -> list[str]:
         plan = self.plan
-        notes = [*plan.notes, f"Preset {plan.preset}; data: {plan.data}."]
-        started: dict[str, None] = {}
-        for stage in plan.stages.values():
-            record = self.record(stage) if stage.kind in ("pretrain", "finetune") else None
-            if record and "start" not in stage.parents and record["status"] == "done":
-                for modality, text in record["results"].get("encoders", {}).items():
-                    started[f"{modality} {text}"] = None
-        if started:
-            notes.append(f"Encoders started from: {', '.join(sorted(started))}.")
+        asked = plan.table
+        data = f"data: {plan.data}" if plan.datasets else "nothing is trained"
+        notes = [*plan.notes, f"Preset {plan.preset}; {data}."]
+        if asked["costs"]:
+            notes += costs.notes(self._cost_rows(), asked["costs"], asked["base"])
+        notes += started_notes(self._started())
         return [*notes, *self._clips(), *self._signatures(metrics)]
+
+    def _started(self) -> Iterator[tuple[str, str, str]]:
+        """Row, modality, and what its encoder started from, of all that has been trained."""
+        for trial in self.plan.trials:
+            first = [trial.pretrain] if trial.pretrain else [c.finetune for c in trial.cells]
+            for id_ in first:
+                record = self.record(self.plan.stages[id_])
+                if record is not None and record["status"] == "done":
+                    for modality, text in record["results"].get("encoders", {}).items():
+                        yield trial.label, modality, text
 
     def _signatures(self, metrics: Sequence[str]) -> list[str]:
         """How the metrics that a table shows were made."""
@@ -174,7 +195,7 @@ class _Collector:
         )
 
     def _clips(self) -> list[str]:
-        """How many clips each split gave, and what became of the others."""
+        """How many clips each split gave, which, and what became of the others."""
         told, lost = [], []
         for stage in self.plan.stages.values():
             record = self.record(stage) if stage.kind == "prepare" else None
@@ -182,7 +203,7 @@ class _Collector:
                 continue
             results = record["results"]
             name = f"{stage.spec['dataset']} {results['split']}"
-            told.append(f"{name} {results['kept']}")
+            told.append(f"{name} {results['kept']} (list {results['list_hash']})")
             if results["lost"]:
                 reasons = ", ".join(f"{n} {why}" for why, n in results["lost"].items())
                 lost.append(f"{name} {results['expected'] - results['kept']} ({reasons})")
@@ -198,17 +219,55 @@ class _Collector:
         if record is None or record["status"] != "done":
             yield Measurement(**base, **self._absence(stage))
             return
-        for metric in COSTS:
-            value = record["results"].get(metric)
-            if value is not None:
-                unit = COST_UNITS[metric]
-                yield Measurement(**base, metric=metric, value=value, unit=unit, record=stage.id)
+        rows, table = self._cost_rows(), self.plan.table
+        reference = self._base_of(trial)
+        found = rows.get(reference) if reference is not None else None
+        for figure in costs.figures(rows[trial.label], found, table["published"]):
+            yield Measurement(
+                **base,
+                metric=figure.metric,
+                value=figure.value,
+                unit=figure.unit,
+                record=figure.record,
+            )
+
+    def _cost_rows(self) -> dict[str, costs.CostRow]:
+        """What the profiles recorded, by label; read once."""
+        paper = costs.quantities(self.plan.table["published"])
+        for trial in self.plan.trials:
+            if trial.profile is None or trial.label in self._costed:
+                continue
+            record = self.record(self.plan.stages[trial.profile])
+            if record is None or record["status"] != "done":
+                continue
+            results = record["results"]
+            self._costed[trial.label] = costs.CostRow(
+                record=trial.profile,
+                values={m: float(v) for m in costs.RECORDED if (v := results.get(m)) is not None},
+                parts={
+                    part: 2 * macs
+                    for part, macs in results.get("parts", {}).get("macs_g", {}).items()
+                },
+                paper={c: paper[str(q)] for c, q in trial.published.items() if paper},
+            )
+        return self._costed
+
+    def _base_of(self, trial: Trial) -> str | None:
+        """The label of the row that relative costs of a row refer to; None: there is none."""
+        base = self.plan.table["base"]
+        wanted = {**trial.axes, **base}
+        if not base or wanted == dict(trial.axes):
+            return None
+        for other in self.plan.trials:
+            if all(other.axes.get(a, "") == wanted.get(a, "") for a in self.plan.axes):
+                return other.label
+        return None
 
     def _cell(self, trial: Trial, cell: Cell, base: Mapping[str, Any]) -> Iterator[Measurement]:
         here = {**base, "seed": trial.seed, "dataset": cell.dataset}
         yield from self._scores(self.plan.stages[cell.score], here)
         for stream, id_ in cell.zeroed.items():
-            name = {"label": _zeroed(trial.label, stream)}
+            name = {"label": zeroed_label(trial.label, stream)}
             axes = {"axes": {**trial.axes, ZEROED: stream}}
             yield from self._scores(self.plan.stages[id_], {**here, **name, **axes})
 
@@ -219,13 +278,13 @@ class _Collector:
             yield Measurement(**base, split=split, **self._absence(stage))
             return
         for score in record["results"]["scores"]:
-            self.signatures.setdefault(base["dataset"], {})[score["name"]] = score["signature"]
             yield Measurement(
                 **base,
                 split=split,
                 metric=score["name"],
                 value=score["value"],
                 unit=score["unit"],
+                signature=score["signature"],
                 record=stage.id,
             )
 
@@ -280,16 +339,14 @@ class _Collector:
         return self._records[stage.id]
 
 
-def _zeroed(label: str, stream: str) -> str:
-    return f"{label} – {stream} zeroed"
-
-
 def _paper(plan: Plan) -> Iterator[Measurement]:
     """The published figures of the suite's rows."""
     name = plan.table["published"]
     if name is None:
         return
     lines = published(name)
+    if costs.quantities(name):
+        return  # they stand beside the costs
     done: set[str] = set()
     for trial in plan.trials:
         if not trial.published or trial.label in done:

@@ -73,6 +73,11 @@ class Trial:
         return f"{self.label} (seed {self.seed})"
 
 
+def zeroed_label(label: str, stream: str) -> str:
+    """What a row is called when a stream is zeroed in generation."""
+    return f"{label} – {stream} zeroed"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """Everything that is to be done for a suite."""
@@ -93,6 +98,8 @@ class Plan:
     """The prepared clips that are scored: dataset to the stage's id."""
     stages: Mapping[str, Stage]
     """By id, parents before children."""
+    claims: tuple[Mapping[str, Any], ...] = ()
+    """What the suite expects, as plain data of ``claims_form.Claim``."""
 
     def children(self) -> dict[str, list[str]]:
         """The stages that wait for each stage."""
@@ -173,7 +180,7 @@ class Plan:
             )
             for id_, kind, spec, parents, local, shared in own.pop("stages")
         }
-        tuples = {k: tuple(own[k]) for k in ("axes", "datasets", "seeds", "notes")}
+        tuples = {k: tuple(own[k]) for k in ("axes", "datasets", "seeds", "notes", "claims")}
         return cls(**{**own, **tuples, "trials": trials, "stages": stages})
 
 

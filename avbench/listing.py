@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,10 @@ from avbench.progress import console as make_console
 from avbench.progress import span
 
 if TYPE_CHECKING:
+    from avbench.collect import Report
+    from avbench.doctor import Advice
     from avbench.registry import Registry
+    from avbench.tables import Sheet
 
 MOST_ROWS = 60
 """Trials that a plan lists for people; ``--json`` lists all."""
@@ -52,6 +55,7 @@ def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
                 "done": {
                     **({"pretrain": trial.pretrain in done} if trial.pretrain else {}),
                     **{cell.dataset: cell.score in done for cell in trial.cells},
+                    **({"profile": trial.profile in done} if trial.profile else {}),
                 },
                 "stages": {
                     "pretrain": trial.pretrain,
@@ -70,7 +74,9 @@ def print_plan(data: Mapping[str, Any]) -> None:
     """The grid, then the stages, then what is impossible."""
     console = make_console()
     console.print(Text(f"{data['suite']}: {data['title']}"), style="bold")
-    console.print(Text(f"preset {data['preset']}, data: {data['data']}"))
+    learns = any("pretrain" in t["done"] for t in data["trials"]) or bool(data["datasets"])
+    source = f"data: {data['data']}" if learns else "nothing is trained"
+    console.print(Text(f"preset {data['preset']}, {source}"))
     trials = data["trials"]
     shown = trials[:MOST_ROWS]
     axes = [a for a in data["axes"] if len({t["axes"].get(a) for t in trials}) > 1]
@@ -80,7 +86,7 @@ def print_plan(data: Mapping[str, Any]) -> None:
     labels = any(set(t["label"].split(", ")) != {t["axes"].get(a) for a in axes} for t in trials)
     for title in [*(["row"] if labels else []), *axes, *(["seed"] if several else [])]:
         grid.add_column(title)
-    stages = ["pretrain", *data["datasets"]]
+    stages = ["pretrain", *data["datasets"]] if learns else ["profile"]
     for title in stages:
         grid.add_column(title)
     for trial in shown:
@@ -177,23 +183,121 @@ def print_checks(data: Sequence[Mapping[str, Any]]) -> None:
     console.print(f"{len(data) - failed} of {len(data)} checks passed")
 
 
-def write_report(
-    plan: Plan, store: Store, folder: Path, formats: Sequence[str], as_json: bool
-) -> int:
-    """Write the tables to a folder and print them; the number of cells without a figure."""
-    from avbench.collect import collect
-    from avbench.pivot import pivot
-    from avbench.reports import FORMATS, renderables
+def print_advice(found: Sequence["Advice"]) -> None:
+    """One line a check; below it what to do."""
+    console = make_console()
+    styles = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+    for advice in found:
+        mark = Text(f"{advice.status:<8}", styles[advice.status])
+        console.print(mark + Text(f"{advice.check}: {advice.found}"), soft_wrap=True)
+        if advice.remedy:
+            console.print(Text(f"         → {advice.remedy}"), soft_wrap=True)
+    counts = Counter(advice.status for advice in found)
+    console.print(f"{counts['problem']} problems, {counts['warning']} warnings")
 
-    report = collect(plan, store)
-    sheets = [pivot(table, layout, notes) for layout, table, notes in report.layouts]
+
+def _sheets(
+    plan: Plan, store: Store, report: "Report", intervals: str | None, plugins_dir: Path | None
+) -> Iterator["Sheet"]:
+    """The tables of a report; what intervals take to import is imported where they are asked."""
+    from avbench.pivot import pivot
+
+    what = intervals or plan.table["intervals"]
+    if what == "none":
+        yield from (pivot(table, layout, notes) for layout, table, notes in report.layouts)
+        return
+    from avbench.collect import MOST_FREQUENT
+    from avbench.registry import load
+    from avbench.statistics.stored import Stored
+    from avbench.statistics.tabled import inferred
+
+    stored = Stored(plan, store, load(plugins_dir), MOST_FREQUENT) if what == "videos" else None
+    for layout, table, notes in report.layouts:
+        own = table is not report.paper
+        yield pivot(table, layout, notes, inferred(table, layout, what, stored) if own else None)
+
+
+def _write(
+    sheets: Sequence["Sheet"], folder: Path, stem: str, formats: Sequence[str]
+) -> dict[str, str]:
+    """Write tables in every format; format → file."""
+    from avbench.reports import FORMATS
+
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for name in formats:
         render, extension = FORMATS[name]
-        path = folder / f"table.{extension}"
+        path = folder / f"{stem}.{extension}"
         path.write_text(render(sheets), encoding="utf-8")
         files[name] = str(path)
+    return files
+
+
+def write_strata(
+    plan: Plan,
+    store: Store,
+    folder: Path,
+    formats: Sequence[str],
+    as_json: bool,
+    plugins_dir: Path | None = None,
+) -> None:
+    """Write the scores by stratum, and how varied captions are, to a folder, and print them.
+
+    Raises:
+        AvbenchError: nothing has been scored yet.
+    """
+    from avbench.collect import MOST_FREQUENT
+    from avbench.errors import AvbenchError
+    from avbench.registry import load
+    from avbench.reports import long, renderables
+    from avbench.results import Table
+    from avbench.statistics.stored import Stored
+    from avbench.strata_tables import strata_sheets
+
+    sheets = strata_sheets(plan, Stored(plan, store, load(plugins_dir), MOST_FREQUENT))
+    if not sheets:
+        raise AvbenchError(f"{plan.suite}: nothing has been scored yet; avbench run comes first")
+    files = _write(sheets, folder, "strata", formats)
+    if as_json:
+        frame = Table.read_csv(long.render(sheets)).frame
+        rows = json.loads(frame.to_json(orient="records"))
+        shown = {"suite": plan.suite, "rows": rows, "files": files}
+        print(json.dumps(shown, indent=1, ensure_ascii=False))
+        return
+    console = make_console()
+    for item in renderables(sheets, console.width):
+        console.print(item)
+    for name, file in files.items():
+        console.print(Text(f"{name:<6} {file}"), soft_wrap=True)
+
+
+def write_report(
+    plan: Plan,
+    store: Store,
+    folder: Path,
+    formats: Sequence[str],
+    as_json: bool,
+    *,
+    intervals: str | None = None,
+    plugins_dir: Path | None = None,
+) -> int:
+    """Write the tables to a folder and print them; the number of cells without a figure.
+
+    Args:
+        plan: of the suite.
+        store: where its records are.
+        folder: where the tables go.
+        formats: to write.
+        as_json: whether to print JSON instead.
+        intervals: ``none``, ``seeds`` or ``videos``; None: as the suite says.
+        plugins_dir: where metrics may come from, which intervals over videos need.
+    """
+    from avbench.collect import collect
+    from avbench.reports import renderables
+
+    report = collect(plan, store)
+    sheets = list(_sheets(plan, store, report, intervals, plugins_dir))
+    files = _write(sheets, folder, "table", formats)
     if as_json:
         rows = json.loads(report.rows.frame.to_json(orient="records"))
         shown = {"suite": plan.suite, "rows": rows, "failures": report.failures, "files": files}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -76,6 +76,9 @@ def canonical(value: Any) -> str:
 def _fields_at(cls: Any, loc: tuple[int | str, ...]) -> list[str]:
     """The fields of the dataclass that a location inside ``cls`` leads to."""
     for part in loc:
+        if isinstance(part, int):  # into a tuple or list
+            cls = next((a for a in get_args(cls) if dataclasses.is_dataclass(a)), cls)
+            continue
         if not dataclasses.is_dataclass(cls):
             break
         types = {f.name: f.type for f in dataclasses.fields(cls)}

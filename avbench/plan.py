@@ -10,13 +10,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from avbench import options
+from avbench import initial, options
 from avbench.code import Code, package_version
 from avbench.contracts import Dataset
 from avbench.documents import READ
 from avbench.errors import DataError
 from avbench.graph import Cell, Plan, Stage, Trial
 from avbench.kinds import KINDS
+from avbench.media.known import examine
+from avbench.media.reading import refuse
 from avbench.registry import Registry
 from avbench.rows import Row
 from avbench.sections import Training
@@ -64,6 +66,7 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
         baselines=baselines,
         prepared=prepared,
         stages=planner.stages,
+        claims=tuple(options.plain(claim) for claim in suite.claims),
     )
 
 
@@ -105,19 +108,26 @@ class _Planner:
             ("modalities", row.modalities.name),
             *(("encoders", ref["name"]) for ref in model["encoders"].values()),
         ]
+        # What loads trained weights, or none, has no use for those that training starts from.
+        bare = {**network, "model": self.bare(row)}
         pretrain = None
         if settings.pretrain is not None:
             pretrain = self.train("pretrain", network, parts, settings.pretrain, row, seed, {})
         cells = []
         for training in settings.finetune:
             start = {"start": pretrain} if pretrain is not None else {}
-            model_id = self.train("finetune", network, parts, training, row, seed, start)
+            fresh = bare if start else network
+            model_id = self.train("finetune", fresh, parts, training, row, seed, start)
             data = self.prepare(training.dataset, "report", row)
             given = {"model": model_id, "vocabulary": self.vocabulary(row), "data": data}
             scores = {}
             generated = ""
             for zero in ((), *self.zeroed(row)):
-                spec = {"decode": self.plain(settings.decode), "zero": list(zero)}
+                spec = {
+                    "decode": self.plain(settings.decode),
+                    "zero": list(zero),
+                    "compute": self.plain(settings.compute),
+                }
                 predictions = self.stage("generate", spec, given, parts)
                 generated = generated or predictions
                 scores[zero] = self.score(settings.evaluate.metrics, predictions, data)
@@ -132,7 +142,7 @@ class _Planner:
             )
         loss = settings.pretrain.train if settings.pretrain else None
         cost = {
-            **network,
+            **bare,
             "train": self.plain(loss) if loss else None,
             "vocabulary": settings.vocabulary.size,
         }
@@ -162,13 +172,34 @@ class _Planner:
         return refused
 
     def model(self, row: Row) -> Mapping[str, Any]:
-        """The model's settings, with the encoders that this row's streams need and no others."""
+        """The model's settings, with the encoders that this row's streams need and no others.
+
+        Of weights that they start from, files stand as digests of their contents.
+        """
+        made: Mapping[str, Any] = self._model(row)[0]
+        return made
+
+    def bare(self, row: Row) -> Mapping[str, Any]:
+        """The same with every encoder from scratch."""
+        made: Mapping[str, Any] = self._model(row)[1]
+        return made
+
+    def places(self, row: Row) -> Mapping[str, str]:
+        """Where the files lie whose digests the model's settings hold."""
+        made: Mapping[str, str] = self._model(row)[2]
+        return made
+
+    def _model(self, row: Row) -> tuple[Any, Any, dict[str, str]]:
         settings, streams = row.settings.model, row.configuration.streams
         key = ("model", id(settings), streams)
         if key not in self._parts:
-            encoders = {m: ref for m, ref in settings.encoders.items() if m in streams}
-            self._parts[key] = options.plain(replace(settings, encoders=encoders))
-        made: Mapping[str, Any] = self._parts[key]
+            needed = {m: ref for m, ref in settings.encoders.items() if m in streams}
+            model = replace(settings, encoders=needed)
+            located, places = initial.located(model, self.registry)
+            READ.update(map(Path, places.values()))
+            bare = initial.cleared(model, self.registry)
+            self._parts[key] = options.plain(located), options.plain(bare), places
+        made: tuple[Any, Any, dict[str, str]] = self._parts[key]
         return made
 
     def vocabulary(self, row: Row) -> str:
@@ -211,13 +242,21 @@ class _Planner:
         start: Mapping[str, str],
     ) -> str:
         """A pre-training or fine-tuning."""
-        spec = {**network, "train": self.plain(training.train), "seed": seed}
+        spec = {
+            **network,
+            "train": self.plain(training.train),
+            "compute": self.plain(row.settings.compute),
+            "seed": seed,
+        }
         parents = {
             "vocabulary": self.vocabulary(row),
             "data": self.prepare(training.dataset, "train", row),
             **start,
         }
-        return self.stage(kind, spec, parents, [*parts, ("losses", training.train.loss.name)])
+        used = [*parts, ("losses", training.train.loss.name)]
+        places = {} if start else self.places(row)
+        local = {initial.ROLE: places} if places else {}
+        return self.stage(kind, spec, parents, used, local=local)
 
     def score(self, metrics: tuple[ComponentRef, ...], predictions: str, data: str) -> str:
         """The scores of a file of predictions."""
@@ -238,6 +277,7 @@ class _Planner:
                 "input": self.plain(settings.input),
                 "policy": source.policy,
                 "read": source.read,
+                "sound": self.plain(source.sound),
                 "fingerprint": self.fingerprint(source),
             }
             parts = [("datasets", source.reader.name)]
@@ -245,7 +285,7 @@ class _Planner:
                 world = self.stage("world", self.world(settings.world, dataset), {}, shared=True)
                 id_ = self.stage("prepare", spec, {"world": world}, parts, shared=True)
             else:
-                self.read(source.key, role)
+                self.read(source, role)
                 local = {"root": str(source.root)}
                 id_ = self.stage("prepare", spec, {}, parts, local=local)
             self._prepared[key] = id_
@@ -270,13 +310,15 @@ class _Planner:
             self._readers[source.key] = dataset
         return self._fingerprints[source.key]
 
-    def read(self, key: str, role: str) -> None:
+    def read(self, source: DataSource, role: str) -> None:
         """Read a real dataset's annotations once, so that bad files are told before any work."""
-        dataset = self._readers[key]
+        dataset, name = self._readers[source.key], source.reader.name
         split = dataset.train if role == "train" else dataset.report
-        if split is not None and (key, split) not in self._read:
-            self._read.add((key, split))
-            dataset.clips(split)
+        if split is not None and (source.key, split) not in self._read:
+            self._read.add((source.key, split))
+            code = self.code("prepare", [("datasets", name)])
+            verdict = examine(dataset, split, [name, source.reader.options, code])
+            refuse(verdict.defects, source.policy, f"{source.key}, split '{split}'")
 
     def plain(self, value: Any) -> Any:
         """The JSON form of settings, made once for each object."""

@@ -14,13 +14,20 @@ import pandas as pd
 
 from avbench.errors import AvbenchError, unknown
 
-Status = Literal["ok", "failed", "skipped", "missing", "pending"]
+Status = Literal["ok", "failed", "skipped", "missing", "pending", "refused"]
 """``failed``: its stage ended in an error. ``skipped``: the combination is impossible.
-``missing``: the stage ended well without this figure. ``pending``: it has not run yet."""
+``missing``: the stage ended well without this figure. ``pending``: it has not run yet.
+``refused``, in tables only: it was made otherwise than the others of its column."""
 
 BEFORE = ("suite", "trial", "label", "seed")
-AFTER = ("dataset", "split", "metric", "value", "unit", "status", "record", "reason", "log")
+AFTER = (
+    *("dataset", "split", "metric", "value", "unit", "status"),
+    *("signature", "record", "reason", "log"),
+)
 """The fixed columns before and after those of the grid's axes."""
+
+ZEROED = "zeroed"
+"""The axis that says which stream was zeroed in generation; empty: none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +56,8 @@ class Measurement:
     value: float | None = None
     unit: str = ""
     status: Status = "ok"
+    signature: str = ""
+    """How a score was made: ``metric|option:value|…``; empty for costs and published figures."""
     record: str = ""
     """Id of the stage whose record holds the figure."""
     reason: str = ""

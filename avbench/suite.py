@@ -11,16 +11,41 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avbench import documents
+from avbench.axes import named_axes
+from avbench.claims_form import Claim, check_claims
 from avbench.documents import Document, Mark, Problems
 from avbench.errors import SuiteError, unknown
-from avbench.files import find_preset, find_suite, published_names
+from avbench.files import find_preset, find_suite, published, published_names
 from avbench.forms import AXES
 from avbench.forms import normal as normal_sections
 from avbench.overrides import EMBEDDED, Overrides
 from avbench.registry import Registry
-from avbench.rows import TASKS, Row, additional, combinations, make_row
+from avbench.rows import NOT_AXES, TASKS, Row, additional, combinations, make_row
 from avbench.sections import SECTIONS, Builder
-from avbench.sources import DataSource, embedded_sources, file_sources
+from avbench.sources import DataSource, embedded_sources, file_sources, with_weights
+
+Cost = Literal[
+    "macs_g",
+    "closed_form_g",
+    "flops_g",
+    "flops_paper_g",
+    "flops_difference",
+    "flops_base_g",
+    "flops_base_paper_g",
+    "flops_base_percent",
+    "flops_base_paper_percent",
+    "params_m",
+    "params_paper_m",
+    "params_difference",
+    "train_macs_g",
+]
+"""The cost columns; ``avbench.costs`` makes them."""
+
+Intervals = Literal["none", "seeds", "videos"]
+"""See ``avbench.statistics``."""
+
+PRINTED = ("flops_g", "params_m")
+"""The costs that the paper prints; a row's ``published`` maps them to quantities of its table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +58,13 @@ class TableSettings:
     """The label of the row that the others' differences are shown to."""
     delta_metrics: tuple[str, ...] = ("cider",)
     """The scores whose differences are shown."""
-    costs: tuple[Literal["macs_g", "flops_g", "params_m", "train_macs_g"], ...] = ()
-    """Cost columns."""
+    costs: tuple[Cost, ...] = ()
+    """Cost columns; a row's ``published`` says which of the paper's figures they stand beside."""
+    base: Mapping[str, str] = field(default_factory=dict)
+    """What ``flops_base_…`` refers to: the row that is the same but for these axes, e.g.
+    ``fusion: merged``."""
+    parts: tuple[str, ...] = ()
+    """The labels of rows of which a second table says what each part of the model costs."""
     most_frequent: bool = False
     """A row that always gives the training set's most frequent caption."""
     use_metrics: tuple[str, ...] = ("cider",)
@@ -42,6 +72,9 @@ class TableSettings:
     references: Mapping[str, str] = field(default_factory=dict)
     """Rows of what a score would be by itself: label to the suffix of the scores' names, e.g.
     ``Guessing: chance`` shows ``<score>_chance`` under ``<score>``."""
+    intervals: Intervals = "none"
+    """Of 95 % in place of standard deviations, with marks at the differences to ``delta_to`` that
+    are significant: over ``seeds``, about the methods, or over ``videos``, about these models."""
     published: str | None = None
     """The paper's figures to show beside ours: the name of a file in ``avbench/published``."""
 
@@ -64,6 +97,8 @@ class Suite:
     seeds: tuple[int, ...]
     table: TableSettings
     notes: tuple[str, ...]
+    claims: tuple[Claim, ...] = ()
+    """What it expects of its results; no stage knows of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,8 +113,12 @@ class _Skeleton:
     defaults: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] | None = None
     grid: dict[str, list[Any]] | None = None
+    axes: dict[str, Any] = field(default_factory=dict)
+    """The suite's own axes, see ``avbench.axes``."""
     table: TableSettings = field(default_factory=TableSettings)
     notes: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    """What the suite expects of its rows, see ``avbench.claims_form``."""
 
     def __post_init__(self) -> None:
         if not self.name.replace("-", "_").isidentifier():
@@ -122,11 +161,20 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
         normal_sections(_sections(preset), problems)
     )
     sources, data = _sources(skeleton.data, overrides.data, path, doc, builder)
+    if data != EMBEDDED:
+        sections = with_weights(sections, Path(data), builder)
     seeds = _seeds(overrides.seeds, skeleton.seeds, doc, preset, problems)
     written = combinations(doc, problems)
     written += additional(overrides.additional, written[0], registry, problems)
-    rows = [make_row(c, sections, sources, builder) for c in written]
+    bundles = named_axes(doc, _taken(), problems) if skeleton.axes else {}
+    for source in (doc, preset):
+        for key in source.data.get("defaults") or {}:
+            if key not in (allowed := [*AXES, TASKS, *bundles]):
+                mark = source.mark(("defaults", key))
+                problems.add(mark, f"defaults.{key}: {unknown('axis', key, allowed)}")
+    rows = [make_row(c, sections, sources, builder, bundles) for c in written]
     _check_table(skeleton.table, rows, doc, problems)
+    _check_claims(skeleton, rows, doc, problems)
     problems.check()
     made = _only([row for row in rows if row is not None], overrides.only)
     axes = dict.fromkeys([*AXES, TASKS, *(axis for row in made for axis in row.axes)])
@@ -142,6 +190,7 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
         seeds=seeds,
         table=skeleton.table,
         notes=skeleton.notes,
+        claims=skeleton.claims,
     )
 
 
@@ -203,6 +252,13 @@ def _seeds(
     return tuple(seeds)
 
 
+def _taken() -> frozenset[str]:
+    """What an axis of a suite's own cannot be called: other axes, columns of long rows."""
+    from avbench.results import AFTER, BEFORE, ZEROED  # pandas takes a while to import
+
+    return frozenset({*AXES, TASKS, *NOT_AXES, *SECTIONS, *BEFORE, *AFTER, ZEROED})
+
+
 def _check_table(
     table: TableSettings,
     rows: Sequence[Row | None],
@@ -216,10 +272,60 @@ def _check_table(
     if table.delta_to is not None and len(labels) == len(rows) and table.delta_to not in labels:
         mark = doc.mark(("table", "delta_to"))
         problems.add(mark, f"table.delta_to: {unknown('row', table.delta_to, labels)}")
+    for i, label in enumerate(table.parts if len(labels) == len(rows) else ()):
+        if label not in labels:
+            mark = doc.mark(("table", "parts", i))
+            problems.add(mark, f"table.parts: {unknown('row', label, labels)}")
+    relative = [cost for cost in table.costs if "_base_" in cost]
+    if relative and not table.base:
+        mark = doc.mark(("table", "costs"))
+        problems.add(
+            mark, f"table.costs: {relative[0]} needs table.base, e.g. {{fusion: NAME}}, got none"
+        )
     if table.published is not None and table.published not in published_names():
         mark = doc.mark(("table", "published"))
         text = unknown("published table", table.published, published_names())
         problems.add(mark, f"table.published: {text}")
+    elif table.published is not None:
+        _check_quantities(table.published, rows, doc, problems)
+    known = {axis for row in rows if row is not None for axis in row.axes}
+    for axis in table.base:
+        if known and axis not in known:
+            mark = doc.mark(("table", "base", axis))
+            problems.add(mark, f"table.base: {unknown('axis', axis, known)}")
+
+
+def _check_claims(
+    skeleton: _Skeleton, rows: Sequence[Row | None], doc: Document, problems: Problems
+) -> None:
+    made = [row for row in rows if row is not None]
+    if len(made) < len(rows):
+        return  # what is wrong with rows comes first
+    table = skeleton.table
+    check_claims(
+        skeleton.claims,
+        labels={row.label: row.settings.evaluate.zeroed for row in made},
+        datasets=dict.fromkeys(t.dataset for row in made for t in row.settings.finetune),
+        scores=dict.fromkeys((*table.metrics, *table.use_metrics)),
+        costs=table.costs,
+        doc=doc,
+        problems=problems,
+    )
+
+
+def _check_quantities(
+    name: str, rows: Sequence[Row | None], doc: Document, problems: Problems
+) -> None:
+    """Whether rows name the single figures of a published table of costs, where it is one."""
+    named = {line["quantity"] for line in published(name) if "quantity" in line}
+    for i, row in enumerate(rows if named else ()):
+        for cost, quantity in (row.published if row is not None else {}).items():
+            where, mark = f"rows.{i}.published", doc.mark(("rows", i, "published", cost))
+            if cost not in PRINTED:
+                problems.add(mark, f"{where}: {unknown('cost', cost, PRINTED)}")
+            elif quantity not in named:
+                text = unknown("quantity", str(quantity), named)
+                problems.add(mark, f"{where}.{cost}: {text}")
 
 
 def _only(rows: list[Row], labels: Sequence[str]) -> list[Row]:

@@ -3,7 +3,8 @@
 ``avbench.pivot`` makes a ``Sheet`` from long rows and a ``TableLayout``.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from avbench.results import Table
 
@@ -18,8 +19,12 @@ TITLES = {
     "flops_g": "FLOPs (G)",
     "params_m": "Parameters (M)",
     "train_macs_g": "Training MACs (G)",
+    "closed_form_g": "Closed form, MACs (G)",
 }
 """How tables call the metrics that every suite has; others go by their names."""
+
+SIGNIFICANT = "†"
+"""The mark of a difference that is significant."""
 
 LOWER_IS_BETTER = frozenset({"macs_g", "flops_g", "params_m", "train_macs_g"})
 
@@ -39,6 +44,12 @@ class Column:
     """Whether best and second are marked. None: in scores, not in costs."""
     delta: bool = True
     """Whether differences to ``TableLayout.delta_to`` are shown."""
+    group: str = ""
+    """Of a cost: the group that it stands in. Empty: the costs' own."""
+    exact: bool = False
+    """Of a cost: whether it has ``decimals`` whatever its smallest figure needs."""
+    signed: bool = False
+    """Whether a plus sign stands before what is above zero."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +82,20 @@ class TableLayout:
     """The header of the label column."""
 
 
+Place = tuple[str, str, str]
+"""Label, dataset and metric."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inferred:
+    """What is known of a table's uncertainty, see ``avbench.statistics.tabled``."""
+
+    intervals: Mapping[Place, tuple[float, float]] = field(default_factory=dict)
+    significant: frozenset[Place] = frozenset()
+    """Whose difference to ``TableLayout.delta_to`` is significant."""
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
     """One figure of a table, or why there is none."""
@@ -81,31 +106,48 @@ class Cell:
     """Standard deviation over seeds (ddof 1); None: one seed, or equal for all."""
     n: int = 0
     """Seeds in the mean."""
+    interval: tuple[float, float] | None = None
+    """Of 95 %; it then stands in place of the standard deviation."""
     delta: float | None = None
+    significant: bool = False
+    """Whether the difference is."""
     rank: int = 0
     """1 best, 2 second, 0 neither."""
     footnotes: tuple[int, ...] = ()
     """Numbers of the footnotes that apply, from 1."""
     decimals: int = 1
+    signed: bool = False
 
     @property
     def text(self) -> str:
         """The mean, or the word for its absence."""
         if self.mean is None:
             return {"missing": "–", "pending": "…"}.get(self.status, self.status)
-        return f"{self.mean:.{self.decimals}f}"
+        rounded = round(self.mean, self.decimals) + 0.0  # no "-0.0"
+        return f"{rounded:{'+' if self.signed and rounded else ''}.{self.decimals}f}"
 
     @property
     def spread(self) -> str:
-        """``± 0.4``, or nothing."""
+        """``± 0.4``, or ``[51.2, 54.9]``, or nothing."""
+        if self.interval is not None:
+            return "[{}, {}]".format(*self.ends)
         return "" if self.std is None else f"± {self.std:.{self.decimals}f}"
 
     @property
+    def ends(self) -> tuple[str, str]:
+        """The interval's ends, or nothing."""
+        if self.interval is None:
+            return "", ""
+        low, high = (f"{round(x, self.decimals) + 0.0:.{self.decimals}f}" for x in self.interval)
+        return low, high
+
+    @property
     def change(self) -> str:
-        """``(+1.2)``, or nothing."""
+        """``(+1.2)``, or nothing; ``(+1.2†)`` where it is significant."""
         if self.delta is None:
             return ""
-        return f"({round(self.delta, self.decimals) + 0.0:+.{self.decimals}f})"  # no "-0.0"
+        gap = f"{round(self.delta, self.decimals) + 0.0:+.{self.decimals}f}"  # no "-0.0"
+        return f"({gap}{SIGNIFICANT if self.significant else ''})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

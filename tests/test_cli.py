@@ -65,7 +65,8 @@ def test_version_and_suites(avbench: Command) -> None:
     assert avbench("--version").stdout == "avbench 0.1.0\n"
     assert "table3" in avbench("suites").stdout
     found = json.loads(avbench("suites", "--json").stdout)
-    assert [entry["name"] for entry in found] == ["quickstart", "table2", "table3", "table4"]
+    names = [entry["name"] for entry in found]
+    assert names == ["flops", "quickstart", "table2", "table3", "table4"]
 
 
 def test_plugins(avbench: Command) -> None:
@@ -86,7 +87,8 @@ def test_plan(avbench: Command) -> None:
     assert len(data["trials"]) == 4
     assert [bool(trial["skipped"]) for trial in data["trials"]] == [False, False, False, True]
     assert data["stages"]["pretrain"] == {"done": 0, "all": 3}
-    assert data["trials"][0]["done"] == {"pretrain": False, "vatex": False}
+    done = data["trials"][0]["done"]
+    assert done == {"pretrain": False, "vatex": False, "profile": False}
 
 
 def test_report_before_any_run(avbench: Command, tmp_path: Path) -> None:

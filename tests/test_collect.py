@@ -169,3 +169,20 @@ def test_lines_say_what_starts_ends_and_fails(made: Made) -> None:
 
 def test_spans() -> None:
     assert (span(0.4), span(75.0), span(90_061.0)) == ("0:00:00", "0:01:15", "1 day, 1:01:01")
+
+
+def test_tables_say_which_clips_they_are_of_and_how_many_are_lost(made: Made) -> None:
+    report = made.plan.prepared["vatex"]
+    for stage in made.plan.stages.values():
+        if stage.kind == "prepare":
+            lost = {"missing": 2, "sound_absent": 1} if stage.id == report else {}
+            results = {"split": stage.spec["role"], "expected": 9, "kept": 9 - sum(lost.values())}
+            made.write(
+                stage, results={**results, "lost": lost, "list_hash": f"hash {stage.spec['role']}"}
+            )
+    (_, _, main), (_, _, use), _ = made.collect().layouts
+    for notes in (main, use):
+        (said,) = (note for note in notes if note.startswith("Clips used"))
+        assert "vatex report 6 (list hash report)" in said
+        assert "howto100m train 9 (list hash train)" in said
+        assert said.endswith("; lost: vatex report 3 (2 missing, 1 sound_absent).")

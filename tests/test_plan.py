@@ -130,14 +130,14 @@ def test_the_stages_of_a_suite(folder: Path) -> None:
 def test_keys_of_specs_are_the_stages_contract(folder: Path) -> None:
     keys = {stage.kind: set(stage.spec) for stage in planned().stages.values()}
     network = {"model", "input", "fusion", "modalities", "train"}
-    assert keys["pretrain"] == keys["finetune"] == network | {"seed"}
+    assert keys["pretrain"] == keys["finetune"] == network | {"seed", "compute"}
     assert keys["profile"] == network | {"vocabulary"}
-    assert keys["generate"] == {"decode", "zero"}
+    assert keys["generate"] == {"decode", "zero", "compute"}
     assert keys["score"] == {"metrics"}
     assert keys["baseline"] == set()
     assert keys["vocabulary"] == {"size", "file"}
     assert keys["prepare"] == {
-        *("dataset", "reader", "role", "input", "policy", "read", "fingerprint"),
+        *("dataset", "reader", "role", "input", "policy", "read", "sound", "fingerprint"),
     }
 
 
@@ -362,6 +362,42 @@ def register_datasets(register):
     with pytest.raises(DataError, match=r"list\.txt: malformed, split train"):
         planned(data="b.yaml")
     sys.modules.pop("avbench_local.reader", None)
+
+
+def test_malformed_annotations_are_told_when_planning_where_the_policy_is_fail(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVBENCH_CACHE", str(folder / "annotation-cache"))
+    (folder / "root/videos").mkdir(parents=True)
+    lines = {"text": ["a", "b"], "start": [0, 6], "end": [6, 12]}
+    talk = {"one": lines, "bad": {**lines, "end": [6]}}
+    (folder / "root/raw_caption.json").write_text(json.dumps(talk))
+    entries = [{"videoID": f"{v}_000001_000010", "enCap": ["x"]} for v in ("a", "b")]
+    entries += [{"videoID": "c_000001_000010", "enCap": [""]}, {"videoID": "d_1", "enCap": ["x"]}]
+    for name in ("training_v1.0", "public_test_english_v1.1"):
+        (folder / f"root/vatex_{name}.json").write_text(json.dumps(entries))
+
+    def plan(policy: str, sound: str = "") -> Plan:
+        (folder / "d.yaml").write_text(
+            "datasets:\n  howto100m: {reader: howto100m, root: root}\n"
+            f"  vatex: {{reader: vatex, root: root, policy: {policy}{sound}}}\n"
+        )
+        return planned(data="d.yaml")
+
+    plain = plan("skip")
+    for _ in range(2):  # read, and remembered
+        with pytest.raises(DataError, match="2 clips have malformed annotations") as caught:
+            plan("fail")
+        assert "[2].enCap[0]: must be a text that is not empty" in str(caught.value)
+        assert "[3].videoID: must be a videoID" in str(caught.value)
+    # What becomes of missing sound changes which clips there are.
+    other = plan("skip", ", sound: {absent: drop}")
+    changed = {
+        (s.spec["dataset"], s.spec["sound"]["absent"])
+        for id_, s in other.stages.items()
+        if s.kind == "prepare" and id_ not in plain.stages
+    }
+    assert changed == {("vatex", "drop")}
 
 
 def test_a_given_vocabulary_counts_by_its_contents(folder: Path) -> None:

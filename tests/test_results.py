@@ -172,7 +172,7 @@ def test_two_rows_for_one_figure_are_an_error() -> None:
 
 
 def test_every_kind_of_cell() -> None:
-    large, small = golden.sheets()
+    large, small, _ = golden.sheets()
     assert large.groups == (("talk", 2), ("sound", 2), ("Cost", 1))
     assert large.columns == ("BLEU-4", "CIDEr", "BLEU-4", "CIDEr", "MACs (G)")
     cells = dict(large.rows)

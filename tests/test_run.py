@@ -213,15 +213,15 @@ def test_a_failed_stage_is_tried_again_at_the_next_run(bench: Bench) -> None:
     assert bench.record(a)["error"] is None
 
 
-def test_scores_with_the_same_references_share_a_process(bench: Bench) -> None:
+def test_scores_that_are_ready_share_a_process(bench: Bench) -> None:
     data, other = stage("data", "prepare"), stage("other", "prepare")
     metrics = [{"name": "m", "options": {}}]
     scores = [stage(f"s{i}", "score", {"data": "data"}, metrics=metrics, do="") for i in range(3)]
     apart = stage("t", "score", {"data": "other"}, metrics=metrics, do="")
     bad = stage("bad", "score", {"data": "data"}, metrics=metrics, do="bug")
     assert bench.go(plan_of(data, other, *scores, apart), slots=1) == 0
-    assert bench.record(scores[0])["results"]["together"] == 3  # type: ignore[index]
-    assert bench.record(apart)["results"]["together"] == 1  # type: ignore[index]
+    assert bench.record(scores[0])["results"]["together"] == 4  # type: ignore[index]
+    assert bench.record(apart)["results"]["together"] == 4  # type: ignore[index]
     assert bench.go(plan_of(data, bad)) == 1
     assert bench.record(bad)["error"] == "RuntimeError: a bug"
     assert "RuntimeError: a bug" in (bench.store.directory(bad) / LOG).read_text()

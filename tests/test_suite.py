@@ -8,6 +8,7 @@ from avbench import documents
 from avbench.errors import SuiteError
 from avbench.overrides import Overrides
 from avbench.registry import Registry, load
+from avbench.settings import SoundPolicy
 from avbench.suite import Suite, read_suite
 
 
@@ -265,8 +266,8 @@ table:
         + ", ".join(sorted(registry.get("fusions", "global").config.__dataclass_fields__)),
         "s.yaml:5: loss.mbp: alpha must be above 0, got -1.0",
         "s.yaml:6: modle.D: unknown axis 'modle.D'; did you mean 'model.…'? Allowed: "
-        "decode.…, evaluate.…, finetune.…, fusion, input.…, loss, modalities, model.…, "
-        "pretrain.…, tasks, vocabulary.…, world.…",
+        "compute.…, decode.…, evaluate.…, finetune.…, fusion, input.…, loss, modalities, "
+        "model.…, pretrain.…, tasks, vocabulary.…, world.…",
         "s.yaml:7: model: unknown field 'dropuot'; did you mean 'dropout'? Allowed: D, "
         "cross_layers, decoder_layers, dropout, encoders, heads, norm, zeroing",
         "s.yaml:9: model: heads must divide D, got D=192 and heads=5",
@@ -367,8 +368,8 @@ def test_names_of_files(folder: Path, registry: Registry) -> None:
     with pytest.raises(SuiteError) as caught:
         read_suite("tabel3", registry)
     assert str(caught.value) == (
-        "unknown suite 'tabel3'; did you mean 'table3'? Allowed: quickstart, table2, table3, "
-        "table4, or the path of a .yaml file"
+        "unknown suite 'tabel3'; did you mean 'table3'? Allowed: flops, quickstart, table2, "
+        "table3, table4, or the path of a .yaml file"
     )
     with pytest.raises(SuiteError, match=r"^suite file no/such\.yaml: no such file$"):
         read_suite("no/such.yaml", registry)
@@ -402,7 +403,7 @@ def test_a_data_file(folder: Path, registry: Registry) -> None:
     (folder / "media" / "mine.yaml").write_text(
         "datasets:\n"
         "  howto100m: {reader: howto100m, root: vx, policy: fail, read: raw, min_seconds: 3}\n"
-        "  vatex: {reader: vatex, root: ./vx}\n"
+        "  vatex: {reader: vatex, root: ./vx, sound: {silent: drop}}\n"
     )
     suite = read(folder, registry, SMALL, data="media/mine.yaml")
     source = suite.sources["howto100m"]
@@ -411,6 +412,8 @@ def test_a_data_file(folder: Path, registry: Registry) -> None:
     assert source.reader.options["min_seconds"] == 3
     assert "root" not in source.reader.options
     assert suite.sources["vatex"].policy == "skip"
+    assert source.sound == SoundPolicy()
+    assert suite.sources["vatex"].sound == SoundPolicy(silent="drop")
 
 
 def test_mistakes_in_a_data_file(folder: Path, registry: Registry) -> None:
@@ -419,6 +422,7 @@ def test_mistakes_in_a_data_file(folder: Path, registry: Registry) -> None:
         "  howto100m: {reader: howto100, root: .}\n"
         "  vatex: {reader: vatex, root: nowhere, policy: skp}\n"
         "  msrvtt: {reader: msrvtt}\n"
+        "  youcook2: {reader: youcook2, root: ., sound: {muted: use, absent: zero}}\n"
     )
     readers = ", ".join(registry.names("datasets"))
     lines = complaint(folder, registry, SMALL, data="mine.yaml").splitlines()
@@ -428,6 +432,10 @@ def test_mistakes_in_a_data_file(folder: Path, registry: Registry) -> None:
         f"'howto100m'? Allowed: {readers}",
         "mine.yaml:3: datasets.vatex.policy: Input should be 'skip' or 'fail', got 'skp'",
         "mine.yaml:4: datasets.msrvtt.root: is missing",
+        "mine.yaml:5: datasets.youcook2.sound.absent: Input should be 'use', 'drop' or 'fail', "
+        "got 'zero'",
+        "mine.yaml:5: datasets.youcook2.sound: unknown field 'muted'. "
+        "Allowed: absent, silent, undecodable",
     ]
 
 
@@ -444,3 +452,161 @@ def test_a_field_that_is_not_known_hides_no_other_problem(tmp_path, registry) ->
     found = str(error.value).splitlines()
     for part in ("'presett'", "'mergd'", "'alphaa'", "3.5"):
         assert sum(part in line for line in found) == 1
+
+
+# ------------------------------------------------------------------ axes of a suite's own
+
+SIZES = """
+name: sizes
+axes:
+  size:
+    small: {model.D: 64, model.heads: 4, model.encoders.audio.layers: 1}
+    "2": {model.D: 96, model.heads: 4, fusion: {name: global, global_tokens: 2}}
+  width: {narrow: {input.size: 48}}
+grid: {size: [small, 2], loss: [plain, mbp]}
+defaults: {fusion: merged, width: narrow}
+pretrain: {dataset: howto100m}
+finetune: null
+"""
+
+
+def test_a_value_of_an_own_axis_stands_for_a_bundle(folder: Path, registry: Registry) -> None:
+    suite = read(folder, registry, SIZES)
+    assert [row.label for row in suite.rows] == [
+        "small, plain",
+        "small, mbp",
+        "2, plain",
+        "2, mbp",
+    ]
+    small, two = suite.rows[0], suite.rows[2]
+    assert (small.axes["size"], small.axes["width"]) == ("small", "narrow")
+    assert (small.settings.model.D, two.settings.model.D) == (64, 96)
+    assert (small.fusion.name, two.fusion.options["global_tokens"]) == ("merged", 2)
+    assert two.axes["fusion"] == "global(global_tokens=2)"
+    assert "model.D" not in small.axes  # the bundle's name says it
+    audio = small.settings.model.encoders["audio"].options
+    assert (audio["layers"], audio["patch_frames"]) == (1, 4)  # the preset's, kept
+    assert two.settings.model.encoders["audio"].options["layers"] == 3
+    assert {row.settings.input.size for row in suite.rows} == {48}
+
+
+def test_a_dotted_axis_reaches_into_a_component(folder: Path, registry: Registry) -> None:
+    more = SMALL.replace("label: one,", "label: one, model.encoders.audio.layers: 7,")
+    one, two = read(folder, registry, more).rows
+    assert one.settings.model.encoders["audio"].options["layers"] == 7
+    assert two.settings.model.encoders["audio"].options["layers"] == 3
+    assert one.axes["model.encoders.audio.layers"] == "7"
+    wrong = SMALL.replace("label: one,", "label: one, model.encoders.audio.layrs: 7,")
+    assert complaint(folder, registry, wrong).startswith(
+        "s.yaml:4: model.encoders.audio.audio_transformer: unknown field 'layrs'; did you mean "
+        "'layers'? Allowed: "
+    )
+
+
+def test_every_problem_of_own_axes_at_once(folder: Path, registry: Registry) -> None:
+    text = """name: bad
+axes:
+  fusion: {a: {}}
+  two words: {a: {}}
+  empty: {}
+  size:
+    small: {model.D: 64, modle.heads: 4}
+    large: 7
+  deep: {yes: {model.D: 32}}
+rows:
+  - {label: a, size: smal}
+  - {label: b, size: small}
+  - {label: c, size: [small], deep: "yes"}
+  - {label: d, deep: yes, model.D: 16}
+defaults: {fusoin: merged}
+"""
+    assert complaint(folder, registry, text).splitlines() == [
+        "s.yaml:3: axes.fusion: the name is taken, got 'fusion'",
+        "s.yaml:4: axes.two words: the name must be letters, digits and '_', got 'two words'",
+        "s.yaml:5: axes.empty: must be a mapping of values' names to settings, got {}",
+        "s.yaml:7: modle.heads: unknown axis 'modle.heads'; did you mean 'model.…'? Allowed: "
+        "compute.…, decode.…, deep, evaluate.…, finetune.…, fusion, input.…, loss, "
+        "modalities, model.…, pretrain.…, size, tasks, vocabulary.…, world.…",
+        "s.yaml:8: axes.size.large: must be a mapping of settings by their paths, e.g. "
+        "{model.D: 128}, got 7",
+        "s.yaml:11: size: unknown value 'smal'; did you mean 'small'? Allowed: large, small",
+        "s.yaml:13: size: unknown value '['small']'; did you mean 'small'? Allowed: large, small",
+        "s.yaml:14: model.D: given by the row and by deep 'yes' (s.yaml:9)",
+        "s.yaml:15: defaults.fusoin: unknown axis 'fusoin'; did you mean 'fusion'? Allowed: "
+        "deep, fusion, loss, modalities, size, tasks",
+    ]
+
+
+# ------------------------------------------------------------------ suites without training
+
+COSTS = """name: costs
+preset: tiny
+rows:
+  - {label: one, fusion: merged, published: {flops_g: flops_merged}}
+  - {label: two, fusion: global}
+pretrain: null
+finetune: null
+table: {published: costs, costs: [flops_g, flops_base_g], base: {fusion: merged}, parts: [one]}
+"""
+
+
+def test_a_suite_of_costs_trains_nothing(folder: Path, registry: Registry) -> None:
+    suite = read(folder, registry, COSTS)
+    assert {(row.settings.pretrain, row.settings.finetune) for row in suite.rows} == {(None, ())}
+    assert {(row.axes["loss"], row.axes["tasks"]) for row in suite.rows} == {("", "")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "flops_g: flops_merged",
+            "flops_g: flops_merge",
+            "s.yaml:4: rows.0.published.flops_g: unknown quantity 'flops_merge'; did you mean "
+            "'flops_merged'? Allowed: flops_local_global_merged, flops_merged, parameters, "
+            "pretraining_gpus",
+        ),
+        (
+            "flops_g: flops_merged",
+            "macs_g: flops_merged",
+            "s.yaml:4: rows.0.published: unknown cost 'macs_g'. Allowed: flops_g, params_m",
+        ),
+        (
+            "base: {fusion: merged}",
+            "base: {fusoin: merged}",
+            "s.yaml:8: table.base: unknown axis 'fusoin'; did you mean 'fusion'? Allowed: "
+            "fusion, loss, modalities, tasks",
+        ),
+        (
+            "base: {fusion: merged}",
+            "base: {}",
+            "s.yaml:8: table.costs: flops_base_g needs table.base, e.g. {fusion: NAME}, got none",
+        ),
+        (
+            "parts: [one]",
+            "parts: [two, oen]",
+            "s.yaml:8: table.parts: unknown row 'oen'; did you mean 'one'? Allowed: one, two",
+        ),
+    ],
+)
+def test_what_a_table_of_costs_refuses(
+    folder: Path, registry: Registry, old: str, new: str, message: str
+) -> None:
+    assert complaint(folder, registry, COSTS.replace(old, new)) == message
+
+
+def test_the_suite_of_costs_has_every_fusion_in_both_readings(registry: Registry) -> None:
+    suite = read_suite("flops", registry)
+    plain = {(row.fusion.name, row.axes["audio_tokens"]) for row in suite.rows}
+    both = {name for name, tokens in plain if tokens == "256"}
+    assert both == {name for name in registry.names("fusions") if _takes_two(registry, name)}
+    assert {name for name, _ in plain} == set(registry.names("fusions"))
+    for row in suite.rows:
+        audio = row.settings.model.encoders["audio"].options
+        tokens = row.settings.input.mel_frames // audio["patch_frames"]
+        assert tokens == int(row.axes["audio_tokens"])
+        assert tokens // audio["pool"] == 64  # N_a, whatever the reading
+
+
+def _takes_two(registry: Registry, name: str) -> bool:
+    return registry.get("fusions", name).build.refuses(("audio", "video")) is None

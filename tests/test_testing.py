@@ -73,6 +73,15 @@ class Sum(Fusion):
     def refuses(cls, streams: tuple[str, ...]) -> str | None:
         return None if len(streams) > 1 else "needs two streams"
 
+    @classmethod
+    def closed_form(
+        cls, options: Fault, context: FusionContext, tokens: Mapping[str, int]
+    ) -> int | None:
+        if options.fault in ("inputs", "countable"):
+            return None
+        n = sum(tokens.values()) + (options.fault == "closed_form")
+        return n * context.D**2
+
     def forward(self, tokens: Mapping[str, Tokens]) -> Tokens:
         order = reversed(self.streams) if self.fault == "shape" else self.streams
         fused = join([tokens[m] for m in order])
@@ -100,7 +109,7 @@ class Sum(Fusion):
 
 
 FUSION_FAULTS = ["shape", "zeroed", "padding", "parameters", "inputs", "deterministic"]
-FUSION_FAULTS += ["permutation", "state", "countable"]
+FUSION_FAULTS += ["permutation", "state", "countable", "closed_form"]
 
 
 @pytest.mark.parametrize("fault", FUSION_FAULTS)
@@ -148,8 +157,12 @@ class Weighted(LossStrategy):
     def views(self) -> tuple[View, ...]:
         return self._views
 
-    def combine(self, losses: Mapping[View, ViewLoss]) -> Objective:
+    def observe(self, losses: Mapping[View, ViewLoss]) -> Mapping[str, float]:
         self.steps += 1
+        return {}
+
+    def combine(self, losses: Mapping[View, ViewLoss]) -> Objective:
+        self.steps += self.fault == "pure"
         terms = [loss.nats * self.steps for loss in losses.values()]
         if self.fault == "gradients":
             terms[0] = terms[0].detach() * 1 + 0 * terms[0]
@@ -178,7 +191,7 @@ class Weighted(LossStrategy):
 
 
 @pytest.mark.parametrize(
-    "fault", ["views", "finite", "weights", "gradients", "probes", "state", "modulation"]
+    "fault", ["views", "finite", "pure", "weights", "gradients", "probes", "state", "modulation"]
 )
 def test_a_fault_of_a_loss_is_found(fault: str) -> None:
     assert failed("losses", Weighted, "") == set()
@@ -202,6 +215,13 @@ class Bands(Encoder):
         self.calls = 0
         self.hidden = torch.randn(context.D)
 
+    @classmethod
+    def closed_form(cls, options: Fault, context: EncoderContext) -> int | None:
+        if options.fault == "countable":
+            return None
+        size = context.input.mel_frames * context.input.mel_bins * context.D
+        return size + size // 100 * (options.fault == "closed_form")
+
     def forward(self, batch: Batch) -> Tokens:
         values: Tensor = self.layer(batch.audio)
         if self.fault == "field":
@@ -220,7 +240,10 @@ class Bands(Encoder):
 
 @pytest.mark.parametrize(
     "fault",
-    ["shape", "field", "parameters", "deterministic", "permutation", "state", "countable"],
+    [
+        *("shape", "field", "parameters", "deterministic", "permutation", "state"),
+        *("countable", "closed_form"),
+    ],
 )
 def test_a_fault_of_an_encoder_is_found(fault: str) -> None:
     assert failed("encoders", Bands, "") == set()

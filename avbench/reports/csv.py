@@ -1,8 +1,9 @@
 """Tables as comma-separated values, for spreadsheets.
 
 Under each dataset's metric stand the mean, as printed elsewhere, and, where the column has any,
-the standard deviation, the number of seeds, the difference, the rank (1 best, 2 second) and the
-numbers of footnotes, in columns of their own. Title, footnotes and notes are lines that begin
+the standard deviation or the ends of the interval, the number of seeds, the difference, whether
+it is significant, the rank (1 best, 2 second) and the numbers of footnotes, in columns of their
+own. Title, footnotes and notes are lines that begin
 with ``#``. For all digits take the long rows.
 """
 
@@ -10,7 +11,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from avbench.tables import Cell, Sheet
+from avbench.tables import SIGNIFICANT, Cell, Sheet
 
 
 def render(sheets: Sequence[Sheet]) -> str:
@@ -40,11 +41,16 @@ def _table(sheet: Sheet) -> str:
 def _parts(cells: Sequence[Cell]) -> dict[str, list[str]]:
     """The columns of one figure: what each adds to the header, and its values."""
     parts = {"": [cell.text if cell.mean is not None else cell.status for cell in cells]}
-    if any(cell.std is not None for cell in cells):
+    if any(cell.interval is not None for cell in cells):
+        parts["low"], parts["high"] = ([cell.ends[i] for cell in cells] for i in (0, 1))
+        parts["seeds"] = [str(cell.n) for cell in cells]
+    elif any(cell.std is not None for cell in cells):
         parts["std"] = [cell.spread.removeprefix("± ") for cell in cells]
         parts["seeds"] = [str(cell.n) for cell in cells]
     if any(cell.delta is not None for cell in cells):
-        parts["difference"] = [cell.change.strip("()") for cell in cells]
+        parts["difference"] = [cell.change.strip(f"(){SIGNIFICANT}") for cell in cells]
+    if any(cell.significant for cell in cells):
+        parts["significant"] = ["yes" if cell.significant else "" for cell in cells]
     if any(cell.rank for cell in cells):
         parts["rank"] = [str(cell.rank or "") for cell in cells]
     if any(cell.footnotes for cell in cells):

@@ -25,6 +25,7 @@ SPECIAL = {
     "→": r"$\rightarrow$",
     "–": "--",
     "…": r"\ldots{}",
+    "†": r"\textsuperscript{$\dagger$}",
 }
 INDENT = "  "
 

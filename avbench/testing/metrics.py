@@ -98,14 +98,30 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
         stray = [i for s in score(RIGHT)[0] for i in s.per_item if i not in CAPTIONS]
         return f"ids {stray}" if stray else None
 
+    def sums() -> str | None:
+        """Statistics, where a score gives them, have a row an item and sum up to the figure."""
+        return first(_recomputed(made, s) for s in score(RIGHT | {"two": WRONG["two"]})[0])
+
     own = [
         Check(name=run.__name__, expected=(inspect.getdoc(run) or "").rstrip("."), run=run)
-        for run in (applies, right, order, empty, batched, items)
+        for run in (applies, right, order, empty, batched, items, sums)
     ]
     try:
         return findings([*common(component, options), *own])
     finally:
         made.close()
+
+
+def _recomputed(metric: Metric, score: Score) -> str | None:
+    rows = score.statistics
+    if rows is None:
+        return None
+    if len(rows) != len(score.per_item):
+        return f"{score.name}: {len(rows)} rows for {len(score.per_item)} items"
+    (value,) = metric.from_sums(score.name, rows.sum(0, keepdims=True)).tolist()
+    if not math.isclose(value, score.value, rel_tol=1e-9, abs_tol=1e-9):
+        return f"{score.name}: {score.value}, from its statistics {value}"
+    return None
 
 
 def _differ(these: Sequence[Score], those: Sequence[Score]) -> str | None:

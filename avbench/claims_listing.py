@@ -1,0 +1,248 @@
+"""The verdicts on a suite's claims, as plain data (``--json``) and for people."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import pandas as pd
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from avbench.agreement import agreed
+from avbench.claims import Outcome, judge
+from avbench.claims_evidence import POWER, Compared, Figures
+from avbench.claims_form import About, Claim
+from avbench.collect import MOST_FREQUENT, Report, collect
+from avbench.errors import AvbenchError, unknown
+from avbench.graph import Plan, Store
+from avbench.options import build
+from avbench.progress import console as make_console
+from avbench.statistics.estimate import LEVEL
+from avbench.statistics.resampling import RESAMPLES
+from avbench.tables import TITLES
+
+STYLES = {"supported": "bold green", "refuted": "bold red", "inconclusive": "yellow"}
+
+
+def claims_data(
+    plan: Plan, store: Store, *, about: About | None = None, plugins_dir: Path | None = None
+) -> dict[str, Any]:
+    """The verdicts on a plan's claims.
+
+    Args:
+        plan: of the suite.
+        store: where its records are.
+        about: the question asked of all claims; None: of each its own.
+        plugins_dir: where metrics may come from.
+    """
+    from avbench.statistics.stored import Stored
+
+    claims = [build(Claim, dict(claim)) for claim in plan.claims]
+    stored = None
+    if "models" in (about, *(claim.about for claim in claims if about is None)):
+        from avbench.registry import load
+
+        stored = Stored(plan, store, load(plugins_dir), MOST_FREQUENT)
+    outcomes = judge(claims, figures_of(plan, collect(plan, store)), stored, about)
+    return {
+        "suite": plan.suite,
+        "level": LEVEL,
+        "power": POWER,
+        "claims": [_plain(outcome) for outcome in outcomes],
+    }
+
+
+def asked(about: str | None) -> About | None:
+    """The question that the command line names.
+
+    Raises:
+        AvbenchError: it is none.
+    """
+    if about is not None and about not in get_args(About):
+        raise AvbenchError(f"--about: {unknown('question', about, get_args(About))}")
+    return cast("About | None", about)
+
+
+def figures_of(plan: Plan, report: Report) -> Figures:
+    """A report's long rows as claims read them."""
+    values: dict[tuple[str, str, str], dict[int | None, float]] = {}
+    absent: dict[tuple[str, str], str] = {}
+    rows: list[dict[Any, Any]] = agreed(report.rows.frame).to_dict("records")
+    for row in rows:
+        label, dataset, status = row["label"], row["dataset"], row["status"]
+        if status == "ok":
+            seed = None if pd.isna(row["seed"]) else int(row["seed"])
+            values.setdefault((label, dataset, row["metric"]), {})[seed] = row["value"]
+        else:
+            why = f"{status}: {row['reason']}" if row["reason"] else status
+            absent.setdefault((label, dataset), "has not run" if status == "pending" else why)
+    for label in {str(x) for claim in plan.claims for x in (claim["row"], *claim["over"])}:
+        if label not in set(report.rows.frame["label"]):
+            absent[label, ""] = "is no row of this run"
+    # The paper's tables spell the datasets in their own way.
+    names = {dataset.lower(): dataset for dataset in plan.datasets}
+    return Figures(
+        values=values,
+        published={
+            (row["label"], names[row["dataset"].lower()], row["metric"]): row["value"]
+            for row in report.paper.frame.to_dict("records")
+            if row["dataset"].lower() in names
+        },
+        absent=absent,
+        datasets=plan.datasets,
+        costs=frozenset(plan.table["costs"]),
+    )
+
+
+def print_claims(data: Mapping[str, Any]) -> None:
+    """Each claim with its verdict, its comparisons, and what an open one wants."""
+    console = make_console()
+    if not data["claims"]:
+        console.print(f"{data['suite']}: the suite states no claims")
+        return
+    for claim in data["claims"]:
+        head = Text.assemble(
+            (f"{claim['verdict']}", STYLES[claim["verdict"]]), f"  {claim['says']}"
+        )
+        console.print(head)
+        about = [claim["source"], f"about the {claim['about']}", _expected(claim)]
+        lines: list[Any] = [Text("; ".join(filter(None, about)), style="dim")]
+        lines.append(_grid(claim))
+        if claim["verdict"] == "inconclusive":
+            lines.append(Text(_wants(claim), style="yellow"))
+        for line in lines:
+            console.print(Padding(line, (0, 0, 0, 2)))
+        console.print()
+    for note in _notes(data):
+        console.print(Text(note, style="dim"))
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    said = asdict(outcome.claim)
+    return {
+        **{k: list(v) if isinstance(v, tuple) else v for k, v in said.items()},
+        "verdict": outcome.verdict,
+        "p": outcome.p,
+        "p_uncorrected": outcome.p_alone,
+        "needed": outcome.needed,
+        "unit": outcome.unit,
+        "reason": outcome.reason,
+        "comparisons": [_part(part) for part in outcome.compared],
+    }
+
+
+def _part(part: Compared) -> dict[str, Any]:
+    """A comparison; infinite ends of an interval, of which JSON knows none, are null."""
+    found = part.estimate
+    ends = (
+        [] if found is None else [x if math.isfinite(x) else None for x in (found.low, found.high)]
+    )
+    return {
+        "over": part.over,
+        "metric": part.metric,
+        "dataset": part.dataset,
+        "than_on": part.than_on,
+        "difference": None if found is None else found.value,
+        "interval": ends or None,
+        "n": 0 if found is None else found.n,
+        "p_for": part.favours,
+        "p_against": part.opposes,
+        "p_randomisation": part.exchanged,
+        "published": part.published,
+        "reason": part.reason,
+    }
+
+
+def _expected(claim: Mapping[str, Any]) -> str:
+    unit = " %" if claim["percent"] else ""
+    by = f"{claim['by']:g}{unit}"
+    match claim["expect"]:
+        case "same":
+            said = f"expected: within {by}"
+        case direction:
+            said = f"expected: {direction}" + (f" by {by}" if claim["by"] else "")
+    return said + (" on any dataset" if claim["holds_on"] == "any" else "")
+
+
+def _grid(claim: Mapping[str, Any]) -> Grid:
+    grid = Grid(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    parts = claim["comparisons"]
+    published = any(part["published"] is not None for part in parts)
+    n = "seeds" if claim["about"] == "methods" else "videos"
+    grid.add_column("difference of", overflow="fold")
+    tested = any(part["p_randomisation"] is not None for part in parts)
+    columns = ["", "95 % interval", n, "p", *(["p, exchanged"] if tested else [])]
+    for name in (*columns, *(["paper"] if published else [])):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for part in parts:
+        cost = not part["dataset"]
+        cells = ["", "", "", part["reason"]]
+        if part["difference"] is not None:
+            p = "" if cost else _p(min(1.0, 2 * min(part["p_for"], part["p_against"])))
+            ends = "" if cost else _interval(part["interval"])
+            cells = [_signed(part["difference"]), ends, "" if cost else str(part["n"]), p]
+        if tested:
+            cells.append("" if part["p_randomisation"] is None else _p(part["p_randomisation"]))
+        paper = [_signed(part["published"])] if part["published"] is not None else []
+        grid.add_row(Text(_named(claim, part)), *map(Text, (*cells, *paper)))
+    return grid
+
+
+def _named(claim: Mapping[str, Any], part: Mapping[str, Any]) -> str:
+    """What a comparison compares."""
+    metric = TITLES.get(part["metric"], part["metric"])
+    where = f"{part['dataset']} " if part["dataset"] else ""
+    rows = f"{claim['row']} − {part['over']}"
+    than = f", less that on {part['than_on']}" if part["than_on"] else ""
+    return f"{where}{metric}{' (%)' if claim['percent'] else ''}: {rows}{than}"
+
+
+def _wants(claim: Mapping[str, Any]) -> str:
+    tested = all(part["difference"] is not None for part in claim["comparisons"])
+    said: str = (f"corrected p {_p(claim['p'])}; " if tested else "") + claim["reason"]
+    if claim["needed"] is None:
+        return said
+    both = " in the smaller set, and as many times more in the other" if claim["than_on"] else ""
+    of_set = both if claim["unit"] == "videos" else ""
+    return f"{said}; about {claim['needed']} {claim['unit']}{of_set} would decide it"
+
+
+def _notes(data: Mapping[str, Any]) -> Iterator[str]:
+    claims: Sequence[Mapping[str, Any]] = data["claims"]
+    asked = {claim["about"] for claim in claims}
+    yield (
+        f"p: two-sided, of one comparison. Verdicts are at {100 * data['level']:g} %, with Holm's "
+        f"correction over these {len(claims)} claims; intervals are of one comparison each."
+    )
+    if "methods" in asked:
+        yield (
+            "About the methods: Student's t over the seeds that the rows share, on this test "
+            "set. `--about models` asks whether it holds of these trained models alone."
+        )
+    if "models" in asked:
+        yield (
+            f"About the models: {RESAMPLES} bootstrap resamples of the videos; other seeds may "
+            "give other models. p, exchanged: by approximate randomisation, as a check."
+        )
+    if any(claim["needed"] for claim in claims):
+        yield (
+            "To decide: the number in all with which a test finds what was measured, if it is "
+            f"true, with a power of {100 * data['power']:g} %, at the level that the correction "
+            "leaves."
+        )
+
+
+def _interval(ends: Sequence[float | None]) -> str:
+    low, high = ends
+    return "unknown" if low is None or high is None else f"[{_signed(low)}, {_signed(high)}]"
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -57,6 +57,8 @@ class _Collector:
     """Dataset to each metric's signature."""
     _records: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
     _costed: dict[str, costs.CostRow] = field(default_factory=dict)
+    _silent: dict[str, int] = field(default_factory=dict)
+    """Dataset to the number of its videos of which no clip was prepared, where these count."""
 
     def trials(self) -> Iterator[Measurement]:
         """The scores and costs of every trial."""
@@ -173,7 +175,11 @@ class _Collector:
         if asked["costs"]:
             notes += costs.notes(self._cost_rows(), asked["costs"], asked["base"])
         notes += started_notes(self._started())
-        return [*notes, *self._clips(), *self._signatures(metrics)]
+        silent = [
+            f"{dataset}: {number} videos without a usable clip count as nothing said."
+            for dataset, number in self._silent.items()
+        ]
+        return [*notes, *self._clips(), *silent, *self._signatures(metrics)]
 
     def _started(self) -> Iterator[tuple[str, str, str]]:
         """Row, modality, and what its encoder started from, of all that has been trained."""
@@ -277,6 +283,8 @@ class _Collector:
         if record is None or record["status"] != "done":
             yield Measurement(**base, split=split, **self._absence(stage))
             return
+        if silent := record["results"].get("without_clip"):
+            self._silent[base["dataset"]] = silent
         for score in record["results"]["scores"]:
             yield Measurement(
                 **base,

@@ -186,3 +186,27 @@ def test_tables_say_which_clips_they_are_of_and_how_many_are_lost(made: Made) ->
         assert "vatex report 6 (list hash report)" in said
         assert "howto100m train 9 (list hash train)" in said
         assert said.endswith("; lost: vatex report 3 (2 missing, 1 sound_absent).")
+
+
+def test_scores_made_otherwise_are_refused_and_long_rows_say_how(made: Made) -> None:
+    one, again, two, *_ = made.plan.trials
+    for trial in (one, again):
+        made.score(trial.cells[0].score, 10.0, 60.0)
+    other = {"name": "cider", "value": 99.0, "unit": "x100", "signature": "cider|version:2"}
+    results = {"scores": [other], "without_clip": 3}
+    made.write(made.plan.stages[two.cells[0].score], results=results)
+    report = made.collect()
+    (kept,) = [r for r in frame(report) if r["value"] == 99.0]
+    assert (kept["signature"], kept["status"]) == ("cider|version:2", "ok")
+    layout, table, notes = report.layouts[0]
+    sheet = pivot(table, layout, notes)
+    column = sheet.headers.index("vatex CIDEr")
+    shown = {label: cells[column] for label, cells in sheet.rows}
+    assert (shown["one"].text, shown["two"].text) == ("10.0", "refused")
+    (number,) = {n for n in shown["two"].footnotes if "refused" in sheet.footnotes[n - 1]}
+    assert sheet.footnotes[number - 1].endswith(
+        "refused: made with version:2, the others of this column with version:1"
+    )
+    assert any(note.startswith("vatex: ") and "version:1" in note for note in notes)
+    assert not any("version:2" in note for note in notes)
+    assert "vatex: 3 videos without a usable clip count as nothing said." in notes

@@ -6,7 +6,7 @@ makes them again, so nothing of their size is ever kept, and the bias still gets
 which PyTorch's fused CPU kernel does not give.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,6 @@ from avbench.api import portable
 
 SAFE = (1e-30, 1e30)
 """Between which the sums of exponentials must lie: far from where bf16 ends (1e-38, 3e38)."""
-Biases = Callable[[slice], Tensor]
-"""The biases (heads, N, N) of a run of heads."""
 FEW = 8
 """Windows whose scores are faster added one by one than by a sum in another type."""
 PIECE = 2_560_000
@@ -80,9 +78,7 @@ def infer(
     qkv: Float[Tensor, "B W N three_C"], bias: Float[Tensor, "heads N N"], masks: Masks
 ) -> Float[Tensor, "B W N C"]:
     """``attend`` without gradients, with a bias of the type of qkv."""
-    if plain(qkv):
-        return _fused(qkv, bias, masks)
-    return _forward(qkv, len(bias), bias.__getitem__, masks)[0]
+    return _fused(qkv, bias, masks) if portable(qkv) else _forward(qkv, bias, masks)[0]
 
 
 def relative_bias(
@@ -112,28 +108,17 @@ def _fused(qkv: Tensor, bias: Tensor, masks: Masks) -> Tensor:
     return torch.unflatten(y, 1, (windows, heads)).transpose(2, 3).flatten(-2)
 
 
-def _runs(q: Tensor) -> Iterator[slice]:
-    """Runs of heads; their biases are made once, and stay in the cache for all windows."""
-    step = min(q.shape[2], _budget(q))
-    for h in range(0, q.shape[2], step):
-        yield slice(h, h + step)
-
-
-def _pieces(q: Tensor, heads: slice) -> Iterator[tuple[slice, slice, slice]]:
-    """Runs of clips and windows whose scores fit in the cache, for some heads."""
-    clips, windows = q.shape[:2]
-    budget = max(1, _budget(q) // (heads.stop - heads.start))
-    # The product of a single window adds the bias itself.
-    run = min(windows, budget if budget > FEW else 1)
-    whole = max(1, budget // windows) if run == windows else 1
+def _pieces(q: Tensor) -> Iterator[tuple[slice, slice, slice]]:
+    """Runs of clips, windows and heads whose scores fit in the cache."""
+    clips, windows, heads, n = q.shape[:4]
+    budget = max(1, PIECE * torch.get_num_threads() // (q.element_size() * n**2))
+    some = min(heads, budget)
+    run = min(windows, max(1, budget // heads))
+    whole = max(1, budget // (heads * windows))
     for b in range(0, clips, whole):
         for w in range(0, windows, run):
-            yield slice(b, b + whole), slice(w, w + run), heads
-
-
-def _budget(q: Tensor) -> int:
-    """Score matrices of a window and a head in a piece."""
-    return max(1, PIECE * torch.get_num_threads() // (q.element_size() * q.shape[3] ** 2))
+            for h in range(0, heads, some):
+                yield slice(b, b + whole), slice(w, w + run), slice(h, h + some)
 
 
 def _split(qkv: Tensor, heads: int) -> Tensor:
@@ -160,31 +145,28 @@ def _scores(q: Tensor, k: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
     return s
 
 
-def _forward(
-    qkv: Tensor, heads: int, biases: Biases, masks: Masks
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The result; queries, keys and values apart; and the rows' sums, see ``_by_sums``."""
+def _forward(qkv: Tensor, bias: Tensor, masks: Masks) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The result; queries, keys and values apart; and the rows' sums, see ``_sums``."""
+    heads = bias.shape[0]
     split = _split(qkv, heads)
     sums = None
     if qkv.dtype == torch.bfloat16:
-        out, sums = _by_sums(split, biases, masks)
+        out, sums = _by_sums(split, bias, masks)
     if sums is None:
-        out = _by_softmax(split, biases, masks)
+        out = _by_softmax(split, bias, masks)
     return _joined(out), split, sums
 
 
-def _by_softmax(split: Tensor, biases: Biases, masks: Masks) -> Tensor:
+def _by_softmax(split: Tensor, bias: Tensor, masks: Masks) -> Tensor:
     q, k, v = split
     out = torch.empty_like(q)
-    for h in _runs(q):
-        bias = biases(h)
-        for at in _pieces(q, h):
-            p = _scores(q[at], k[at], bias, masks.of(at[1])).softmax(-1)
-            _product(p, v[at], out[at])
+    for at in _pieces(q):
+        p = _scores(q[at], k[at], bias[at[2]], masks.of(at[1])).softmax(-1)
+        _product(p, v[at], out[at])
     return out
 
 
-def _by_sums(split: Tensor, biases: Biases, masks: Masks) -> tuple[Tensor, Tensor | None]:
+def _by_sums(split: Tensor, bias: Tensor, masks: Masks) -> tuple[Tensor, Tensor | None]:
     """Softmax without the shift by each row's maximum, which bf16 kernels spend long on.
 
     The shift guards against overflow and underflow alone. Whether there was any can be seen in
@@ -192,12 +174,10 @@ def _by_sums(split: Tensor, biases: Biases, masks: Masks) -> tuple[Tensor, Tenso
     """
     q, k, v = split
     out, sums, masks = torch.empty_like(q), q.new_empty(q.shape[:-1]), masks.deep()
-    for h in _runs(q):
-        bias = biases(h)
-        for at in _pieces(q, h):
-            e = _scores(q[at], k[at], bias, masks.of(at[1])).exp_()
-            sums[at] = e.sum(-1).view(sums[at].shape)
-            _product(e, v[at], out[at])
+    for at in _pieces(q):
+        e = _scores(q[at], k[at], bias[at[2]], masks.of(at[1])).exp_()
+        sums[at] = e.sum(-1).view(sums[at].shape)
+        _product(e, v[at], out[at])
     low, high = torch.aminmax(sums)
     if not (low > SAFE[0] and high < SAFE[1]):
         return out, None
@@ -217,10 +197,8 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, table: Tensor, positions: Tensor, masks: Masks) -> Tensor:
-        def biases(heads: slice) -> Tensor:
-            return relative_bias(table[:, heads], positions, qkv.dtype)
-
-        out, split, sums = _forward(qkv, table.shape[1], biases, masks)
+        bias = relative_bias(table, positions, qkv.dtype)
+        out, split, sums = _forward(qkv, bias, masks)
         ctx.save_for_backward(split, table, positions, sums, out)
         ctx.masks = masks
         return out
@@ -229,8 +207,7 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         split, table, positions, sums, out = ctx.saved_tensors
         q, k, v = split
-        heads, n = q.shape[2:4]
-        masks = ctx.masks if sums is None else ctx.masks.deep()
+        heads, bias = q.shape[2], relative_bias(table, positions, q.dtype)
         g = torch.unflatten(grad, -1, (heads, -1)).transpose(2, 3)
         # dS = P∘(g·vᵀ − δ) with δ = Σ g∘out: δ as one more channel, beside one of ones.
         delta = torch.unflatten(grad * out, -1, (heads, -1)).sum(-1, keepdim=True).transpose(2, 3)
@@ -239,26 +216,23 @@ class _Attend(torch.autograd.Function):
             g /= sums[..., None]
         ones = torch.cat([v, torch.ones_like(v[..., :1])], -1)
         inner = g[..., :-1].contiguous()
+        masks = ctx.masks if sums is None else ctx.masks.deep()
         dsplit = torch.empty_like(split)
         dq, dk, dv = dsplit
-        dtable = torch.zeros(heads, len(table), device=q.device)
-        for h in _runs(q):
-            bias = relative_bias(table[:, h], positions, q.dtype)
-            dbias = torch.zeros(bias.shape, device=q.device)
-            for at in _pieces(q, h):
-                p = _scores(q[at], k[at], bias, masks.of(at[1]))
-                p = p.softmax(-1) if sums is None else p.exp_()
-                _product(p.transpose(1, 2), inner[at], dv[at])
-                values = ones[at].flatten(0, 2).transpose(1, 2)
-                ds = torch.bmm(g[at].flatten(0, 2), values).mul_(p)
-                each = ds.view(-1, len(bias), n, n)
-                for one in each if len(each) <= FEW else [each.sum(0, dtype=torch.float32)]:
-                    dbias += one
-                _product(ds, k[at], dq[at])
-                _product(ds.transpose(1, 2), q[at], dk[at])
-            dtable[h].index_add_(1, positions, dbias.flatten(1))
+        dbias = torch.zeros_like(bias, dtype=torch.float32)
+        for at in _pieces(q):
+            p = _scores(q[at], k[at], bias[at[2]], masks.of(at[1]))
+            p = p.softmax(-1) if sums is None else p.exp_()
+            _product(p.transpose(1, 2), inner[at], dv[at])
+            ds = torch.bmm(g[at].flatten(0, 2), ones[at].flatten(0, 2).transpose(1, 2)).mul_(p)
+            each = ds.view(-1, *dbias[at[2]].shape)
+            for one in each if len(each) <= FEW else [each.sum(0, dtype=torch.float32)]:
+                dbias[at[2]] += one
+            _product(ds, k[at], dq[at])
+            _product(ds.transpose(1, 2), q[at], dk[at])
         dsplit[:2] *= q.shape[-1] ** -0.5
         dqkv = dsplit.permute(1, 2, 4, 0, 3, 5).flatten(3)
+        dtable = dbias.new_zeros(heads, len(table)).index_add_(1, positions, dbias.flatten(1))
         return dqkv, dtable.t().to(table.dtype), None, None
 
 

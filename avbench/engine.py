@@ -227,8 +227,10 @@ class Engine:
 def _tensorboard(folder: Path) -> Any:
     from lightning_fabric import loggers
 
+    # Exported by name only to those who do not check types.
+    logger: Any = loggers
     try:
-        return loggers.TensorBoardLogger(root_dir=folder, name="", version="")
+        return logger.TensorBoardLogger(root_dir=folder, name="", version="")
     except ModuleNotFoundError as error:
         raise AvbenchError(
             "tracking: the package tensorboard is not installed; "

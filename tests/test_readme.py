@@ -23,7 +23,7 @@ def commands() -> list[str]:
 
 
 def test_the_fusion_of_the_readme_passes_its_contract(tmp_path: Path) -> None:
-    (code,) = blocks("python")
+    (code,) = (block for block in blocks("python") if "register_fusions" in block)
     (tmp_path / "apart.py").write_text(code, encoding="utf-8")
     findings = check(load(tmp_path).get("fusions", "apart"))
     assert len(findings) > 5
@@ -33,7 +33,7 @@ def test_the_fusion_of_the_readme_passes_its_contract(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_every_command_of_the_readme_exists(command: str) -> None:
     words = command.split()[1:]
-    name = words[:2] if words[0] == "plugin" else words[:1]
+    name = words[:2] if words[0] in ("plugin", "data") else words[:1]
     result = CliRunner().invoke(app, [*name, "--help"])
     assert result.exit_code == 0, result.output
     for option in (w for w in words if w.startswith("--")):

@@ -10,6 +10,8 @@ from collections import Counter
 
 import pandas as pd
 
+from avbench.tables import Place
+
 REFUSED = "refused"
 
 
@@ -37,6 +39,20 @@ def agreed(frame: pd.DataFrame) -> pd.DataFrame:
             changed.loc[index, ["status", "reason"]] = [REFUSED, _difference(own, usual)]
             changed.loc[index, "value"] = float("nan")
     return changed
+
+
+def figures_by_seed(frame: pd.DataFrame) -> dict[Place, dict[int | None, float]]:
+    """The figures of long rows that agree: row, dataset and metric → seed → value.
+
+    The seed is None for what depends on none; the dataset of costs is empty.
+    """
+    found: dict[Place, dict[int | None, float]] = {}
+    shown = agreed(frame)
+    for row in shown[shown["status"] == "ok"].to_dict("records"):
+        seed = None if pd.isna(row["seed"]) else int(row["seed"])
+        place = (row["label"], row["dataset"], row["metric"])
+        found.setdefault(place, {})[seed] = row["value"]
+    return found
 
 
 def _difference(own: str, usual: str) -> str:

@@ -6,7 +6,6 @@ only, and are read as such.
 
 import hashlib
 import os
-import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -74,11 +73,6 @@ def load(
             stacklevel=2,
         )
     return None
-
-
-def remove(directory: Path) -> None:
-    """Drop the checkpoints of a finished stage."""
-    shutil.rmtree(directory / FOLDER, ignore_errors=True)
 
 
 def digest(path: Path) -> str:

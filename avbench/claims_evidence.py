@@ -7,7 +7,7 @@ bootstrap over videos (``avbench.statistics``). Costs do not vary: a claim on th
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -19,12 +19,10 @@ from avbench.statistics.resampling import over_videos, randomisation_p, randomis
 from avbench.statistics.seeds import over_seeds
 from avbench.statistics.stored import Stored
 from avbench.statistics.student import MOST, seeds_needed
+from avbench.tables import Place
 
 POWER = 0.8
 """How likely the seeds or videos that are asked for decide, if what was measured is true."""
-
-Place = tuple[str, str, str]
-"""Label, dataset (empty: costs) and metric."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,8 +132,9 @@ class _Comparison:
         try:
             estimate, favours, opposes = self.evidence(figures, stored)
         except _AbsentError as absent:
-            return self.with_(published=paper, reason=str(absent))
-        return self.with_(
+            return replace(self.bare, published=paper, reason=str(absent))
+        return replace(
+            self.bare,
             published=paper,
             estimate=estimate,
             favours=favours,
@@ -239,16 +238,6 @@ class _Comparison:
             with np.errstate(divide="ignore", invalid="ignore"):
                 gaps.append(100 * (ours - other) / other if self.claim.percent else ours - other)
         return gaps[0] - (gaps[1] if len(gaps) > 1 else 0.0)
-
-    def with_(self, **more: object) -> Compared:
-        bare = self.bare
-        return Compared(
-            over=bare.over,
-            metric=bare.metric,
-            dataset=bare.dataset,
-            than_on=bare.than_on,
-            **more,  # type: ignore[arg-type]
-        )
 
 
 class _AbsentError(Exception):

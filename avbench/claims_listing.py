@@ -6,12 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import pandas as pd
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from avbench.agreement import agreed
+from avbench.agreement import agreed, figures_by_seed
 from avbench.claims import Outcome, judge
 from avbench.claims_evidence import POWER, Compared, Figures
 from avbench.claims_form import About, Claim
@@ -68,24 +67,20 @@ def asked(about: str | None) -> About | None:
 
 def figures_of(plan: Plan, report: Report) -> Figures:
     """A report's long rows as claims read them."""
-    values: dict[tuple[str, str, str], dict[int | None, float]] = {}
     absent: dict[tuple[str, str], str] = {}
-    rows: list[dict[Any, Any]] = agreed(report.rows.frame).to_dict("records")
-    for row in rows:
-        label, dataset, status = row["label"], row["dataset"], row["status"]
-        if status == "ok":
-            seed = None if pd.isna(row["seed"]) else int(row["seed"])
-            values.setdefault((label, dataset, row["metric"]), {})[seed] = row["value"]
-        else:
-            why = f"{status}: {row['reason']}" if row["reason"] else status
-            absent.setdefault((label, dataset), "has not run" if status == "pending" else why)
+    shown = agreed(report.rows.frame)
+    for row in shown[shown["status"] != "ok"].to_dict("records"):
+        status = row["status"]
+        why = f"{status}: {row['reason']}" if row["reason"] else status
+        place = (row["label"], row["dataset"])
+        absent.setdefault(place, "has not run" if status == "pending" else why)
     for label in {str(x) for claim in plan.claims for x in (claim["row"], *claim["over"])}:
         if label not in set(report.rows.frame["label"]):
             absent[label, ""] = "is no row of this run"
     # The paper's tables spell the datasets in their own way.
     names = {dataset.lower(): dataset for dataset in plan.datasets}
     return Figures(
-        values=values,
+        values=figures_by_seed(report.rows.frame),
         published={
             (row["label"], names[row["dataset"].lower()], row["metric"]): row["value"]
             for row in report.paper.frame.to_dict("records")

@@ -56,7 +56,7 @@ class _Collector:
     signatures: dict[str, dict[str, str]] = field(default_factory=dict)
     """Dataset to each metric's signature."""
     _records: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
-    _costed: dict[str, costs.CostRow] = field(default_factory=dict)
+    _costed: dict[str, costs.CostRow] | None = None
     _silent: dict[str, int] = field(default_factory=dict)
     """Dataset to the number of its videos of which no clip was prepared, where these count."""
 
@@ -239,6 +239,9 @@ class _Collector:
 
     def _cost_rows(self) -> dict[str, costs.CostRow]:
         """What the profiles recorded, by label; read once."""
+        if self._costed is not None:
+            return self._costed
+        self._costed = {}
         paper = costs.quantities(self.plan.table["published"])
         for trial in self.plan.trials:
             if trial.profile is None or trial.label in self._costed:

@@ -39,7 +39,7 @@ from avbench.contracts import (
 )
 from avbench.macs import Adapter, CostError, Count, count
 from avbench.model import Captioner, build_captioner, build_encoder
-from avbench.options import build, plain
+from avbench.options import build, make, plain
 from avbench.registry import Registry
 from avbench.settings import ComponentRef, InputSpec, ModelSettings, TrainSettings
 from avbench.stage import Job
@@ -167,7 +167,7 @@ def strategy(settings: TrainSettings, captioner: Captioner, registry: Registry) 
     """The loss strategy of a training stage."""
     component = registry.get("losses", settings.loss.name)
     context = LossContext(streams=captioner.configuration.encoded)
-    made: LossStrategy = component.build(build(component.config, settings.loss.options), context)
+    made: LossStrategy = make(component, settings.loss.options, context)
     return made
 
 

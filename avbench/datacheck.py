@@ -23,7 +23,7 @@ from avbench.media.digest import file_digest
 from avbench.media.headers import Header, read_headers
 from avbench.registry import Registry
 from avbench.sections import Builder
-from avbench.sources import DataSource, file_sources
+from avbench.sources import file_sources
 from avbench.types import Clip
 
 EXAMPLES = 5
@@ -90,7 +90,7 @@ def data_check(
             "splits": [],
         }
         try:
-            dataset = _open(source, registry)
+            dataset = source.open(registry)
             splits += _splits(source.key, dataset)
             report["fingerprint"] = dataset.fingerprint()
         except AvbenchError as error:
@@ -108,13 +108,6 @@ def data_check(
         "overlaps": _overlaps(splits),
         "ok": all(_good(report) for report in reports),
     }
-
-
-def _open(source: DataSource, registry: Registry) -> Dataset:
-    component = registry.get("datasets", source.reader.name)
-    given = {**source.reader.options, "root": str(source.root)}
-    dataset: Dataset = component.build(options.build(component.config, given))
-    return dataset
 
 
 def _splits(key: str, dataset: Dataset) -> Iterator[_Split]:

@@ -264,7 +264,6 @@ def _folder(name: str, folder: Path, remedy: str) -> Iterator[Advice]:
 
 
 def _data(path: Path, plugins_dir: Path | None) -> Iterator[Advice]:
-    from avbench import options
     from avbench.documents import Problems
     from avbench.registry import load
     from avbench.sections import Builder
@@ -284,11 +283,9 @@ def _data(path: Path, plugins_dir: Path | None) -> Iterator[Advice]:
             yield Advice(check="data", status="problem", found=line, remedy=remedy)
         sources = {}
     for source in sources.values():
-        component = registry.get("datasets", source.reader.name)
-        given = {**source.reader.options, "root": str(source.root)}
         name = f"data {source.key}"
         try:
-            dataset = component.build(options.build(component.config, given))
+            dataset = source.open(registry)
             held = dataset.splits()
         except AvbenchError as error:
             yield Advice(check=name, status="problem", found=str(error), remedy=remedy)
@@ -297,7 +294,8 @@ def _data(path: Path, plugins_dir: Path | None) -> Iterator[Advice]:
         said = f"{source.root}: splits {', '.join(held) or '(none)'}"
         if lacking:
             said = f"{said}; no annotations of {', '.join(lacking)}"
-            get = f"get the files, see {component.source}, or name other splits"
+            origin = registry.get("datasets", source.reader.name).source
+            get = f"get the files, see {origin}, or name other splits"
             yield Advice(check=name, status="problem", found=said, remedy=get)
         else:
             more = f"avbench data check {path} looks at every clip"

@@ -45,31 +45,25 @@ class Engine:
 
     Args:
         device: of this process.
-        sharded: whether parameters are sharded among the processes (FSDP, CUDA only) and not
-            repeated in each (DDP).
         tracked: a folder for TensorBoard's files, or None for none; resuming appends to it.
 
     Raises:
         AvbenchError: TensorBoard is wanted and not installed.
     """
 
-    def __init__(
-        self, device: torch.device, *, sharded: bool = False, tracked: Path | None = None
-    ) -> None:
+    def __init__(self, device: torch.device, *, tracked: Path | None = None) -> None:
         from lightning_fabric import Fabric
 
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-        strategy = ("fsdp" if sharded else "ddp") if several else "auto"
         self.fabric: Any = Fabric(
             accelerator=device.type,
             devices=local,
             num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
-            strategy=strategy,
+            strategy="ddp" if several else "auto",
             loggers=[] if tracked is None else [_tensorboard(tracked)],
         )
         self.fabric.launch()
-        self.sharded = several and sharded
 
     @property
     def rank(self) -> int:
@@ -102,7 +96,9 @@ class Engine:
         parts: Sequence[Batch],
         views: Sequence[View],
         weigh: Weigh,
+        *,
         measured: Sequence[View] = (),
+        observe: Callable[[Mapping[View, ViewLoss]], object] = lambda _: None,
     ) -> dict[View, ViewLoss]:
         """Add up the gradients of a step.
 
@@ -112,40 +108,33 @@ class Engine:
             views: the losses to train.
             weigh: called for each micro-batch, with this process's share of the losses.
             measured: further losses, without gradients.
+            observe: called once, with the losses of the whole step: before they are weighed
+                where there is one micro-batch, after the last of several.
 
         Returns:
-            The losses of the whole step, without gradients.
+            The losses of the whole step, without gradients: of all processes and micro-batches.
         """
         tokens = self.sum(sum(int((part.captions[:, 1:] != PAD).sum()) for part in parts))
         # Gradients are averaged over processes and added up over micro-batches.
         per = tokens / self.world
         every = [*views, *measured]
         total = torch.zeros(2, len(every), device=self.device)
+        whole: dict[View, ViewLoss] = {}
         for i, part in enumerate(parts):
-            with self.fabric.no_backward_sync(module, enabled=i + 1 < len(parts)):
+            last = i + 1 == len(parts)
+            with self.fabric.no_backward_sync(module, enabled=not last):
                 nats, probabilities = module(part, views, per, measured)
                 total += torch.stack([nats.detach(), probabilities])
-                objective = weigh(
-                    {
-                        view: ViewLoss(nats=n, token_probability=p, tokens=tokens)
-                        for view, n, p in zip(views, nats, probabilities, strict=False)
-                    }
-                )
-                self.fabric.backward(objective)
-        return {
-            view: ViewLoss(nats=n, token_probability=p, tokens=tokens)
-            for view, n, p in zip(every, *self.mean(total), strict=True)
-        }
-
-    def average(self, losses: Mapping[View, ViewLoss]) -> dict[View, ViewLoss]:
-        """The processes' shares of a step's losses as its losses, without gradients."""
-        stacked = torch.stack(
-            [torch.stack([x.nats.detach(), x.token_probability]) for x in losses.values()]
-        )
-        return {
-            view: ViewLoss(nats=both[0], token_probability=both[1], tokens=loss.tokens)
-            for (view, loss), both in zip(losses.items(), self.mean(stacked), strict=True)
-        }
+                if last:
+                    means = self.mean(total)
+                    whole = _losses(every, means[0], means[1], tokens)
+                if len(parts) == 1:
+                    observe(whole)
+                n = len(views)
+                self.fabric.backward(weigh(_losses(views, nats[:n], probabilities[:n], tokens)))
+        if len(parts) > 1:
+            observe(whole)
+        return whole
 
     def mean(self, value: Tensor) -> Tensor:
         """A tensor's mean over the processes."""
@@ -222,6 +211,16 @@ class Engine:
             module, optimiser, max_norm=norm, error_if_nonfinite=False
         )
         return float(had)
+
+
+def _losses(
+    views: Sequence[View], nats: Tensor, probabilities: Tensor, tokens: int
+) -> dict[View, ViewLoss]:
+    """Figures that stand side by side, by view."""
+    return {
+        view: ViewLoss(nats=n, token_probability=p, tokens=tokens)
+        for view, n, p in zip(views, nats, probabilities, strict=True)
+    }
 
 
 def _tensorboard(folder: Path) -> Any:

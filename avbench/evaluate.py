@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 from avbench.contracts import Metric, References, Score
 from avbench.errors import DataError, PluginError
 from avbench.media.store import PreparedSplit
-from avbench.options import build, canonical
+from avbench.options import canonical, make
 from avbench.scored import Scored, describe, write_scores
 from avbench.stage import Job
 from avbench.types import Clip
@@ -221,7 +221,7 @@ def _score_group(
 
 def _build(ref: Mapping[str, Any], job: Job) -> Metric:
     component = job.registry.get("metrics", ref["name"])
-    metric: Metric = component.build(build(component.config, ref["options"], where=ref["name"]))
+    metric: Metric = make(component, ref["options"], where=ref["name"])
     return metric
 
 

@@ -27,7 +27,7 @@ from typing import Any
 from avbench.errors import AvbenchError
 from avbench.kinds import KINDS
 from avbench.lock import StageLock
-from avbench.stage import LOG, RECORD, Job, read_job, read_json, write_json
+from avbench.stage import INTERRUPTED, LOG, RECORD, Job, read_job, read_json, write_json
 
 ATTENDED = "--attended"
 """First argument where a runner holds our standard input open and logs are files."""
@@ -35,7 +35,6 @@ ATTENDED = "--attended"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 """What the numerical libraries read at their start."""
 
-INTERRUPTED = 143
 GRACE = 60.0
 """Seconds that a stage has to save and leave once its runner is gone."""
 

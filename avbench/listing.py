@@ -249,7 +249,7 @@ def write_strata(
     from avbench.collect import MOST_FREQUENT
     from avbench.errors import AvbenchError
     from avbench.registry import load
-    from avbench.reports import long, renderables
+    from avbench.reports import long
     from avbench.results import Table
     from avbench.statistics.stored import Stored
     from avbench.strata_tables import strata_sheets
@@ -264,9 +264,20 @@ def write_strata(
         shown = {"suite": plan.suite, "rows": rows, "files": files}
         print(json.dumps(shown, indent=1, ensure_ascii=False))
         return
+    _show(sheets, {}, files)
+
+
+def _show(
+    sheets: Sequence["Sheet"], failures: Mapping[str, str], files: Mapping[str, str]
+) -> None:
+    """Tables, the stages that failed, and where everything lies."""
+    from avbench.reports import renderables
+
     console = make_console()
     for item in renderables(sheets, console.width):
         console.print(item)
+    for stage, reason in failures.items():
+        console.print(Text(f"failed: {stage}: {reason}", "bold red"), soft_wrap=True)
     for name, file in files.items():
         console.print(Text(f"{name:<6} {file}"), soft_wrap=True)
 
@@ -293,7 +304,6 @@ def write_report(
         plugins_dir: where metrics may come from, which intervals over videos need.
     """
     from avbench.collect import collect
-    from avbench.reports import renderables
 
     report = collect(plan, store)
     sheets = list(_sheets(plan, store, report, intervals, plugins_dir))
@@ -303,12 +313,5 @@ def write_report(
         shown = {"suite": plan.suite, "rows": rows, "failures": report.failures, "files": files}
         print(json.dumps(shown, indent=1, ensure_ascii=False))
         return report.unfinished
-    console = make_console()
-    for item in renderables(sheets, console.width):
-        console.print(item)
-    for stage, reason in report.failures.items():
-        console.print(Text(f"failed: {stage}: {reason}", "bold red"), soft_wrap=True)
-    for name, file in files.items():
-        console.print(Text(f"{name:<6} {file}"), soft_wrap=True)
-    console.print(Text(f"stages {store.results / 'stages'}"), soft_wrap=True)
+    _show(sheets, report.failures, {**files, "stages": str(store.results / "stages")})
     return report.unfinished

@@ -11,7 +11,7 @@ from torch.nn import functional
 from avbench.contracts import Encoder, EncoderContext, FusionContext, ModalityConfiguration
 from avbench.decoder import Decoder
 from avbench.errors import SuiteError
-from avbench.options import build
+from avbench.options import make
 from avbench.registry import Registry
 from avbench.settings import ComponentRef, InputSpec, ModelSettings
 from avbench.types import Batch, Modality, Tokens, View, ViewLoss
@@ -203,8 +203,7 @@ def build_encoder(
     Raises:
         SuiteError: it reads another modality.
     """
-    component = registry.get("encoders", ref.name)
-    encoder: Encoder = component.build(build(component.config, ref.options), context)
+    encoder: Encoder = make(registry.get("encoders", ref.name), ref.options, context)
     if encoder.modality != stream:
         raise SuiteError(
             f"model.encoders.{stream}: encoder '{ref.name}' reads '{encoder.modality}'"
@@ -239,9 +238,8 @@ def build_captioner(
             is named for one modality reads another.
     """
     encoder_of = encoder_of or build_encoder
-    configured = registry.get("modalities", modalities.name)
-    configuration: ModalityConfiguration = configured.build(
-        build(configured.config, modalities.options)
+    configuration: ModalityConfiguration = make(
+        registry.get("modalities", modalities.name), modalities.options
     )
     fuser = registry.get("fusions", fusion.name)
     refusal = getattr(fuser.build, "refuses", lambda _: None)(configuration.streams)
@@ -269,7 +267,7 @@ def build_captioner(
     return Captioner(
         encoders,
         StreamEmbedding(lengths, model.D),
-        fuser.build(build(fuser.config, fusion.options), fusion_context),
+        make(fuser, fusion.options, fusion_context),
         Decoder(
             model.D,
             model.heads,

@@ -3,10 +3,10 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Protocol, TypeVar, get_args, runtime_checkable
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -43,6 +43,28 @@ def build(cls: type[T], data: Any, *, where: str = "") -> T:
         data, extra="forbid", context={"where": where}
     )
     return built
+
+
+@runtime_checkable
+class Buildable(Protocol):
+    """A registered component, as far as building it is concerned."""
+
+    @property
+    def config(self) -> type:
+        """The dataclass of its options."""
+
+    @property
+    def build(self) -> Callable[..., Any]:
+        """Makes it of options and context."""
+
+
+def make(component: Buildable, given: Any, *context: Any, where: str = "") -> Any:
+    """A component built from plain options, and from its family's context.
+
+    Raises:
+        ValidationError: the options do not fit its config.
+    """
+    return component.build(build(component.config, given, where=where), *context)
 
 
 @functools.cache

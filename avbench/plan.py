@@ -303,9 +303,7 @@ class _Planner:
         if source.root is None:
             return ""
         if source.key not in self._fingerprints:
-            component = self.registry.get("datasets", source.reader.name)
-            given = {**source.reader.options, "root": str(source.root)}
-            dataset = component.build(options.build(component.config, given))
+            dataset = source.open(self.registry)
             self._fingerprints[source.key] = dataset.fingerprint()
             self._readers[source.key] = dataset
         return self._fingerprints[source.key]

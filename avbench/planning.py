@@ -19,7 +19,7 @@ from avbench.content import digest
 from avbench.files import cache, find_suite, folder
 from avbench.graph import Plan
 from avbench.overrides import EMBEDDED, Overrides
-from avbench.stage import read_json, write_json
+from avbench.stage import read_json, remember
 
 
 def plan_for(suite: str, overrides: Overrides, plugins_dir: Path | None = None) -> Plan:
@@ -84,11 +84,7 @@ def _read(path: Path, environment: str) -> Plan | None:
 def _write(path: Path, environment: str, used: Iterable[Path], plan: Plan) -> None:
     files = _hashes(sorted(str(p) for p in used))
     kept = {"environment": environment, "files": files, "plan": plan.to_json()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, kept, indent=None)
-    except OSError:
-        return  # a cache that cannot be written costs time, not results
+    remember(path, kept, indent=None)
 
 
 def _hashes(files: Iterable[str]) -> dict[str, str]:

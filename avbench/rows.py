@@ -208,7 +208,7 @@ def _configuration(
 ) -> ModalityConfiguration | None:
     component = builder.registry.get("modalities", ref.name)
     try:
-        made: ModalityConfiguration = component.build(options.build(component.config, ref.options))
+        made: ModalityConfiguration = options.make(component, ref.options)
     except ValueError as error:
         builder.problems.add(mark, f"modalities.{ref.name}: {error}")
         return None

@@ -13,7 +13,7 @@ from typing import Any
 from avbench.captionfiles import read_hypotheses, read_references
 from avbench.contracts import Metric, References
 from avbench.errors import AvbenchError, DataError, unknown
-from avbench.options import build
+from avbench.options import make
 from avbench.registry import Registry
 from avbench.scored import Scored, describe, write_scores
 from avbench.stage import write_json
@@ -65,7 +65,7 @@ def score_files(
     gold = References(captions=captions, protocol=protocol)
     scored: list[list[Scored]] = [[] for _ in systems]
     for name, component in components.items():
-        metric: Metric = component.build(build(component.config, {}))
+        metric: Metric = make(component, {})
         try:
             for one, scores in zip(scored, metric.score(systems, gold), strict=True):
                 ref = {"name": name, "options": {}}

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avbench import documents, initial
+from avbench.contracts import Dataset
 from avbench.documents import Document
 from avbench.errors import DataError, unknown
 from avbench.files import folder
 from avbench.forms import normal_component
+from avbench.options import make
+from avbench.registry import Registry
 from avbench.sections import Builder
 from avbench.settings import ComponentRef, SoundPolicy
 
@@ -29,6 +32,12 @@ class DataSource:
     """Whether training reads prepared frames or the media themselves."""
     sound: SoundPolicy = field(default_factory=SoundPolicy)
     """What becomes of a clip without sound."""
+
+    def open(self, registry: Registry) -> Dataset:
+        """The dataset over its folder, which it must have."""
+        component = registry.get("datasets", self.reader.name)
+        dataset: Dataset = make(component, {**self.reader.options, "root": str(self.root)})
+        return dataset
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

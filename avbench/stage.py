@@ -7,11 +7,15 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from avbench.registry import Registry, load
+
+INTERRUPTED = 143
+"""Exit status of a stage that left on SIGTERM or SIGUSR1; training has saved then."""
 
 JOB, RECORD, PROGRESS, LOG = "job.json", "record.json", "progress.json", "log.txt"
 
@@ -60,6 +64,13 @@ def read_job(directory: Path) -> Job:
 def read_json(path: Path) -> Any:
     """Parse a JSON file of ours."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def remember(path: Path, value: Any, *, indent: int | None = 1) -> None:
+    """Write JSON into the user's cache; one that cannot be written costs time, not results."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, value, indent=indent)
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:

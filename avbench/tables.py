@@ -83,7 +83,7 @@ class TableLayout:
 
 
 Place = tuple[str, str, str]
-"""Label, dataset and metric."""
+"""Label, dataset (empty: costs) and metric."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from avbench.contracts import LossContext
 from avbench.data import ClipData, derive_seed
 from avbench.engine import Engine
 from avbench.media.store import PreparedSplit
-from avbench.options import build
+from avbench.options import build, make
 from avbench.settings import ComputeSettings, TrainSettings
 from avbench.stage import Job
 from avbench.trainer import Trainer
@@ -37,9 +37,8 @@ def run(job: Job) -> dict[str, Any]:
     component = job.registry.get("losses", settings.loss.name)
     trainer = Trainer(
         captioner,
-        component.build(
-            build(component.config, settings.loss.options),
-            LossContext(streams=captioner.configuration.encoded),
+        make(
+            component, settings.loss.options, LossContext(streams=captioner.configuration.encoded)
         ),
         ClipData(
             PreparedSplit.open(job.parents["data"]),

@@ -21,11 +21,9 @@ from avbench.model import Captioner
 from avbench.pacing import Saving, batch_size, hold_out, rate
 from avbench.probe import Interrupted, Prober, optimiser
 from avbench.settings import ComputeSettings, TrainSettings
-from avbench.stage import Job
+from avbench.stage import INTERRUPTED, Job
 from avbench.types import Batch, Modality, View, ViewLoss
 
-INTERRUPTED = 143
-"""Exit status of a stage that saved and left on SIGTERM or SIGUSR1."""
 _FP32 = ComputeSettings()
 
 
@@ -135,9 +133,10 @@ class Trainer:
         log: dict[str, float] = {}
         weights: dict[View, float] = {}
 
+        def observe(losses: Mapping[View, ViewLoss]) -> None:
+            log.update(self.strategy.observe({view: losses[view] for view in views}))
+
         def weigh(losses: Mapping[View, ViewLoss]) -> Tensor:
-            if len(parts) == 1:
-                log.update(self.strategy.observe(self.engine.average(losses)))
             objective = self.strategy.combine(losses)
             weights.update(objective.weights)
             self._check(objective.total, parts)
@@ -146,9 +145,9 @@ class Trainer:
         last = self.step == self.steps - 1
         measuring = self.step % self.settings.measure_every == 0 or last
         unseen = [v for v in self._single() if v not in views] if measuring else []
-        losses = self.engine.backward(self.module, parts, views, weigh, unseen)
-        if len(parts) > 1:
-            log.update(self.strategy.observe({view: losses[view] for view in views}))
+        losses = self.engine.backward(
+            self.module, parts, views, weigh, measured=unseen, observe=observe
+        )
         encoders = {m: list(e.parameters()) for m, e in self.captioner.encoders.items()}
         norms = self._gradient_norms(encoders) if measuring else {}
         self.strategy.modulate(encoders)

@@ -154,7 +154,6 @@ class Step:
 
     def weigh(self, losses: Mapping[View, ViewLoss]) -> Tensor:
         """The objective."""
-        self.strategy.observe(self.engine.average(losses))
         return self.strategy.combine(losses).total
 
     def losses(self) -> dict[View, ViewLoss]:
@@ -162,10 +161,13 @@ class Step:
         views = self.strategy.views()
         self.optimiser.zero_grad(set_to_none=True)
         if not self.naive:
-            return self.engine.backward(self.module, [self.batch], views, self.weigh)
+            return self.engine.backward(
+                self.module, [self.batch], views, self.weigh, observe=self.strategy.observe
+            )
         found: dict[View, ViewLoss] = {}
         for view in views:
             found |= self.captioner(self.batch, [view])
+        self.strategy.observe(found)
         self.weigh(found).backward()  # type: ignore[no-untyped-call]
         return found
 

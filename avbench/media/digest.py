@@ -4,13 +4,12 @@ Annotations may be gigabytes, and every plan needs their hash.
 """
 
 import hashlib
-import json
 import os
 import time
 from pathlib import Path
 
 from avbench.files import cache
-from avbench.stage import write_json
+from avbench.stage import read_json, remember
 
 SMALL = 1 << 20
 """Bytes below which hashing is quicker than remembering."""
@@ -45,18 +44,14 @@ def file_digest(path: Path) -> str:
     name = hashlib.blake2b(os.fsencode(path.absolute()), digest_size=16).hexdigest()
     known = cache() / "digests" / f"{name}.json"
     try:
-        kept = json.loads(known.read_text(encoding="utf-8"))
+        kept = read_json(known)
         if kept["stamp"] == seen:
             return str(kept["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # absent, or of another version
     found = _digest(path)
     if settled(path) and stamp(path) == seen:
-        try:
-            known.parent.mkdir(parents=True, exist_ok=True)
-            write_json(known, {"stamp": seen, "sha256": found})
-        except OSError:
-            pass  # a cache that cannot be written costs time, not results
+        remember(known, {"stamp": seen, "sha256": found})
     return found
 
 

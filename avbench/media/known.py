@@ -15,7 +15,7 @@ from avbench.contracts import Dataset, Defect
 from avbench.files import cache
 from avbench.media.digest import settled, stamp
 from avbench.options import canonical, plain
-from avbench.stage import read_json, write_json
+from avbench.stage import read_json, remember
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +53,5 @@ def examine(dataset: Dataset, split: str, who: Sequence[Any]) -> Verdict:
     found = Verdict(clips=len(dataset.clips(split)), defects=tuple(dataset.defects(split)))
     if stamps and settled(*files):
         kept = {"files": stamps, "clips": found.clips, "defects": plain(found.defects)}
-        try:
-            known.parent.mkdir(parents=True, exist_ok=True)
-            write_json(known, kept)
-        except OSError:
-            pass  # a cache that cannot be written costs time, not results
+        remember(known, kept)
     return found

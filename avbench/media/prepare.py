@@ -31,7 +31,7 @@ from avbench.media.store import (
     clip_to_json,
     frames_shape,
 )
-from avbench.options import build, canonical, plain
+from avbench.options import build, canonical, make, plain
 from avbench.settings import SoundPolicy, SoundUse
 from avbench.stage import Job, write_json
 from avbench.types import Clip, InputSpec, SoundState
@@ -162,8 +162,7 @@ def open_split(job: Job, root: Path) -> tuple[Dataset, str]:
     """The dataset of a prepare job and the split that its role names."""
     reader, role = job.spec["reader"], job.spec["role"]
     component = job.registry.get("datasets", reader["name"])
-    options: Any = build(component.config, {**reader["options"], "root": str(root)})
-    dataset: Dataset = component.build(options)
+    dataset: Dataset = make(component, {**reader["options"], "root": str(root)})
     known = job.spec["fingerprint"]
     if known and dataset.fingerprint() != known:
         raise DataError(f"{root}: the files changed after the suite was planned; plan it again")

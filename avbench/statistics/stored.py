@@ -121,6 +121,5 @@ class Stored:
         key = options.canonical(ref)
         if key not in self._metrics:
             component = self.registry.get("metrics", ref["name"])
-            config: Any = options.build(component.config, ref["options"], where=ref["name"])
-            self._metrics[key] = component.build(config)
+            self._metrics[key] = options.make(component, ref["options"], where=ref["name"])
         return self._metrics[key]

@@ -1,10 +1,9 @@
 """Intervals of a table's figures, and which differences in it are significant."""
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float64
 
-from avbench.agreement import agreed
+from avbench.agreement import figures_by_seed
 from avbench.results import Table
 from avbench.statistics.estimate import LEVEL, Estimate, holm
 from avbench.statistics.resampling import RESAMPLES, over_videos
@@ -54,13 +53,9 @@ class _Tabled:
 
     def __init__(self, table: Table, layout: TableLayout, stored: Stored | None) -> None:
         self.layout, self.stored = layout, stored
-        self.values: dict[Place, dict[int | None, float]] = {}
-        rows: list[dict] = agreed(table.frame).to_dict("records")  # type: ignore[type-arg]
-        for row in rows:
-            if row["status"] == "ok" and row["dataset"]:
-                seed = None if pd.isna(row["seed"]) else int(row["seed"])
-                place = (row["label"], row["dataset"], row["metric"])
-                self.values.setdefault(place, {})[seed] = row["value"]
+        self.values = {
+            place: values for place, values in figures_by_seed(table.frame).items() if place[1]
+        }
 
     def places(self) -> list[Place]:
         """The scores that the table shows, in its order."""

@@ -4,6 +4,7 @@ pytest-benchmark decides whether benchmarks run, and times ours; theirs is timed
 of its rounds, so that both see the machine in the same state.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -48,6 +49,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def one_core(one_thread: None) -> Iterator[None]:
+    """One thread and one core, also for children and for libraries that keep their threads."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system cannot hold a process to one core")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
 
 
 @pytest.fixture

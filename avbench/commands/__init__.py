@@ -1,0 +1,1 @@
+"""The commands, a module a topic; ``avbench.cli`` puts them together."""

@@ -1,0 +1,68 @@
+"""What commands share: the options that several take, the plan that they name, JSON."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from avbench.overrides import Overrides
+
+if TYPE_CHECKING:
+    from avbench.graph import Plan, Store
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A predefined suite or a file.")]
+Preset = Annotated[str | None, typer.Option(help="Another preset: a name or a file.")]
+Data = Annotated[
+    str | None, typer.Option(metavar="FILE", help="A data file of yours, or 'embedded'.")
+]
+Seeds = Annotated[str | None, typer.Option(help="How many seeds, or a list: 3 or 0,1,5.")]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="NAME", help="Add a row like the first with this component."),
+]
+Only = Annotated[
+    list[str] | None, typer.Option(metavar="LABEL", help="Only this row; may be repeated.")
+]
+PluginsDir = Annotated[
+    Path | None, typer.Option(help="A folder of plugins; ./plugins if there is one.")
+]
+Results = Annotated[Path, typer.Option(help="Where stages and tables lie.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+RESULTS = Path("results")
+
+
+def planned(
+    suite: str,
+    preset: str | None,
+    data: str | None,
+    seeds: str | None,
+    additional: list[str] | None,
+    only: list[str] | None,
+    plugins_dir: Path | None,
+) -> "Plan":
+    """The plan of a suite, with what the command line changes in it."""
+    from avbench.planning import plan_for
+
+    overrides = Overrides(
+        preset=preset,
+        data=data,
+        seeds=seeds,
+        additional=tuple(additional or ()),
+        only=tuple(only or ()),
+    )
+    return plan_for(suite, overrides, plugins_dir)
+
+
+def store_in(results: Path) -> "Store":
+    """Where stages are, with the user's cache."""
+    from avbench.files import cache
+    from avbench.graph import Store
+
+    return Store(results=results, cache=cache())
+
+
+def print_json(value: Any) -> None:
+    """For machines."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))

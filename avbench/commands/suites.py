@@ -1,0 +1,247 @@
+"""Suites: plan them, run them, report and judge what came out."""
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avbench.commands.common import (
+    RESULTS,
+    Data,
+    Json,
+    Only,
+    PluginsDir,
+    Preset,
+    Results,
+    Seeds,
+    SuiteName,
+    With,
+    planned,
+    print_json,
+    store_in,
+)
+from avbench.errors import AvbenchError
+
+if TYPE_CHECKING:
+    from avbench.graph import Plan, Store
+
+app = typer.Typer()
+
+Format = Annotated[
+    str, typer.Option("--format", help="Formats to write, e.g. md,latex,csv,html,long.")
+]
+FORMATS = "md,csv,latex,html,long"
+
+
+@app.command()
+def run(
+    suite: SuiteName,
+    preset: Preset = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    additional: With = None,
+    only: Only = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at once; all cores.")] = None,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of each; results may depend on them.")
+    ] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share each training, one a device.")
+    ] = 1,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(min=0.0, help="Minutes between a training's checkpoints.")
+    ] = 0.5,
+    checkpoint_steps: Annotated[
+        int | None, typer.Option(min=1, help="And one every so many steps.")
+    ] = None,
+    checkpoint_keep: Annotated[int, typer.Option(min=1, help="Checkpoints kept.")] = 2,
+    tensorboard: Annotated[
+        bool, typer.Option(help="Trainings write TensorBoard's files too, beside curve.csv.")
+    ] = False,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+    format_: Format = FORMATS,
+    as_json: Json = False,
+) -> None:
+    """Run a suite and print its tables; what is done already is not done again."""
+    from avbench.executors.local import LocalExecutor
+    from avbench.progress import console, watch
+    from avbench.run import INTERRUPT, Run
+
+    formats = _formats(format_)
+    plan = planned(suite, preset, data, seeds, additional, only, plugins_dir)
+    store = store_in(results)
+    executor = LocalExecutor(jobs or cores(), threads, processes=processes)
+    local = {
+        "device": device,
+        "plugins_dir": _plugins(plugins_dir),
+        "checkpoint_seconds": 60 * checkpoint_minutes,
+        "checkpoint_steps": checkpoint_steps,
+        "checkpoint_keep": checkpoint_keep,
+        "tensorboard": tensorboard,
+    }
+    current = Run(plan, store, executor, local)
+    terminal = console(stderr=as_json)
+    with watch(terminal) as watcher:
+        watcher.begin(current)
+        code = current.go(watcher)
+    if code == INTERRUPT:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(code)
+    unfinished = _report(plan, store, results, formats, as_json, None, plugins_dir)
+    raise typer.Exit(1 if code or unfinished else 0)
+
+
+@app.command()
+def plan(
+    suite: SuiteName,
+    preset: Preset = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    additional: With = None,
+    only: Only = None,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show a suite's grid, its stages, and what is done already; nothing runs."""
+    from avbench.listing import plan_data, print_plan
+
+    made = planned(suite, preset, data, seeds, additional, only, plugins_dir)
+    shown = plan_data(made, store_in(results), cores())
+    print_json(shown) if as_json else print_plan(shown)
+
+
+@app.command()
+def report(
+    suite: SuiteName,
+    preset: Preset = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    additional: With = None,
+    only: Only = None,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+    format_: Format = FORMATS,
+    intervals: Annotated[
+        str | None,
+        typer.Option(help="95 % intervals: none, seeds or videos; as the suite says."),
+    ] = None,
+    strata: Annotated[
+        bool, typer.Option("--strata", help="Scores by stratum, and how varied captions are.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write and print a suite's tables from what has been run."""
+    formats = _formats(format_)
+    _known("--intervals", "kind", intervals, ("none", "seeds", "videos"))
+    made = planned(suite, preset, data, seeds, additional, only, plugins_dir)
+    if strata:
+        from avbench.listing import write_strata
+
+        if intervals is not None:
+            raise AvbenchError("--strata: its tables have no intervals; leave out --intervals")
+
+        folder = results / made.suite
+        write_strata(made, store_in(results), folder, formats, as_json, plugins_dir)
+        return
+    _report(made, store_in(results), results, formats, as_json, intervals, plugins_dir)
+
+
+@app.command()
+def claims(
+    suite: SuiteName,
+    about: Annotated[
+        str | None,
+        typer.Option(help="methods (other seeds) or models (other videos), for all claims."),
+    ] = None,
+    preset: Preset = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    additional: With = None,
+    only: Only = None,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Tell which of a suite's claims what has been run supports or refutes."""
+    from avbench.claims_listing import asked, claims_data, print_claims
+
+    question = asked(about)
+    made = planned(suite, preset, data, seeds, additional, only, plugins_dir)
+    found = claims_data(made, store_in(results), about=question, plugins_dir=plugins_dir)
+    print_json(found) if as_json else print_claims(found)
+
+
+@app.command()
+def suites(as_json: Json = False) -> None:
+    """List the predefined suites."""
+    from avbench.documents import load
+    from avbench.files import suite_names
+
+    found = [
+        {"name": name, "title": str(load(path).data.get("title", "")), "file": str(path)}
+        for name, path in suite_names().items()
+    ]
+    if as_json:
+        print_json(found)
+        return
+    for entry in found:
+        print(f"{entry['name']:<14} {entry['title']}")
+
+
+def _report(
+    made: "Plan",
+    store: "Store",
+    results: Path,
+    formats: list[str],
+    as_json: bool,
+    intervals: str | None,
+    plugins_dir: Path | None,
+) -> int:
+    """Write and print the tables; the number of cells that have no figure yet."""
+    from avbench.listing import write_report
+
+    return write_report(
+        made,
+        store,
+        results / made.suite,
+        formats,
+        as_json,
+        intervals=intervals,
+        plugins_dir=plugins_dir,
+    )
+
+
+def _known(option: str, what: str, value: str | None, allowed: Iterable[str]) -> None:
+    """Refuse a value that an option does not have."""
+    from avbench.errors import unknown
+
+    if value is not None and value not in allowed:
+        raise AvbenchError(f"{option}: {unknown(what, value, allowed)}")
+
+
+def _formats(text: str) -> list[str]:
+    from avbench.reports import FORMATS as KNOWN
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        _known("--format", "format", name, KNOWN)
+    return names
+
+
+def _plugins(plugins_dir: Path | None) -> str | None:
+    """The plugins' folder for the stages' processes."""
+    folder = plugins_dir or Path("plugins")
+    return str(folder.resolve()) if folder.is_dir() else None
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )

@@ -146,7 +146,7 @@ def _scores(q: Tensor, k: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _forward(qkv: Tensor, bias: Tensor, masks: Masks) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The result; queries, keys and values apart; and the rows' sums, see ``_sums``."""
+    """The result; queries, keys and values apart; and the rows' sums, see ``_by_sums``."""
     heads = bias.shape[0]
     split = _split(qkv, heads)
     sums = None

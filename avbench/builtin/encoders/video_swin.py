@@ -112,9 +112,8 @@ class VideoSwin(Encoder):
         self.project = Linear(self.backbone.num_features, context.D)
         initialise(self.project)
         self.n_tokens = math.prod(grid(options, context.input.frames, context.input.size))
-        size = (context.input.frames, context.input.size, context.input.size)
-        t, h, w = (math.ceil(n / p) for n, p in zip(size, options.patch_size, strict=True))
-        self.backbone.geometry((t, h, w))  # At once, so that no compiled call needs to.
+        # At once, so that no compiled call needs to.
+        self.backbone.geometry(patches(options, context.input.frames, context.input.size))
         self.resize_tables = options.resize_tables
         if options.weights is not None:
             self.load(options.weights)
@@ -154,11 +153,15 @@ class VideoSwin(Encoder):
         return Tokens(values=self.project(features.flatten(1, 3)))
 
 
+def patches(options: VideoSwinOptions, frames: int, size: int) -> tuple[int, int, int]:
+    """Patches along time, rows and columns; the last of each may be part padding."""
+    t, h, w = options.patch_size
+    return math.ceil(frames / t), math.ceil(size / h), math.ceil(size / w)
+
+
 def grid(options: VideoSwinOptions, frames: int, size: int) -> tuple[int, int, int]:
     """Tokens along time, rows and columns: patches, halved in space after each stage but one."""
-    t, h, w = (
-        math.ceil(n / p) for n, p in zip((frames, size, size), options.patch_size, strict=True)
-    )
+    t, h, w = patches(options, frames, size)
     for _ in options.depths[1:]:
         h, w = math.ceil(h / 2), math.ceil(w / 2)
     return t, h, w

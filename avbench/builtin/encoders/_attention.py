@@ -6,7 +6,8 @@ makes them again, so nothing of their size is ever kept, and the bias still gets
 which PyTorch's fused CPU kernel does not give.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from torch.nn import functional
 
 from avbench.api import portable
 
+Bias = Callable[[slice], Tensor]
+"""Gives the biases (some, N, N) of a run of heads."""
 SAFE = (1e-30, 1e30)
 """Between which the sums of exponentials must lie: far from where bf16 ends (1e-38, 3e38)."""
 FEW = 8
@@ -78,16 +81,25 @@ def infer(
     qkv: Float[Tensor, "B W N three_C"], bias: Float[Tensor, "heads N N"], masks: Masks
 ) -> Float[Tensor, "B W N C"]:
     """``attend`` without gradients, with a bias of the type of qkv."""
-    return _fused(qkv, bias, masks) if portable(qkv) else _forward(qkv, bias, masks)[0]
+    return (
+        _fused(qkv, bias, masks)
+        if portable(qkv)
+        else _forward(qkv, len(bias), bias.__getitem__, masks)[0]
+    )
 
 
 def relative_bias(
     table: Float[Tensor, "rows heads"], positions: Int[Tensor, " N_N"], dtype: torch.dtype
 ) -> Float[Tensor, "heads N N"]:
     """The bias of each pair of a window's tokens."""
-    n = round(len(positions) ** 0.5)
+    n = tokens(positions)
     # Cast last: torch gathers bf16 numbers three times as slowly as fp32 ones.
     return table.t().contiguous().index_select(1, positions).to(dtype).view(-1, n, n)
+
+
+def tokens(positions: Int[Tensor, " N_N"]) -> int:
+    """N, of a window."""
+    return math.isqrt(len(positions))
 
 
 def _fused(qkv: Tensor, bias: Tensor, masks: Masks) -> Tensor:
@@ -108,17 +120,35 @@ def _fused(qkv: Tensor, bias: Tensor, masks: Masks) -> Tensor:
     return torch.unflatten(y, 1, (windows, heads)).transpose(2, 3).flatten(-2)
 
 
-def _pieces(q: Tensor) -> Iterator[tuple[slice, slice, slice]]:
-    """Runs of clips, windows and heads whose scores fit in the cache."""
-    clips, windows, heads, n = q.shape[:4]
-    budget = max(1, PIECE * torch.get_num_threads() // (q.element_size() * n**2))
-    some = min(heads, budget)
-    run = min(windows, max(1, budget // heads))
-    whole = max(1, budget // (heads * windows))
-    for b in range(0, clips, whole):
-        for w in range(0, windows, run):
-            for h in range(0, heads, some):
-                yield slice(b, b + whole), slice(w, w + run), slice(h, h + some)
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """How attention is cut into pieces whose scores fit in the cache."""
+
+    heads: int
+    """Of a piece: its bias is made once and serves the pieces of all clips and windows."""
+    clips: int
+    windows: int
+
+    @staticmethod
+    def of(q: Tensor) -> "_Cut":
+        """For queries (B, W, heads, N, d)."""
+        windows, heads, n = q.shape[1:4]
+        budget = max(1, PIECE * torch.get_num_threads() // (q.element_size() * n**2))
+        return _Cut(
+            heads=min(heads, budget),
+            clips=max(1, budget // (heads * windows)),
+            windows=min(windows, max(1, budget // heads)),
+        )
+
+    def groups(self, q: Tensor) -> Iterator[slice]:
+        """Runs of heads."""
+        return (slice(h, h + self.heads) for h in range(0, q.shape[2], self.heads))
+
+    def pieces(self, q: Tensor, heads: slice) -> Iterator[tuple[slice, slice, slice]]:
+        """Runs of clips and windows, and the heads."""
+        for b in range(0, q.shape[0], self.clips):
+            for w in range(0, q.shape[1], self.windows):
+                yield slice(b, b + self.clips), slice(w, w + self.windows), heads
 
 
 def _split(qkv: Tensor, heads: int) -> Tensor:
@@ -145,9 +175,10 @@ def _scores(q: Tensor, k: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
     return s
 
 
-def _forward(qkv: Tensor, bias: Tensor, masks: Masks) -> tuple[Tensor, Tensor, Tensor | None]:
+def _forward(
+    qkv: Tensor, heads: int, bias: Bias, masks: Masks
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """The result; queries, keys and values apart; and the rows' sums, see ``_by_sums``."""
-    heads = bias.shape[0]
     split = _split(qkv, heads)
     sums = None
     if qkv.dtype == torch.bfloat16:
@@ -157,16 +188,18 @@ def _forward(qkv: Tensor, bias: Tensor, masks: Masks) -> tuple[Tensor, Tensor, T
     return _joined(out), split, sums
 
 
-def _by_softmax(split: Tensor, bias: Tensor, masks: Masks) -> Tensor:
+def _by_softmax(split: Tensor, bias: Bias, masks: Masks) -> Tensor:
     q, k, v = split
-    out = torch.empty_like(q)
-    for at in _pieces(q):
-        p = _scores(q[at], k[at], bias[at[2]], masks.of(at[1])).softmax(-1)
-        _product(p, v[at], out[at])
+    out, cut = torch.empty_like(q), _Cut.of(q)
+    for heads in cut.groups(q):
+        b = bias(heads)
+        for at in cut.pieces(q, heads):
+            p = _scores(q[at], k[at], b, masks.of(at[1])).softmax(-1)
+            _product(p, v[at], out[at])
     return out
 
 
-def _by_sums(split: Tensor, bias: Tensor, masks: Masks) -> tuple[Tensor, Tensor | None]:
+def _by_sums(split: Tensor, bias: Bias, masks: Masks) -> tuple[Tensor, Tensor | None]:
     """Softmax without the shift by each row's maximum, which bf16 kernels spend long on.
 
     The shift guards against overflow and underflow alone. Whether there was any can be seen in
@@ -174,10 +207,13 @@ def _by_sums(split: Tensor, bias: Tensor, masks: Masks) -> tuple[Tensor, Tensor 
     """
     q, k, v = split
     out, sums, masks = torch.empty_like(q), q.new_empty(q.shape[:-1]), masks.deep()
-    for at in _pieces(q):
-        e = _scores(q[at], k[at], bias[at[2]], masks.of(at[1])).exp_()
-        sums[at] = e.sum(-1).view(sums[at].shape)
-        _product(e, v[at], out[at])
+    cut = _Cut.of(q)
+    for heads in cut.groups(q):
+        b = bias(heads)
+        for at in cut.pieces(q, heads):
+            e = _scores(q[at], k[at], b, masks.of(at[1])).exp_()
+            sums[at] = e.sum(-1).view(sums[at].shape)
+            _product(e, v[at], out[at])
     low, high = torch.aminmax(sums)
     if not (low > SAFE[0] and high < SAFE[1]):
         return out, None
@@ -197,8 +233,8 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, table: Tensor, positions: Tensor, masks: Masks) -> Tensor:
-        bias = relative_bias(table, positions, qkv.dtype)
-        out, split, sums = _forward(qkv, bias, masks)
+        bias = _from(table, positions, qkv.dtype)
+        out, split, sums = _forward(qkv, table.shape[1], bias, masks)
         ctx.save_for_backward(split, table, positions, sums, out)
         ctx.masks = masks
         return out
@@ -207,10 +243,11 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         split, table, positions, sums, out = ctx.saved_tensors
         q, k, v = split
-        heads, bias = q.shape[2], relative_bias(table, positions, q.dtype)
-        g = torch.unflatten(grad, -1, (heads, -1)).transpose(2, 3)
+        total, n, cut = q.shape[2], q.shape[3], _Cut.of(q)
+        bias = _from(table, positions, q.dtype)
+        g = torch.unflatten(grad, -1, (total, -1)).transpose(2, 3)
         # dS = P∘(g·vᵀ − δ) with δ = Σ g∘out: δ as one more channel, beside one of ones.
-        delta = torch.unflatten(grad * out, -1, (heads, -1)).sum(-1, keepdim=True).transpose(2, 3)
+        delta = torch.unflatten(grad * out, -1, (total, -1)).sum(-1, keepdim=True).transpose(2, 3)
         g = torch.cat([g, -delta], -1)
         if sums is not None:
             g /= sums[..., None]
@@ -219,21 +256,30 @@ class _Attend(torch.autograd.Function):
         masks = ctx.masks if sums is None else ctx.masks.deep()
         dsplit = torch.empty_like(split)
         dq, dk, dv = dsplit
-        dbias = torch.zeros_like(bias, dtype=torch.float32)
-        for at in _pieces(q):
-            p = _scores(q[at], k[at], bias[at[2]], masks.of(at[1]))
-            p = p.softmax(-1) if sums is None else p.exp_()
-            _product(p.transpose(1, 2), inner[at], dv[at])
-            ds = torch.bmm(g[at].flatten(0, 2), ones[at].flatten(0, 2).transpose(1, 2)).mul_(p)
-            each = ds.view(-1, *dbias[at[2]].shape)
-            for one in each if len(each) <= FEW else [each.sum(0, dtype=torch.float32)]:
-                dbias[at[2]] += one
-            _product(ds, k[at], dq[at])
-            _product(ds.transpose(1, 2), q[at], dk[at])
+        dtable = table.new_zeros(total, len(table), dtype=torch.float32)
+        sum_ = dtable.new_empty(cut.heads, n, n)
+        for heads in cut.groups(q):
+            b = bias(heads)
+            dbias = sum_[: len(b)].zero_()
+            for at in cut.pieces(q, heads):
+                p = _scores(q[at], k[at], b, masks.of(at[1]))
+                p = p.softmax(-1) if sums is None else p.exp_()
+                _product(p.transpose(1, 2), inner[at], dv[at])
+                ds = torch.bmm(g[at].flatten(0, 2), ones[at].flatten(0, 2).transpose(1, 2)).mul_(p)
+                each = ds.view(-1, *dbias.shape)
+                for one in each if len(each) <= FEW else [each.sum(0, dtype=torch.float32)]:
+                    dbias += one
+                _product(ds, k[at], dq[at])
+                _product(ds.transpose(1, 2), q[at], dk[at])
+            dtable[heads].index_add_(1, positions, dbias.flatten(1))
         dsplit[:2] *= q.shape[-1] ** -0.5
         dqkv = dsplit.permute(1, 2, 4, 0, 3, 5).flatten(3)
-        dtable = dbias.new_zeros(heads, len(table)).index_add_(1, positions, dbias.flatten(1))
         return dqkv, dtable.t().to(table.dtype), None, None
+
+
+def _from(table: Tensor, positions: Tensor, dtype: torch.dtype) -> Bias:
+    """The biases of a run of heads, made when asked for: those of all leave the cache."""
+    return lambda heads: relative_bias(table[:, heads], positions, dtype)
 
 
 __all__ = ["Masks", "attend", "infer", "relative_bias"]

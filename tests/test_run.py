@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from avbench.executors.local import LocalExecutor
+from avbench.executors.local import MEMORY, LocalExecutor
 from avbench.graph import Plan, Stage, Store
 from avbench.lock import StageLock, locked
 from avbench.run import Run
 from avbench.stage import LOG, RECORD, read_json
 
+TRIM = "MALLOC_TRIM_THRESHOLD_"
 FAKE = '''
 """Stages that write what they were given; ``spec["do"]`` says how they misbehave."""
 import json, os, signal, sys, time
@@ -30,6 +31,8 @@ def run(job):
         trace.write(job.id + "\\n")
     do = job.spec.get("do", "")
     print("working on", job.id)
+    if do == "environment":
+        print("trim:", os.environ.get("MALLOC_TRIM_THRESHOLD_"))
     if do == "mistake":
         raise DataError("the file is empty")
     if do == "bug":
@@ -159,6 +162,18 @@ def test_parents_before_children_and_nothing_twice(bench: Bench) -> None:
     assert bench.go(plan) == 0
     assert len(bench.traced()) == 4
     assert bench.run.cached == len(bench.run.status) == 1  # the score is there: no more is asked
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, MEMORY[TRIM]), ("4096", "4096")])
+def test_stages_keep_freed_memory_unless_told_otherwise(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, own: str | None, expected: str
+) -> None:
+    monkeypatch.delenv(TRIM, raising=False)
+    if own is not None:
+        monkeypatch.setenv(TRIM, own)
+    a = stage("a", do="environment")
+    bench.go(plan_of(a))
+    assert f"trim: {expected}\n" in (bench.store.directory(a) / LOG).read_text()
 
 
 def test_provenance_is_apart_from_results(bench: Bench) -> None:

@@ -13,6 +13,11 @@ from pathlib import Path
 from avbench.job import ATTENDED, THREADS
 from avbench.stage import LOG
 
+KEPT = str(2**36)
+MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), KEPT)
+"""glibc keeps freed memory for the next step, which asks for the same sizes again: given back to
+the system, each page of it would be cleared and mapped anew (tests/benchmarks/test_memory.py)."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LocalProcess:
@@ -59,7 +64,7 @@ class LocalExecutor:
 
     def start(self, folders: Sequence[Path], slots: int = 1, processes: int = 1) -> LocalProcess:
         """Start a process on the stages in these folders, or several that share their work."""
-        environment = {**os.environ, **dict.fromkeys(THREADS, str(self.threads))}
+        environment = {**MEMORY, **os.environ, **dict.fromkeys(THREADS, str(self.threads))}
         with (folders[0] / LOG).open("ab") as log:
             process = subprocess.Popen(
                 [*self._command_of(processes), ATTENDED, *map(str, folders)],

@@ -25,6 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--bench-report", type=Path, metavar="FOLDER", help="write benchmarks.md and .json there"
     )
+    parser.addoption(
+        "--bench-whole", action="store_true", help="no part of a slow peer's work stands for all"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -139,6 +139,7 @@ class Report:
             "comparisons": [c.row() for c in self.comparisons],
             "tables": [asdict(e) for e in self.extras],
         }
+        folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{NAME}.{kind}" for kind in ("json", "md")]
         paths[0].write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", "utf-8")
         paths[1].write_text(markdown(plain), "utf-8")

@@ -1,0 +1,65 @@
+"""Times computations in a process of their own, which an environment can be given to.
+
+``python -m tests.benchmarks.timed step`` or ``… swin fp32|bf16 forward|training``: prints
+``{name: [seconds, …]}`` as JSON.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+ROUNDS = 3
+
+Times = dict[str, list[float]]
+
+
+def apart(*arguments: str, environment: Mapping[str, str], threads: int) -> Times:
+    """The times that a new process takes."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.timed", *arguments, str(threads)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    found: Times = json.loads(done.stdout)
+    return found
+
+
+def step() -> dict[str, Callable[[], object]]:
+    """A plain step of the tiny preset."""
+    from tests.steps import Step, make_case
+
+    given = make_case("tiny", "local_global_merged", 30)
+    given.captioner.train()
+    return {"step": Step(given, "plain")}
+
+
+def swin(dtype: str, what: str) -> dict[str, Callable[[], object]]:
+    """Video Swin-B and torchvision's, of one clip."""
+    from tests.benchmarks.test_video_swin import calls, make_networks
+
+    frames = torch.randn(1, 16, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    return dict(calls(make_networks(), frames, dtype, what == "training"))
+
+
+def main(name: str, *arguments: str) -> None:
+    """Time in turn, after one round that does not count."""
+    *given, threads = arguments
+    torch.set_num_threads(int(threads))
+    runs = {"step": step, "swin": swin}[name](*given)
+    times: Times = {n: [] for n in runs}
+    for _ in range(1 + ROUNDS):
+        for n, run in runs.items():
+            begin = time.perf_counter()
+            run()
+            times[n].append(time.perf_counter() - begin)
+    print(json.dumps({n: seconds[1:] for n, seconds in times.items()}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -8,12 +8,12 @@ value. Files: HowTo100M (Miech et al., 2019), https://www.di.ens.fr/willow/resea
 
 import random
 
+from avbench.relevance.words import STOP_WORDS
 from avbench.settings import WorldSettings
 from avbench.world import chance
 from avbench.world.corpus import Corpus, Entry, dump, segment
 from avbench.world.film import Film, Scene
 from avbench.world.phrases import NARRATION
-from avbench.world.relevance import STOP_WORDS
 from avbench.world.render import SECONDS
 from avbench.world.slots import SLOTS, VISUAL, Values, facts
 from avbench.world.speech import VOICES

@@ -17,12 +17,13 @@ from typing import Any
 
 from avbench.errors import UnknownNameError, unknown
 from avbench.options import build
+from avbench.relevance.counts import audio_relevance, speech_coverage
 from avbench.settings import WorldSettings
 from avbench.stage import Job
 from avbench.world import activitynet, howto100m, msrvtt, vatex, youcook2
 from avbench.world.corpus import Corpus
 from avbench.world.film import Film, write
-from avbench.world.relevance import audio_relevance, shipped_counts, speech_coverage
+from avbench.world.relevance import shipped_counts
 from avbench.world.render import SECONDS
 
 FORMS = {form.KEY: form for form in (howto100m, youcook2, msrvtt, vatex, activitynet)}

@@ -53,6 +53,8 @@ class Options:
     """Folder of the videos, from the root: ``v_<id>.<extension>`` or without ``v_``."""
     train: str = "train"
     report: str = "ae-test"
+    select: str | None = "ae-val"
+    """The split for selection; null: videos of the training split are kept for it."""
 
 
 @final
@@ -66,6 +68,7 @@ class ActivityNetCaptions(FileDataset):
         super().__init__(files, tuple(SEGMENTS))
         self.train = options.train
         self.report = options.report
+        self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
         """Those whose files are there."""

@@ -42,6 +42,8 @@ class Options:
     """Whether a file named by the YouTube id alone is the excerpt, or the video it is cut from."""
     train: str = "train"
     report: str = "test"
+    select: str | None = "val"
+    """The split for selection; null: videos of the training split are kept for it."""
 
 
 @final
@@ -61,6 +63,7 @@ class AudioCaps(FileDataset):
         self._whole = options.media_are == "videos"
         self.train = options.train
         self.report = options.report
+        self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
         """Those whose files are there."""

@@ -42,6 +42,8 @@ class Options:
     """File of the split, csv or json."""
     train: str = "development"
     report: str = "evaluation"
+    select: str | None = "validation"
+    """The split for selection; null: videos of the training split are kept for it."""
 
 
 @final
@@ -61,6 +63,7 @@ class Clotho(FileDataset):
         self._lists = {split: str(getattr(options, split)) for split in SPLITS}
         self.train = options.train
         self.report = options.report
+        self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
         """Those whose files are there."""

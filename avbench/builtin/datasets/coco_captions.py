@@ -45,6 +45,8 @@ class Options:
     """File of the split (the released test captions are secret); ``dataset_coco.json``."""
     train: str = "train"
     report: str = "val"
+    select: str | None = None
+    """The split for selection; null: videos of the training split are kept for it."""
 
 
 @final
@@ -64,6 +66,7 @@ class CocoCaptions(FileDataset):
         self._lists = {s: str(getattr(options, f"{s}_file")) for s in SPLITS}
         self.train = options.train
         self.report = options.report
+        self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
         """Those whose files are there."""

@@ -75,6 +75,7 @@ class HowTo100M(FileDataset):
 
     train = "train"
     report = None
+    _distinct = True  # a video comes once in the file, and its clips are numbered
 
     def __init__(self, options: Options) -> None:
         files = LocalFiles("howto100m", options.root, options.annotations, options.media)

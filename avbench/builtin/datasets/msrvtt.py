@@ -48,6 +48,8 @@ class Options:
     """File of the split ``1k-A``: ``key,vid_key,video_id,sentence``."""
     train: str = "train"
     report: str = "test"
+    select: str | None = "validate"
+    """The split for selection; null: videos of the training split are kept for it."""
 
 
 @final
@@ -61,6 +63,7 @@ class MsrVtt(FileDataset):
         self._csv = options.test_1k
         self.train = options.train
         self.report = options.report
+        self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
         """Those that the files name."""

@@ -50,6 +50,8 @@ class Options:
     """Optional: lines ``<videoID> video<N>``, where the clips are named ``video<N>``."""
     train: str = "training"
     report: str = "public_test"
+    select: str | None = "validation"
+    """The split for selection; null: videos of the training split are kept for it."""
 
 
 @final
@@ -68,6 +70,7 @@ class Vatex(FileDataset):
         self._mapping = options.mapping
         self.train = options.train
         self.report = options.report
+        self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
         """Those whose files are there."""

@@ -32,6 +32,8 @@ class Options:
     file: str = "youcookii_annotations_trainval.json"
     train: str = "training"
     report: str = "validation"
+    select: str | None = None
+    """The split for selection; null: videos of the training split are kept for it."""
 
 
 @final
@@ -44,6 +46,7 @@ class YouCook2(FileDataset):
         self._file = options.file
         self.train = options.train
         self.report = options.report
+        self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
         """Both, as one file holds them."""

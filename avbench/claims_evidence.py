@@ -2,6 +2,7 @@
 
 About methods the evidence is Student's t over the seeds that the rows share, about models the
 bootstrap over videos (``avbench.statistics``). Costs do not vary: a claim on them holds or not.
+Losses of pre-training vary with the seed alone.
 """
 
 import math
@@ -36,8 +37,10 @@ class Figures:
     absent: Mapping[tuple[str, str], str]
     """Label and dataset (empty: all): why there is no figure."""
     datasets: tuple[str, ...]
-    costs: frozenset[str]
-    """The metrics that belong to no dataset."""
+    costs: frozenset[str] = frozenset()
+    """The metrics that belong to no dataset and vary with nothing."""
+    losses: frozenset[str] = frozenset()
+    """The figures of pre-training, which belong to no dataset and vary with the seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +50,7 @@ class Compared:
     over: str
     metric: str
     dataset: str
-    """Empty: a cost."""
+    """Empty: a cost, or a loss of pre-training."""
     than_on: str
     """The dataset whose difference is taken off; empty: none."""
     estimate: Estimate | None = None
@@ -62,6 +65,8 @@ class Compared:
     """How far the difference is on the claim's side; negative: on the other."""
     published: float | None = None
     """The same difference of the paper's figures."""
+    exact: bool = False
+    """Whether it is of costs, which do not vary."""
     reason: str = ""
 
 
@@ -78,14 +83,21 @@ def comparisons(claim: Claim, figures: Figures, stored: Stored | None) -> Iterat
         figures: what the records say.
         stored: the scores' statistics; without them claims about models have no evidence.
     """
-    datasets = ("",) if of_costs(claim, figures) else claim.datasets or figures.datasets
+    datasets = claim.datasets or figures.datasets
+    if claim.metrics[0] in figures.costs | figures.losses:
+        datasets = ("",)
     for dataset in datasets:
         for than_on in claim.than_on or ("",):
             for over in claim.over:
                 for metric in claim.metrics:
-                    yield _Comparison(
-                        claim, Compared(over=over, metric=metric, dataset=dataset, than_on=than_on)
-                    ).made(figures, stored)
+                    bare = Compared(
+                        over=over,
+                        metric=metric,
+                        dataset=dataset,
+                        than_on=than_on,
+                        exact=of_costs(claim, figures),
+                    )
+                    yield _Comparison(claim, bare).made(figures, stored)
 
 
 def needed(claim: Claim, part: Compared, level: float) -> int | None:

@@ -20,13 +20,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from avbench.alteration import altered_label
 from avbench.documents import Document, Problems
 from avbench.errors import unknown
-from avbench.graph import zeroed_label
 
 About = Literal["methods", "models"]
 """``methods``: would it hold if all were trained again (other seeds, this test set)?
 ``models``: does it hold of these trained models (other videos)? See ``avbench.statistics``."""
+
+PLURAL = {"cost": "costs", "loss": "losses"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,11 +40,13 @@ class Claim:
     source: str = ""
     """The place of the sentence."""
     row: str
-    """The label of a row; with a stream zeroed: ``LABEL – STREAM zeroed``."""
+    """The label of a row; altered ones are ``LABEL – ALTERATION``: ``plain – video zeroed``."""
     over: tuple[str, ...]
     """The labels of the rows that it is compared with; the claim must hold for each."""
     metrics: tuple[str, ...] = ("cider",)
-    """Scores, or costs, by name; the claim must hold for each."""
+    """Scores, or costs, or figures at the end of pre-training, by name; the claim must hold for
+    each. The last are ``L`` and ``L_STREAM``, losses in nats a token, and ``gap_STREAM``, the
+    second less the first (``avbench.pretraining``)."""
     datasets: tuple[str, ...] = ()
     """The datasets that it speaks of; empty: all that the suite fine-tunes on."""
     holds_on: Literal["all", "any"] = "all"
@@ -75,6 +79,7 @@ def check_claims(
     datasets: Collection[str],
     scores: Collection[str],
     costs: Collection[str],
+    losses: Collection[str],
     doc: Document,
     problems: Problems,
 ) -> None:
@@ -82,33 +87,42 @@ def check_claims(
 
     Args:
         claims: as read.
-        labels: of all rows, each with the streams that it is evaluated without.
+        labels: of all rows, each with the alterations that it is evaluated under.
         datasets: that the suite fine-tunes on.
         scores: that its tables show.
         costs: that its table shows; they belong to no dataset.
+        losses: figures of its pre-trainings; nor do they.
         doc: the suite.
         problems: what is wrong so far.
     """
-    rows = [*labels, *(zeroed_label(label, s) for label, given in labels.items() for s in given)]
+    rows = [*labels, *(altered_label(label, a) for label, given in labels.items() for a in given)]
     for i, claim in enumerate(claims):
         named = {
             "row": ("row", [claim.row], rows),
             "over": ("row", claim.over, rows),
             "datasets": ("dataset", claim.datasets, datasets),
             "than_on": ("dataset", claim.than_on, datasets),
-            "metrics": ("metric of this suite's table", claim.metrics, [*scores, *costs]),
+            "metrics": ("metric of this suite's table", claim.metrics, [*scores, *costs, *losses]),
         }
         for field, (what, names, allowed) in named.items():
             for j, name in enumerate(names):
                 if name not in allowed:
                     mark = doc.mark(("claims", i, field, j))
                     problems.add(mark, f"claims.{i}.{field}: {unknown(what, name, allowed)}")
-        of_none = [m for m in claim.metrics if m in costs]
-        if of_none and (claim.datasets or claim.than_on or len(of_none) < len(claim.metrics)):
+        for what, known in (("cost", costs), ("loss", losses)):
+            of_none = [m for m in claim.metrics if m in known]
+            if of_none and (claim.datasets or claim.than_on or len(of_none) < len(claim.metrics)):
+                problems.add(
+                    doc.mark(("claims", i, "metrics")),
+                    f"claims.{i}.metrics: the {what} '{of_none[0]}' belongs to no dataset; a "
+                    f"claim on {PLURAL[what]} names no datasets and nothing else",
+                )
+        lossy = next((m for m in claim.metrics if m in losses), None)
+        if lossy is not None and claim.about == "models":
             problems.add(
-                doc.mark(("claims", i, "metrics")),
-                f"claims.{i}.metrics: the cost '{of_none[0]}' belongs to no dataset; a claim on "
-                "costs names no datasets and no scores",
+                doc.mark(("claims", i, "about")),
+                f"claims.{i}.about: the loss '{lossy}' has no videos to draw from, got 'models'; "
+                "allowed: methods",
             )
         if claim.row in claim.over:
             problems.add(

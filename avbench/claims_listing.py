@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
+from avbench import pretraining
 from avbench.agreement import agreed, figures_by_seed
 from avbench.claims import Outcome, judge
 from avbench.claims_evidence import POWER, Compared, Figures
@@ -45,7 +46,7 @@ def claims_data(
         from avbench.registry import load
 
         stored = Stored(plan, store, load(plugins_dir), MOST_FREQUENT)
-    outcomes = judge(claims, figures_of(plan, collect(plan, store)), stored, about)
+    outcomes = judge(claims, figures_of(plan, store, collect(plan, store)), stored, about)
     return {
         "suite": plan.suite,
         "level": LEVEL,
@@ -65,8 +66,8 @@ def asked(about: str | None) -> About | None:
     return cast("About | None", about)
 
 
-def figures_of(plan: Plan, report: Report) -> Figures:
-    """A report's long rows as claims read them."""
+def figures_of(plan: Plan, store: Store, report: Report) -> Figures:
+    """A report's long rows, and what its pre-trainings logged, as claims read them."""
     absent: dict[tuple[str, str], str] = {}
     shown = agreed(report.rows.frame)
     for row in shown[shown["status"] != "ok"].to_dict("records"):
@@ -77,10 +78,18 @@ def figures_of(plan: Plan, report: Report) -> Figures:
     for label in {str(x) for claim in plan.claims for x in (claim["row"], *claim["over"])}:
         if label not in set(report.rows.frame["label"]):
             absent[label, ""] = "is no row of this run"
+    values = figures_by_seed(report.rows.frame)
+    for trial in plan.trials:
+        logged = pretraining.of_trial(plan, store, trial)
+        for name, value in logged.items():
+            values.setdefault((trial.label, "", name), {})[trial.seed] = value
+        if not logged:
+            why = (reason for (label, _), reason in absent.items() if label == trial.label)
+            absent.setdefault((trial.label, ""), next(why, "has not run"))
     # The paper's tables spell the datasets in their own way.
     names = {dataset.lower(): dataset for dataset in plan.datasets}
     return Figures(
-        values=figures_by_seed(report.rows.frame),
+        values=values,
         published={
             (row["label"], names[row["dataset"].lower()], row["metric"]): row["value"]
             for row in report.paper.frame.to_dict("records")
@@ -89,6 +98,7 @@ def figures_of(plan: Plan, report: Report) -> Figures:
         absent=absent,
         datasets=plan.datasets,
         costs=frozenset(plan.table["costs"]),
+        losses=frozenset(pretraining.figures(plan)),
     )
 
 
@@ -140,6 +150,8 @@ def _part(part: Compared) -> dict[str, Any]:
         "metric": part.metric,
         "dataset": part.dataset,
         "than_on": part.than_on,
+        "unit": "nats" if not part.exact and not part.dataset else "",
+        "exact": part.exact,
         "difference": None if found is None else found.value,
         "interval": ends or None,
         "n": 0 if found is None else found.n,
@@ -173,12 +185,12 @@ def _grid(claim: Mapping[str, Any]) -> Grid:
     for name in (*columns, *(["paper"] if published else [])):
         grid.add_column(name, justify="right", no_wrap=True)
     for part in parts:
-        cost = not part["dataset"]
+        cost, unit = part["exact"], part["unit"]
         cells = ["", "", "", part["reason"]]
         if part["difference"] is not None:
             p = "" if cost else _p(min(1.0, 2 * min(part["p_for"], part["p_against"])))
-            ends = "" if cost else _interval(part["interval"])
-            cells = [_signed(part["difference"]), ends, "" if cost else str(part["n"]), p]
+            ends = "" if cost else _interval(part["interval"], unit)
+            cells = [_signed(part["difference"], unit), ends, "" if cost else str(part["n"]), p]
         if tested:
             cells.append("" if part["p_randomisation"] is None else _p(part["p_randomisation"]))
         paper = [_signed(part["published"])] if part["published"] is not None else []
@@ -190,9 +202,10 @@ def _named(claim: Mapping[str, Any], part: Mapping[str, Any]) -> str:
     """What a comparison compares."""
     metric = TITLES.get(part["metric"], part["metric"])
     where = f"{part['dataset']} " if part["dataset"] else ""
+    unit = "%" if claim["percent"] else part["unit"]
     rows = f"{claim['row']} − {part['over']}"
     than = f", less that on {part['than_on']}" if part["than_on"] else ""
-    return f"{where}{metric}{' (%)' if claim['percent'] else ''}: {rows}{than}"
+    return f"{where}{metric}{f' ({unit})' if unit else ''}: {rows}{than}"
 
 
 def _wants(claim: Mapping[str, Any]) -> str:
@@ -230,13 +243,17 @@ def _notes(data: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _interval(ends: Sequence[float | None]) -> str:
+def _interval(ends: Sequence[float | None], unit: str) -> str:
     low, high = ends
-    return "unknown" if low is None or high is None else f"[{_signed(low)}, {_signed(high)}]"
+    if low is None or high is None:
+        return "unknown"
+    return f"[{_signed(low, unit)}, {_signed(high, unit)}]"
 
 
-def _signed(value: float) -> str:
-    return f"{round(value, 1) + 0.0:+.1f}"
+def _signed(value: float, unit: str = "") -> str:
+    """Losses lie hundredths of a nat apart."""
+    places = 2 if unit == "nats" else 1
+    return f"{round(value, places) + 0.0:+.{places}f}"
 
 
 def _p(p: float) -> str:

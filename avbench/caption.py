@@ -19,10 +19,10 @@ from avbench.compute import place
 from avbench.data import Sample, collate
 from avbench.errors import AvbenchError, DataError
 from avbench.feed import to
-from avbench.generate import captions
 from avbench.media.single import read_single
 from avbench.model import Captioner
 from avbench.portable import Manifest, load_parts, read_manifest
+from avbench.saying import captions
 from avbench.settings import DecodeSettings
 from avbench.types import SoundState
 from avbench.vocabulary import PAD, Vocabulary

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from avbench import __version__
-from avbench.commands import captions, components, suites, surroundings
+from avbench.commands import analyse, captions, components, suites, surroundings
 from avbench.errors import AvbenchError
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for topic in (suites, captions, components, surroundings):
+for topic in (suites, captions, analyse, components, surroundings):
     app.add_typer(topic.app)
 
 

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from avbench import costs
+from avbench import costs, options
 from avbench.agreement import signatures
+from avbench.alteration import Alteration, altered_label, explained
 from avbench.files import published
-from avbench.graph import Cell, Plan, Stage, Store, Trial, zeroed_label
-from avbench.results import ZEROED, Measurement, Table, signature_notes
+from avbench.graph import Cell, Plan, Stage, Store, Trial
+from avbench.results import ALTERED, Measurement, Table, signature_notes
+from avbench.selected import Selected, leaking, selection_notes
 from avbench.stage import LOG
 from avbench.started import started_notes
 from avbench.tables import Column, Row, TableLayout
@@ -33,9 +35,9 @@ class Report:
 
 def collect(plan: Plan, store: Store) -> Report:
     """Read the records of a plan."""
-    reader = _Collector(plan, store)
+    reader = Collector(plan, store)
     own = [*reader.trials(), *reader.baselines(), *reader.references()]
-    axes = (*plan.axes, ZEROED)
+    axes = (*plan.axes, ALTERED)
     table = Table.of(own, axes=axes)
     paper = Table.of(list(_paper(plan)), axes=axes)
     unfinished = sum(row.status in ("failed", "pending") for row in own)
@@ -48,8 +50,55 @@ def collect(plan: Plan, store: Store) -> Report:
     )
 
 
+def alterations(plan: Plan) -> dict[str, Alteration]:
+    """The alterations that a plan's captions are generated under: score stage to alteration."""
+    return {
+        id_: options.build(Alteration, generate.spec["alteration"])
+        for trial in plan.trials
+        for cell in trial.cells
+        for id_ in cell.altered.values()
+        for generate in [plan.stages[plan.stages[id_].parents["predictions"]]]
+    }
+
+
+def use_layout(plan: Plan, metrics: Sequence[str], *, differences: bool = False) -> TableLayout:
+    """The table of every row's scores under each alteration.
+
+    Args:
+        plan: of the suite.
+        metrics: the scores.
+        differences: whether those to the unaltered row are shown.
+    """
+    names: dict[str, dict[str, None]] = {}
+    for trial in plan.trials:
+        known = names.setdefault(trial.label, {})
+        for cell in trial.cells:
+            known.update(dict.fromkeys(cell.altered))
+    rows = [
+        row
+        for label, known in names.items()
+        for row in (
+            Row(label=label, ranked=False),
+            *(
+                Row(label=altered_label(label, name), ranked=False, variant_of=label)
+                for name in known
+            ),
+        )
+    ]
+    baseline = [MOST_FREQUENT] if plan.baselines else []
+    others = [Row(label=x, ranked=False) for x in (*baseline, *plan.table["references"])]
+    return TableLayout(
+        title=f"{plan.title or plan.suite}: use of the modalities",
+        columns=tuple(Column(metric=m, delta=differences) for m in metrics),
+        datasets=plan.datasets,
+        rows=(*rows, *others),
+    )
+
+
 @dataclass(slots=True)
-class _Collector:
+class Collector:
+    """Reads the records of a plan, each once."""
+
     plan: Plan
     store: Store
     failures: dict[str, str] = field(default_factory=dict)
@@ -118,7 +167,7 @@ class _Collector:
                 rows=(*(Row(label=label) for label in labels), *baseline),
                 delta_to=asked["delta_to"] if asked["delta_to"] in labels else None,
             )
-            yield layout, table.where(zeroed=""), self._notes(asked["metrics"])
+            yield layout, table.where(altered=""), self._notes(asked["metrics"])
         shown = [label for label in asked["parts"] if label in self._cost_rows()]
         if costed := {label: self._cost_rows()[label] for label in shown}:
             layout = TableLayout(
@@ -127,34 +176,10 @@ class _Collector:
                 costs=costs.part_columns(list(costed.values())),
                 rows=tuple(Row(label=label) for label in costed),
             )
-            yield layout, table.where(zeroed=""), costs.part_notes(costed)
-        without = {
-            label: list(
-                dict.fromkeys(
-                    stream
-                    for trial in plan.trials
-                    if trial.label == label
-                    for cell in trial.cells
-                    for stream in cell.zeroed
-                )
-            )
-            for label in labels
-        }
-        if any(without.values()):
-            rows = [
-                Row(label=name, ranked=False)
-                for label in labels
-                for name in (label, *(zeroed_label(label, stream) for stream in without[label]))
-            ]
-            others = [Row(label=label, ranked=False) for label in asked["references"]]
-            layout = TableLayout(
-                title=f"{plan.title or plan.suite}: use of the modalities",
-                columns=tuple(Column(metric=m, delta=False) for m in asked["use_metrics"]),
-                datasets=plan.datasets,
-                rows=(*rows, *baseline, *others),
-            )
-            notes = ["A zeroed stream is zeros at the cross-modal encoder (Eq. 2)."]
-            notes += self._clips()
+            yield layout, table.where(altered=""), costs.part_notes(costed)
+        if any(cell.altered for trial in plan.trials for cell in trial.cells):
+            layout = use_layout(plan, asked["use_metrics"])
+            notes = [*explained(alterations(plan).values()), *self._clips()]
             yield layout, table, [*notes, *self._signatures(asked["use_metrics"])]
         if len(paper):
             names = {row.label for row in _paper(plan)}
@@ -175,6 +200,7 @@ class _Collector:
         if asked["costs"]:
             notes += costs.notes(self._cost_rows(), asked["costs"], asked["base"])
         notes += started_notes(self._started())
+        notes += selection_notes(self._selected())
         silent = [
             f"{dataset}: {number} videos without a usable clip count as nothing said."
             for dataset, number in self._silent.items()
@@ -190,6 +216,17 @@ class _Collector:
                 if record is not None and record["status"] == "done":
                     for modality, text in record["results"].get("encoders", {}).items():
                         yield trial.label, modality, text
+
+    def _selected(self) -> Iterator[Selected]:
+        """How the checkpoint of each fine-tuning was selected, where it was."""
+        several = len(self.plan.seeds) > 1
+        for trial in self.plan.trials:
+            for cell in trial.cells:
+                record = self.record(self.plan.stages[cell.finetune])
+                made = record["results"].get("selection") if record is not None else None
+                if made is not None:
+                    name = trial.name if several else trial.label
+                    yield Selected(trial=name, dataset=cell.dataset, record=made)
 
     def _signatures(self, metrics: Sequence[str]) -> list[str]:
         """How the metrics that a table shows were made."""
@@ -223,7 +260,7 @@ class _Collector:
         stage = self.plan.stages[trial.profile]
         record = self.record(stage)
         if record is None or record["status"] != "done":
-            yield Measurement(**base, **self._absence(stage))
+            yield Measurement(**base, **self.absence(stage))
             return
         rows, table = self._cost_rows(), self.plan.table
         reference = self._base_of(trial)
@@ -275,16 +312,16 @@ class _Collector:
     def _cell(self, trial: Trial, cell: Cell, base: Mapping[str, Any]) -> Iterator[Measurement]:
         here = {**base, "seed": trial.seed, "dataset": cell.dataset}
         yield from self._scores(self.plan.stages[cell.score], here)
-        for stream, id_ in cell.zeroed.items():
-            name = {"label": zeroed_label(trial.label, stream)}
-            axes = {"axes": {**trial.axes, ZEROED: stream}}
+        for alteration, id_ in cell.altered.items():
+            name = {"label": altered_label(trial.label, alteration)}
+            axes = {"axes": {**trial.axes, ALTERED: alteration}}
             yield from self._scores(self.plan.stages[id_], {**here, **name, **axes})
 
     def _scores(self, stage: Stage, base: Mapping[str, Any]) -> Iterator[Measurement]:
         record = self.record(stage)
         split = self._split(base["dataset"])
         if record is None or record["status"] != "done":
-            yield Measurement(**base, split=split, **self._absence(stage))
+            yield Measurement(**base, split=split, **self.absence(stage))
             return
         if silent := record["results"].get("without_clip"):
             self._silent[base["dataset"]] = silent
@@ -299,7 +336,7 @@ class _Collector:
                 record=stage.id,
             )
 
-    def _absence(self, stage: Stage) -> dict[str, Any]:
+    def absence(self, stage: Stage) -> dict[str, Any]:
         """Why a stage has no result: what failed above it, or that it has not run."""
         failed = self._failed_above(stage, set())
         if failed is None:
@@ -338,7 +375,8 @@ class _Collector:
 
     def _split(self, dataset: str) -> str:
         record = self.record(self.plan.stages[self.plan.prepared[dataset]])
-        return str((record or {}).get("results", {}).get("split", ""))
+        split = str((record or {}).get("results", {}).get("split", ""))
+        return f"{split} (checkpoints selected on it)" if dataset in leaking(self.plan) else split
 
     def _base(self, label: str) -> dict[str, Any]:
         return {"suite": self.plan.suite, "trial": "", "label": label}

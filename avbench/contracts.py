@@ -4,7 +4,7 @@ Every class here is abstract; every class that implements one is final.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -284,8 +284,14 @@ class Dataset(ABC):
     """The split that models are trained on."""
     report: str | None = None
     """The split whose scores go into tables; None for a pre-training corpus."""
+    select: str | None = None
+    """The split that checkpoints may be selected on; None: part of ``train`` is kept for it."""
     protocol: str = "coco"
     """``coco``: clip by clip. ``paragraph``: the clips of a video joined into one text."""
+
+    def of(self, role: str) -> str | None:
+        """The split of a role, ``train``, ``report`` or ``select``; None: there is none."""
+        return {"train": self.train, "report": self.report, "select": self.select}[role]
 
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
@@ -310,6 +316,17 @@ class Dataset(ABC):
             DataError: as for ``clips``.
         """
         return ()
+
+    def iterate(self, split: str) -> Iterator["Clip | Defect"]:
+        """The clips and the defects of a split one by one, for a corpus that memory cannot hold.
+
+        The clips in the order of ``clips``; each defect at any place.
+
+        Raises:
+            DataError: as for ``clips``, but where the files are read that far.
+        """
+        yield from self.defects(split)
+        yield from self.clips(split)
 
     def files(self) -> Sequence[Path]:
         """Every file beside the media that ``clips`` reads, where they are known.
@@ -361,6 +378,8 @@ class Score:
 class Metric(ABC):
     """Hypotheses and references to scores."""
 
+    only: frozenset[str] | None = None
+    """Set by the host where it wants these scores alone; others may be given or left out."""
     clip_by_clip: bool = False
     """True: always scored by clip, also where the protocol joins the clips of a video."""
 

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 
 CURVE = "curve.csv"
 HEADER = ("step", "name", "value")
@@ -47,12 +48,21 @@ def read(directory: Path) -> list[tuple[int, str, float]]:
     return [(int(s), n, float(v)) for s, n, v in csv.reader(whole[1:])]
 
 
-def final_losses(directory: Path, share: float = 0.05) -> dict[str, float]:
-    """Mean of each loss over the last ``share`` of a stage's steps, nats per token."""
+def tail(directory: Path, share: float) -> dict[str, dict[int, float]]:
+    """Each figure over the last ``share`` of a stage's steps, by step."""
     rows = read(directory)
     last = max((step for step, _, _ in rows), default=0)
-    tail: dict[str, list[float]] = {}
+    found: dict[str, dict[int, float]] = {}
     for step, name, value in rows:
-        if name.startswith("L") and step >= last * (1 - share):
-            tail.setdefault(name, []).append(value)
-    return {name: sum(values) / len(values) for name, values in sorted(tail.items())}
+        if step >= last * (1 - share):
+            found.setdefault(name, {})[step] = value
+    return found
+
+
+def final_losses(directory: Path, share: float = 0.05) -> dict[str, float]:
+    """Mean of each loss over the last ``share`` of a stage's steps, nats per token."""
+    return {
+        name: fmean(values.values())
+        for name, values in sorted(tail(directory, share).items())
+        if name.startswith("L")
+    }

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Sampler
 from avbench.media.spectrogram import spec_augment
 from avbench.media.store import PreparedSplit
 from avbench.settings import InputSpec, TrainSettings
-from avbench.types import Batch
+from avbench.types import Batch, Modality
 from avbench.vocabulary import PAD, Vocabulary
 
 Key = tuple[int, int]
@@ -50,6 +50,8 @@ class ClipData(Dataset[Sample]):
         training: what to draw for training (frames, SpecAugment, one caption, the tasks);
             None: uniform frames, no augmentation, no captions.
         seed: with epoch and clip fixes every draw.
+        taken: for a stream, the place of the clip that each clip's input is taken from; of
+            streams that are not named it is the clip's own.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class ClipData(Dataset[Sample]):
         *,
         training: TrainSettings | None,
         seed: int = 0,
+        taken: Mapping[Modality, Sequence[int]] | None = None,
     ) -> None:
+        self.taken = taken or {}
         self.split = split
         self.vocabulary = vocabulary
         self.spec = spec
@@ -79,9 +83,11 @@ class ClipData(Dataset[Sample]):
         index, epoch = key
         clip = self.split.clips[index]
         draw = generator(self.seed, epoch, clip.id) if self.training else None
-        video = self.split.frames(index, self.spec, draw)
-        audio = self.split.mel(index)
-        text = self.vocabulary.words(clip.speech or "", self.spec.speech_tokens)
+        place = {stream: of[index] for stream, of in self.taken.items()}
+        video = self.split.frames(place.get("video", index), self.spec, draw)
+        audio = self.split.mel(place.get("audio", index))
+        speech = self.split.clips[place.get("text", index)].speech
+        text = self.vocabulary.words(speech or "", self.spec.speech_tokens)
         captions = []
         if self.training is not None and draw is not None:
             if self.training.spec_augment:

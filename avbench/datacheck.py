@@ -21,6 +21,7 @@ from avbench.media.cliplist import clip_list_hash
 from avbench.media.container import Loss
 from avbench.media.digest import file_digest
 from avbench.media.headers import Header, read_headers
+from avbench.media.members import is_there
 from avbench.registry import Registry
 from avbench.sections import Builder
 from avbench.sources import file_sources
@@ -96,7 +97,7 @@ def data_check(
         except AvbenchError as error:
             report["problem"] = str(error)
         reports.append(report)
-    present = sorted({c.media for s in splits for c in s.clips if c.media.is_file()})
+    present = sorted({c.media for s in splits for c in s.clips if is_there(c.media)})
     headers = read_headers(present, seconds=seconds, workers=workers)
     for split in splits:
         _lose(split, headers)
@@ -127,7 +128,7 @@ def _lose(split: _Split, headers: Mapping[Path, Header]) -> None:
             split.lost.append({"id": defect.clip, "reason": defect.reason, "detail": detail})
     for clip in split.clips:
         header = headers.get(clip.media)
-        if header is None and not clip.media.is_file():
+        if header is None and not is_there(clip.media):
             header = Header(loss=Loss.MISSING.value, detail="no such file")
         loss, detail = (header.loss, header.detail) if header else (None, "")
         ends = header.seconds if header and not loss else None
@@ -245,7 +246,7 @@ def _both_used(one: _Split, other: _Split) -> bool:
 def _digests(files: set[Path]) -> dict[Path, str]:
     """The hash of each file that has the size of another one; only these can be equal."""
     sizes: dict[int, list[Path]] = {}
-    for path in sorted(files):
+    for path in sorted(path for path in files if path.is_file()):  # not in shards
         sizes.setdefault(os.stat(path).st_size, []).append(path)
     alike = [path for paths in sizes.values() if len(paths) > 1 for path in paths]
     return {path: file_digest(path) for path in alike}

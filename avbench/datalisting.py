@@ -93,3 +93,22 @@ def _overlap(overlap: Mapping[str, Any]) -> str:
 
 def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {what}" for what, n in counts.items())
+
+
+def print_shards(data: Mapping[str, Any]) -> None:
+    """What ``avbench data prepare`` has written, and what is left to do."""
+    console = make_console()
+    lost = _listed(data["lost"]) or "none"
+    lines = [
+        f"{data['folder']}: {data['kept']} of {data['expected']} clips in {data['shards']} "
+        f"shards, {data['bytes'] / 2**20:.1f} MiB; lost: {lost}",
+        f"sound: {_listed(data['sound'])}; with a defect, but used: {data['partial']}",
+    ]
+    lines += [f"was damaged: {name}" for name in data["damaged"]]
+    lines += [f"failed: {error}" for error in data["failed"]]
+    if data["complete"]:
+        lines.append(f"complete; hash {data['hash']}")
+    elif not data["status"]:
+        lines += [f"to do: python -m avbench.job {folder}" for folder in data["jobs"]]
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)

@@ -6,17 +6,20 @@ environment. All that is said of a step, such as its losses, is then the same in
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from avbench import checkpoint
+from avbench import checkpoint, sharding
 from avbench.errors import AvbenchError
 from avbench.model import Captioner
 from avbench.types import Batch, View, ViewLoss
 from avbench.vocabulary import PAD
+
+Strategy = Literal["ddp", "fsdp"]
 
 Weigh = Callable[[Mapping[View, ViewLoss]], Tensor]
 """Makes one objective of the losses of the views."""
@@ -46,21 +49,32 @@ class Engine:
     Args:
         device: of this process.
         tracked: a folder for TensorBoard's files, or None for none; resuming appends to it.
+        strategy: what several processes hold of the weights, gradients and moments: each all of
+            them (ddp), or each its part (fsdp). They compute the same.
 
     Raises:
-        AvbenchError: TensorBoard is wanted and not installed.
+        AvbenchError: TensorBoard is wanted and not installed, or PyTorch is too old for fsdp.
     """
 
-    def __init__(self, device: torch.device, *, tracked: Path | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        tracked: Path | None = None,
+        strategy: Strategy = "ddp",
+    ) -> None:
         from lightning_fabric import Fabric
 
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        self.sharded = processes > 1 and strategy == "fsdp"
+        several = sharding.strategy(processes) if self.sharded else "ddp"
+        self._module: nn.Module | None = None
         self.fabric: Any = Fabric(
             accelerator=device.type,
             devices=local,
             num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
-            strategy="ddp" if several else "auto",
+            strategy=several if processes > 1 else "auto",
             loggers=[] if tracked is None else [_tensorboard(tracked)],
         )
         self.fabric.launch()
@@ -84,10 +98,20 @@ class Engine:
         return device
 
     def set_up(
-        self, captioner: Captioner, optimiser: torch.optim.Optimizer
+        self, captioner: Captioner, optimiser: Callable[[Captioner], torch.optim.Optimizer]
     ) -> tuple[nn.Module, Any]:
-        """A captioner and its optimiser, ready for ``backward``."""
-        module, ready = self.fabric.setup(Pass(captioner), optimiser)
+        """A captioner and its optimiser, ready for ``backward``.
+
+        Args:
+            captioner: what is trained; its weights are shared out where processes hold parts.
+            optimiser: makes that of its parameters, as they are then.
+        """
+        if self.sharded:
+            made = Pass(captioner)
+            module: nn.Module = self.fabric.setup_module(made)
+            self._module = made
+            return module, self.fabric.setup_optimizers(optimiser(captioner))
+        module, ready = self.fabric.setup(Pass(captioner), optimiser(captioner))
         return module, ready
 
     def backward(
@@ -150,6 +174,14 @@ class Engine:
         given = torch.tensor(value, device=self.device)
         return int(self.fabric.all_reduce(given, reduce_op="sum"))
 
+    def gather(self, value: Any) -> list[Any]:
+        """What every process says, by rank."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(found, value)
+        return found
+
     def agree(self, *flags: bool) -> tuple[bool, ...]:
         """Each flag, true in all processes where it is in any."""
         if self.world == 1:
@@ -162,16 +194,33 @@ class Engine:
         if self.fabric.loggers:
             self.fabric.log_dict(figures, step)
 
+    def tensors(self, captioner: Captioner) -> dict[str, Tensor]:
+        """A captioner's weights by name, whole; called by all processes, of use to the first."""
+        whole: dict[str, Tensor] = self._whole(captioner.state_dict())
+        return whole
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """Within it every process can compute with what is trained, apart from the others."""
+        if self._module is None:
+            return nullcontext()
+        return sharding.gathered(self._module)
+
+    def norm(self, parameters: Sequence[nn.Parameter]) -> float:
+        """The norm of the gradients of parameters; called by all processes."""
+        grads = [p.grad for p in parameters if p.grad is not None]
+        return float(self._whole(torch.nn.utils.get_total_norm(grads), everywhere=True))
+
+    def _whole(self, value: Any, *, everywhere: bool = False) -> Any:
+        if not self.sharded:
+            return value
+        return sharding.whole(value, keep=everywhere or self.rank == 0)
+
     def random_states(self) -> list[dict[str, Tensor]]:
         """The states of the random generators of every process, by rank."""
         mine = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             mine["cuda"] = torch.cuda.get_rng_state(self.device)
-        if self.world == 1:
-            return [mine]
-        found: list[dict[str, Tensor]] = [{}] * self.world
-        torch.distributed.all_gather_object(found, mine)
-        return found
+        return self.gather(mine)
 
     def restore_random(self, states: Sequence[Mapping[str, Tensor]]) -> None:
         """Set the generators of this process to what they were; a rank that was not is left."""
@@ -181,11 +230,20 @@ class Engine:
                 torch.cuda.set_rng_state(states[self.rank]["cuda"], self.device)
 
     def save(self, directory: Path, step: int, state: Mapping[str, Any], keep: int) -> None:
-        """Write a checkpoint of a stage; called by all processes."""
-        written = checkpoint.place(directory)
-        self.fabric.save(written, dict(state))
+        """Write a checkpoint of a stage; called by all processes.
+
+        Args:
+            directory: of the stage.
+            step: how many steps it has behind it.
+            state: plain data, and modules and optimisers, of which their state is kept.
+            keep: how many checkpoints to keep, the newest.
+        """
+        plain = {
+            name: self._whole(value.state_dict() if hasattr(value, "state_dict") else value)
+            for name, value in state.items()
+        }
         if self.rank == 0:
-            checkpoint.commit(written, directory, step, keep)
+            checkpoint.save(plain, directory, step, keep)
         self.fabric.barrier()
 
     def load(self, directory: Path, into: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -198,15 +256,24 @@ class Engine:
         Returns:
             What else it holds, or None where there is no checkpoint.
         """
-
-        def read(path: Path) -> dict[str, Any]:
-            rest: dict[str, Any] = self.fabric.load(path, dict(into), weights_only=True)
-            return rest
-
-        return checkpoint.load(directory, read)
+        state = checkpoint.load(directory)
+        if state is None:
+            return None
+        for name, target in into.items():
+            found = state.pop(name)
+            if self.sharded and isinstance(target, nn.Module):
+                own = target.state_dict()
+                found = {k: sharding.like(v, own[k]) for k, v in found.items()}
+            elif self.sharded:
+                found = sharding.optimiser_state(target, found)
+            target.load_state_dict(found)
+        return state
 
     def clip(self, module: nn.Module, optimiser: Any, norm: float) -> float:
         """Clip the gradients to a norm; the norm they had."""
+        if self.sharded:
+            total = torch.nn.utils.clip_grad_norm_(module.parameters(), norm)
+            return float(self._whole(total, everywhere=True))
         had = self.fabric.clip_gradients(
             module, optimiser, max_norm=norm, error_if_nonfinite=False
         )

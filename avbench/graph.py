@@ -43,8 +43,8 @@ class Cell:
     finetune: str
     generate: str
     score: str
-    zeroed: Mapping[str, str] = field(default_factory=dict)
-    """Scores with a stream zeroed: its name to the stage's id."""
+    altered: Mapping[str, str] = field(default_factory=dict)
+    """Scores under alterations of the streams: the alteration's name to the stage's id."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,11 +71,6 @@ class Trial:
     def name(self) -> str:
         """What listings call it."""
         return f"{self.label} (seed {self.seed})"
-
-
-def zeroed_label(label: str, stream: str) -> str:
-    """What a row is called when a stream is zeroed in generation."""
-    return f"{label} – {stream} zeroed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +116,12 @@ class Plan:
             for s in self.stages.values()
             if s.kind == "world" and s.spec.get("datasets")
         }
+        names |= {
+            s.id: f"{s.spec['dataset']}, {s.spec['split']}, "
+            f"{s.spec['job'] + 1} of {s.spec['jobs']}"
+            for s in self.stages.values()
+            if s.kind == "shards"
+        }
         for dataset, id_ in self.baselines.items():
             for stage in (id_, self.stages[id_].parents["predictions"]):
                 names[stage] = f"{dataset}, most frequent caption"
@@ -133,9 +134,9 @@ class Plan:
                 here = f"{cell.dataset}: {name}"
                 for id_ in (cell.finetune, cell.generate, cell.score):
                     names.setdefault(id_, here)
-                for stream, id_ in cell.zeroed.items():
+                for alteration, id_ in cell.altered.items():
                     for stage in (id_, self.stages[id_].parents["predictions"]):
-                        names.setdefault(stage, f"{here}, {stream} zeroed")
+                        names.setdefault(stage, f"{here}, {alteration}")
         return names
 
     def to_json(self) -> dict[str, Any]:

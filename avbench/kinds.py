@@ -23,6 +23,9 @@ class Kind:
     """Whether the module has ``run_many(jobs)``; such stages are always run together."""
     ranked: bool = False
     """Whether several processes, one a device, can share its work (torch.distributed)."""
+    wary: bool = False
+    """Whether a stage whose process died by a signal passes by what it died of when it is started
+    again, which is then done once."""
     scratch: tuple[str, ...] = ()
     """Folders in the stage's own that are dropped once its record says that it is done."""
     brings: str | None = None
@@ -43,7 +46,9 @@ KINDS: Mapping[str, Kind] = {
         versions=("av", "numpy", "torch", "torchaudio"),
         weight=30,
         wide=True,
+        wary=True,
     ),
+    "shards": Kind(module="avbench.media.sharding", versions=("av", "webdataset"), weight=30),
     "vocabulary": Kind(module="avbench.vocabulary", versions=("tokenizers",), weight=2),
     "pretrain": Kind(
         module="avbench.train",

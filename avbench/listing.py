@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from avbench.collect import Report
     from avbench.doctor import Advice
     from avbench.registry import Registry
+    from avbench.relevance.analysis import Analysis
     from avbench.tables import Sheet
 
 MOST_ROWS = 60
@@ -230,6 +231,11 @@ def _write(
         path = folder / f"{stem}.{extension}"
         path.write_text(render(sheets), encoding="utf-8")
         files[name] = str(path)
+    for picture in (picture for sheet in sheets for picture in sheet.pictures):
+        for kind, contents in (("svg", picture.svg), ("png", picture.png)):
+            path = folder / f"{picture.name}.{kind}"
+            path.write_bytes(contents)
+            files[f"{picture.name} {kind}"] = str(path)
     return files
 
 
@@ -240,8 +246,12 @@ def write_strata(
     formats: Sequence[str],
     as_json: bool,
     plugins_dir: Path | None = None,
+    words: Path | None = None,
 ) -> None:
     """Write the scores by stratum, and how varied captions are, to a folder, and print them.
+
+    ``words``: counts that ``avbench analyse relevance`` wrote, for ARS; None: the embedded
+    world's own words alone have one.
 
     Raises:
         AvbenchError: nothing has been scored yet.
@@ -249,22 +259,72 @@ def write_strata(
     from avbench.collect import MOST_FREQUENT
     from avbench.errors import AvbenchError
     from avbench.registry import load
-    from avbench.reports import long
-    from avbench.results import Table
+    from avbench.relevance.reading import counts_of
+    from avbench.selected import stamp
     from avbench.statistics.stored import Stored
     from avbench.strata_tables import strata_sheets
 
-    sheets = strata_sheets(plan, Stored(plan, store, load(plugins_dir), MOST_FREQUENT))
+    counts = counts_of(words) if words is not None else None
+    stored = Stored(plan, store, load(plugins_dir), MOST_FREQUENT)
+    found = strata_sheets(plan, stored, counts)
+    sheets = stamp(plan, found)
     if not sheets:
         raise AvbenchError(f"{plan.suite}: nothing has been scored yet; avbench run comes first")
-    files = _write(sheets, folder, "strata", formats)
+    _give(plan, sheets, _write(sheets, folder, "strata", formats), as_json)
+
+
+def write_modality_use(
+    plan: Plan, store: Store, folder: Path, formats: Sequence[str], as_json: bool
+) -> None:
+    """Write what says which modality the models use to a folder, figures too, and print it.
+
+    Raises:
+        AvbenchError: the suite trains nothing and alters nothing.
+    """
+    from avbench.errors import AvbenchError
+    from avbench.modality_use import use_sheets
+    from avbench.selected import stamp
+
+    sheets = stamp(plan, use_sheets(plan, store))
+    if not sheets:
+        raise AvbenchError(
+            f"{plan.suite}: there is nothing to say on modality use: no row is pre-trained, and "
+            "evaluate asks for none of zeroed, swapped, noised, shapley"
+        )
+    _give(plan, sheets, _write(sheets, folder, "modality-use", formats), as_json)
+
+
+def write_relevance(
+    analysis: "Analysis", folder: Path, formats: Sequence[str], as_json: bool
+) -> None:
+    """Write what an analysis of relevance found to a folder, its words too, and print it."""
+    from avbench.relevance.sheets import sheets
+    from avbench.relevance.written import to_json, words_csv
+
+    made = sheets(analysis)
+    files = _write(made, folder, "table", formats)
+    if analysis.words:
+        path = folder / "words.csv"
+        path.write_text(words_csv(analysis), encoding="utf-8")
+        files["words"] = str(path)
     if as_json:
-        frame = Table.read_csv(long.render(sheets)).frame
-        rows = json.loads(frame.to_json(orient="records"))
-        shown = {"suite": plan.suite, "rows": rows, "files": files}
-        print(json.dumps(shown, indent=1, ensure_ascii=False))
+        print(json.dumps({**to_json(analysis), "files": files}, indent=1, ensure_ascii=False))
+    else:
+        _show(made, {}, files)
+
+
+def _give(plan: Plan, sheets: Sequence["Sheet"], files: Mapping[str, str], as_json: bool) -> None:
+    """Print tables that were written, or their long rows as JSON."""
+    if not as_json:
+        _show(sheets, {}, files)
         return
-    _show(sheets, {}, files)
+    from avbench.reports import long
+    from avbench.results import Table
+
+    frame = Table.read_csv(long.render(sheets)).frame
+    rows = json.loads(frame.to_json(orient="records"))
+    shown = {"suite": plan.suite, "rows": rows, "files": files}
+    print(json.dumps(shown, indent=1, ensure_ascii=False))
 
 
 def _show(
@@ -304,9 +364,10 @@ def write_report(
         plugins_dir: where metrics may come from, which intervals over videos need.
     """
     from avbench.collect import collect
+    from avbench.selected import stamp
 
     report = collect(plan, store)
-    sheets = list(_sheets(plan, store, report, intervals, plugins_dir))
+    sheets = stamp(plan, _sheets(plan, store, report, intervals, plugins_dir))
     files = _write(sheets, folder, "table", formats)
     if as_json:
         rows = json.loads(report.rows.frame.to_json(orient="records"))

@@ -1,7 +1,7 @@
 """What a training runs on and by: its clips, batches, learning rates and checkpoints."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -19,15 +19,17 @@ def rate(step: int, steps: int, warmup: float) -> float:
     return (steps - step) / max(1, steps - rise)
 
 
-def hold_out(data: ClipData, share: float, seed: int) -> tuple[list[int], list[int]]:
+def hold_out(
+    data: ClipData, share: float, seed: int, without: Collection[str] = ()
+) -> tuple[list[int], list[int]]:
     """Rows to train on, and rows of whole videos that are kept out for probes.
 
-    Clips without a caption for any of the tasks are in neither.
+    Clips of the videos ``without``, and those without a caption for any task, are in neither.
 
     Raises:
         DataError: there is a share to keep out and but one video, or no clip has a target.
     """
-    videos = sorted({clip.video for clip in data.split.clips})
+    videos = sorted({clip.video for clip in data.split.clips}.difference(without))
     held: set[str] = set()
     if share:
         if len(videos) < 2:
@@ -40,7 +42,7 @@ def hold_out(data: ClipData, share: float, seed: int) -> tuple[list[int], list[i
         held = {videos[i] for i in order[:count]}
     rows: tuple[list[int], list[int]] = ([], [])
     for i, clip in enumerate(data.split.clips):
-        if data.has_target(i):
+        if clip.video not in without and data.has_target(i):
             rows[clip.video in held].append(i)
     if not rows[0]:
         tasks = ", ".join(data.training.tasks) if data.training else ""

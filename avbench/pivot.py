@@ -51,11 +51,13 @@ class _Pivot:
         self.rows = layout.rows or tuple(Row(label=x) for x in frame["label"].unique())
         self.datasets = layout.datasets or tuple(x for x in frame["dataset"].unique() if x)
         labels = [row.label for row in self.rows]
-        if layout.delta_to is not None and layout.delta_to not in labels:
-            raise AvbenchError(
-                f"table '{layout.title}': delta_to is '{layout.delta_to}', which is none of its "
-                f"rows: {', '.join(labels)}"
-            )
+        named = [("delta_to", layout.delta_to), *(("variant_of", r.variant_of) for r in self.rows)]
+        for field, base in named:
+            if base is not None and base not in labels:
+                raise AvbenchError(
+                    f"table '{layout.title}': {field} is '{base}', which is none of its "
+                    f"rows: {', '.join(labels)}"
+                )
         self.found: dict[tuple[str, int | None, str, str], dict[str, str | float]] = {}
         self.seeds: dict[str, list[int | None]] = {}
         for entry in frame.to_dict("records"):
@@ -159,13 +161,14 @@ class _Pivot:
         return self.footnotes.index(text) + 1
 
     def _add_deltas(self, cells: list[list[Cell]], j: int, dataset: str, column: Column) -> None:
-        if self.layout.delta_to is None or not column.delta:
+        if not column.delta:
             return
-        base = [row.label for row in self.rows].index(self.layout.delta_to)
-        zero = cells[base][j].mean
+        means = {row.label: cells[i][j].mean for i, row in enumerate(self.rows)}
         for i, line in enumerate(cells):
+            base = self.rows[i].variant_of or self.layout.delta_to
+            zero = means[base] if base is not None else None
             mean = line[j].mean
-            if i != base and zero is not None and mean is not None:
+            if self.rows[i].label != base and zero is not None and mean is not None:
                 place = (self.rows[i].label, dataset, column.metric)
                 significant = place in self.inferred.significant
                 line[j] = replace(line[j], delta=mean - zero, significant=significant)
@@ -214,7 +217,9 @@ class _Pivot:
         if any(cell.rank for cell in every):
             legend.append("Best in bold, second in italics, as printed.")
         if any(cell.delta is not None for cell in every):
-            legend.append(f"In parentheses: difference to {self._title(self.layout.delta_to)}.")
+            said = [self._title(self.layout.delta_to)] if self.layout.delta_to else []
+            said += ["the row that a row alters"] if any(r.variant_of for r in self.rows) else []
+            legend.append(f"In parentheses: difference to {', or '.join(said)}.")
         for status, meaning in (("missing", "no such figure"), ("pending", "not run yet")):
             shown = next((cell.text for cell in every if cell.status == status), None)
             if shown:

@@ -22,7 +22,7 @@ from avbench.media.reading import refuse
 from avbench.registry import Registry
 from avbench.rows import Row
 from avbench.sections import Training
-from avbench.settings import ComponentRef, WorldSettings
+from avbench.settings import ComponentRef, SelectionSettings, TrainSettings, WorldSettings
 from avbench.sources import DataSource
 from avbench.suite import Suite
 
@@ -122,39 +122,35 @@ class _Planner:
             given = {"model": model_id, "vocabulary": self.vocabulary(row), "data": data}
             scores = {}
             generated = ""
-            for zero in ((), *self.zeroed(row)):
+            for alteration in (None, *row.alterations):
                 spec = {
                     "decode": self.plain(settings.decode),
-                    "zero": list(zero),
+                    "alteration": self.plain(alteration),
                     "compute": self.plain(settings.compute),
                 }
                 predictions = self.stage("generate", spec, given, parts)
                 generated = generated or predictions
-                scores[zero] = self.score(settings.evaluate.metrics, predictions, data)
+                scores[alteration.name if alteration else ""] = self.score(
+                    settings.evaluate.metrics, predictions, data
+                )
             cells.append(
                 Cell(
                     dataset=training.dataset,
                     finetune=model_id,
                     generate=generated,
-                    score=scores.pop(()),
-                    zeroed={zero[0]: id_ for zero, id_ in scores.items()},
+                    score=scores.pop(""),
+                    altered=scores,
                 )
             )
         loss = settings.pretrain.train if settings.pretrain else None
         cost = {
             **bare,
-            "train": self.plain(loss) if loss else None,
+            "train": self.training(loss) if loss else None,
             "vocabulary": settings.vocabulary.size,
         }
         extra = [("losses", loss.loss.name)] if loss else []
         profile = self.stage("profile", cost, {}, [*parts, *extra])
         return Trial(**name, pretrain=pretrain, profile=profile, cells=tuple(cells))
-
-    def zeroed(self, row: Row) -> list[tuple[str]]:
-        """The streams to zero: those that the row encodes, where another one stays."""
-        encoded = row.configuration.encoded
-        asked = row.settings.evaluate.zeroed
-        return [(m,) for m in asked if m in encoded and len(encoded) > 1]
 
     def refusal(self, row: Row) -> str | None:
         """Why a combination is impossible, or None."""
@@ -244,7 +240,7 @@ class _Planner:
         """A pre-training or fine-tuning."""
         spec = {
             **network,
-            "train": self.plain(training.train),
+            "train": self.training(training.train),
             "compute": self.plain(row.settings.compute),
             "seed": seed,
         }
@@ -256,7 +252,52 @@ class _Planner:
         used = [*parts, ("losses", training.train.loss.name)]
         places = {} if start else self.places(row)
         local = {initial.ROLE: places} if places else {}
-        return self.stage(kind, spec, parents, used, local=local)
+        hashed: dict[str, Any] = {}
+        if training.train.select == "best":
+            metrics = row.settings.evaluate.metrics
+            if not metrics:
+                raise DataError(
+                    f"{kind}.select: best needs evaluate.metrics, of which one gives the score "
+                    f"'{training.train.selection.by}'; got none"
+                )
+            spec["scoring"] = self.scoring(row, training.train.selection)
+            scorers = [("metrics", ref.name) for ref in metrics]
+            hashed = {"scoring": [spec["scoring"], self.code("score", scorers)]}
+            parents |= self.select(training, row)
+        return self.stage(kind, spec, parents, used, local=local, hashed=hashed)
+
+    def training(self, settings: TrainSettings) -> Any:
+        """A training's settings as data; without those of a selection that there is none of."""
+        if id(settings) not in self._plain:
+            last = settings.select == "last"
+            bare = replace(settings, selection=SelectionSettings()) if last else settings
+            self._plain[id(settings)] = settings, options.plain(bare)
+        return self._plain[id(settings)][1]
+
+    def scoring(self, row: Row, selection: SelectionSettings) -> Mapping[str, Any]:
+        """How captions are made and scored where a checkpoint is selected by them."""
+        decode = replace(row.settings.decode, beam=selection.beam)
+        metrics = [self.plain(ref) for ref in row.settings.evaluate.metrics]
+        return {"decode": options.plain(decode), "metrics": metrics}
+
+    def select(self, training: Training, row: Row) -> dict[str, str]:
+        """The clips that a checkpoint is selected on, by role; none: they are carved from train.
+
+        Raises:
+            DataError: the reported split is asked for and there is none.
+        """
+        source = self.suite.sources[training.dataset]
+        dataset = self.reader(source)
+        if training.train.selection.on_report:
+            if dataset.report is None:
+                raise DataError(
+                    f"selection.on_report: dataset '{training.dataset}' reports no split"
+                )
+            return {"report": self.prepare(training.dataset, "report", row)}
+        # The embedded world writes every split; of real files some may not be there.
+        if dataset.select is None or (source.root and dataset.select not in dataset.splits()):
+            return {}
+        return {"select": self.prepare(training.dataset, "select", row)}
 
     def score(self, metrics: tuple[ComponentRef, ...], predictions: str, data: str) -> str:
         """The scores of a file of predictions."""
@@ -278,6 +319,7 @@ class _Planner:
                 "policy": source.policy,
                 "read": source.read,
                 "sound": self.plain(source.sound),
+                "clip_seconds": source.clip_seconds,
                 "fingerprint": self.fingerprint(source),
             }
             parts = [("datasets", source.reader.name)]
@@ -303,15 +345,19 @@ class _Planner:
         if source.root is None:
             return ""
         if source.key not in self._fingerprints:
-            dataset = source.open(self.registry)
-            self._fingerprints[source.key] = dataset.fingerprint()
-            self._readers[source.key] = dataset
+            self._fingerprints[source.key] = self.reader(source).fingerprint()
         return self._fingerprints[source.key]
+
+    def reader(self, source: DataSource) -> Dataset:
+        """A dataset's reader, opened once; over no files where the embedded world writes them."""
+        if source.key not in self._readers:
+            self._readers[source.key] = source.open(self.registry)
+        return self._readers[source.key]
 
     def read(self, source: DataSource, role: str) -> None:
         """Read a real dataset's annotations once, so that bad files are told before any work."""
         dataset, name = self._readers[source.key], source.reader.name
-        split = dataset.train if role == "train" else dataset.report
+        split = dataset.of(role)
         if split is not None and (source.key, split) not in self._read:
             self._read.add((source.key, split))
             code = self.code("prepare", [("datasets", name)])

@@ -72,7 +72,7 @@ class Prober:
             )
 
     def _train(self, captioner: Captioner, view: View, steps: int) -> None:
-        module, adam = self.engine.set_up(captioner, optimiser(captioner, self.settings))
+        module, adam = self.engine.set_up(captioner, lambda it: optimiser(it, self.settings))
         captioner.train()
         seed = derive_seed(self.seed, "probe order", self.step)
         for step, parts in enumerate(self.feed.batches(0, steps, seed), start=self.step):

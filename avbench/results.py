@@ -26,8 +26,8 @@ AFTER = (
 )
 """The fixed columns before and after those of the grid's axes."""
 
-ZEROED = "zeroed"
-"""The axis that says which stream was zeroed in generation; empty: none."""
+ALTERED = "altered"
+"""The axis that says what was done to which streams in generation; empty: nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from avbench import documents, options
+from avbench.alteration import Alteration
 from avbench.axes import Bundles, expand
 from avbench.contracts import ModalityConfiguration
 from avbench.documents import Document, Mark, Problems
@@ -39,6 +40,11 @@ class Row:
     modalities: ComponentRef
     configuration: ModalityConfiguration
     settings: Settings
+
+    @property
+    def alterations(self) -> tuple[Alteration, ...]:
+        """What is done to its streams in additional generations."""
+        return self.settings.evaluate.alterations(self.configuration.encoded)
 
 
 @dataclass(frozen=True, slots=True)

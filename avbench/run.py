@@ -48,6 +48,7 @@ class Run:
         self.local = dict(local)
         self.estimate = Estimate()
         self.interrupted = False
+        self._restarted: set[str] = set()
         self._folders = {store.directory(s): s for s in plan.stages.values()}
         self.names = plan.names()
         self._children = plan.children()
@@ -260,13 +261,23 @@ class Run:
             if record is None and self.interrupted:
                 self.status[stage.id] = "waiting"
                 continue
+            code = process.ended() or 0
+            if record is None and code < 0 and self._again(stage):
+                self.status[stage.id] = "waiting"
+                continue
             if record is None:
-                code = process.ended() or 0
                 how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
                 error = f"the process ended with {how} and left no record; see its log"
                 write_record(folder, read_job(folder), results={}, error=error, provenance={})
                 record = {"status": "failed"}
             self._settle(stage, record, watcher, seconds)
+
+    def _again(self, stage: Stage) -> bool:
+        """Whether a stage whose process died is started once more."""
+        if not KINDS[stage.kind].wary or stage.id in self._restarted:
+            return False
+        self._restarted.add(stage.id)
+        return True
 
     def _settle(
         self, stage: Stage, record: Mapping[str, Any], watcher: Watcher, seconds: float

@@ -4,10 +4,13 @@ Defaults are the paper's where it gives one. Presets (``avbench/presets/*.yaml``
 override them; what is here is also what the specs of the stages hold, so all of it is hashed.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, Literal
 
+from avbench.alteration import Alteration
 from avbench.attention import Backend
 from avbench.types import InputSpec, Modality
 
@@ -76,6 +79,43 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SelectionSettings:
+    """How the best step of a training is found, where ``select`` is ``best``.
+
+    Captions are scored on the dataset's own split for selection (the reader's option ``select``)
+    or, where there is none, on training videos that are kept out of training.
+    """
+
+    by: str = "cider"
+    """The score that decides, as a metric of ``evaluate.metrics`` names it."""
+    every_epochs: float | None = None
+    """Passes over the clips between two evaluations; give either this or every_steps, or neither:
+    one pass."""
+    every_steps: int | None = None
+    """Optimiser steps between two evaluations. The last step is always evaluated."""
+    beam: int = 1
+    """Beam width; 1: greedy. What else there is to a search is as in ``decode``."""
+    share: float = 0.1
+    """Share of the training videos, by seed, where the dataset has no split of its own."""
+    on_report: bool = False
+    """Select on the split that is reported. Scores are then no longer those of unseen clips, and
+    every table of the suite says so."""
+
+    def __post_init__(self) -> None:
+        if self.every_epochs is not None and self.every_steps is not None:
+            raise ValueError(
+                f"give every_epochs or every_steps, got {self.every_epochs=} and "
+                f"{self.every_steps=}"
+            )
+        for name in ("every_epochs", "every_steps", "beam"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        if not 0 < self.share < 1:
+            raise ValueError(f"share must be in (0, 1), got {self.share}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainSettings:
     """One training stage: pre-training or fine-tuning."""
 
@@ -106,6 +146,11 @@ class TrainSettings:
     """Share of the input ASR word pieces that are masked (V+T's leak; BERT: 15 %)."""
     measure_every: int = 50
     """Steps between measurements of every mono-modal loss, without gradients (Fig. 4)."""
+    select: Literal["last", "best"] = "last"
+    """Whose weights are the result: the last step's, as the paper reports, or the best one's on
+    clips for selection, see ``selection``."""
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
+    """What ``best`` means; without effect where ``select`` is ``last``."""
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -240,6 +285,46 @@ class EvaluateSettings:
     metrics: tuple[ComponentRef, ...] = ()
     zeroed: tuple[Modality, ...] = ()
     """Streams to zero, one at a time, in additional generations (modality use)."""
+    swapped: tuple[Modality, ...] = ()
+    """Streams to take from another clip, one at a time, in additional generations."""
+    noised: tuple[Modality, ...] = ()
+    """Streams to add noise to, one at a time, in additional generations."""
+    noise_db: float = 0.0
+    """Signal over noise of noised streams, dB; 0: noise of the variance of the clip's input."""
+    alteration_seed: int = 0
+    """Of the clips that swapped streams are taken from, and of noise; the same for all rows."""
+    shapley: bool = False
+    """Whether every set of the row's streams is zeroed, in as many additional generations, for
+    the Shapley values of the modalities."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.noise_db):
+            raise ValueError(f"noise_db must be finite, got {self.noise_db}")
+
+    def alterations(self, encoded: Sequence[Modality]) -> tuple[Alteration, ...]:
+        """What is done to a row's streams, one after the other, each once.
+
+        Args:
+            encoded: the row's streams that are not zeroed anyway. The only one is zeroed for
+                Shapley values alone: without it nothing is left to look at.
+        """
+        asked = [
+            *((m,) for m in self.zeroed if m in encoded and len(encoded) > 1),
+            *(
+                s
+                for n in range(len(encoded) if self.shapley else 0)
+                for s in combinations(encoded, n + 1)
+            ),
+        ]
+        swapped = [m for m in self.swapped if m in encoded]
+        noised = [m for m in self.noised if m in encoded]
+        seed, db = self.alteration_seed, self.noise_db
+        made = [
+            *(Alteration(how="zeroed", streams=streams) for streams in asked),
+            *(Alteration(how="swapped", streams=(m,), seed=seed) for m in swapped),
+            *(Alteration(how="noised", streams=(m,), seed=seed, noise_db=db) for m in noised),
+        ]
+        return tuple(dict.fromkeys(made))
 
 
 __all__ = [
@@ -249,6 +334,7 @@ __all__ = [
     "EvaluateSettings",
     "InputSpec",
     "ModelSettings",
+    "SelectionSettings",
     "SoundPolicy",
     "Task",
     "TrainSettings",

@@ -11,6 +11,7 @@ from avbench.documents import Document
 from avbench.errors import DataError, unknown
 from avbench.files import folder
 from avbench.forms import normal_component
+from avbench.media.container import CLIP_SECONDS
 from avbench.options import make
 from avbench.registry import Registry
 from avbench.sections import Builder
@@ -32,11 +33,14 @@ class DataSource:
     """Whether training reads prepared frames or the media themselves."""
     sound: SoundPolicy = field(default_factory=SoundPolicy)
     """What becomes of a clip without sound."""
+    clip_seconds: float = CLIP_SECONDS
+    """Processor time that decoding a clip may take; one that takes longer is lost."""
 
     def open(self, registry: Registry) -> Dataset:
-        """The dataset over its folder, which it must have."""
+        """The dataset over its folder; of the embedded world only what needs no files."""
         component = registry.get("datasets", self.reader.name)
-        dataset: Dataset = make(component, {**self.reader.options, "root": str(self.root)})
+        root = {} if self.root is None else {"root": str(self.root)}
+        dataset: Dataset = make(component, {**self.reader.options, **root})
         return dataset
 
 
@@ -48,6 +52,11 @@ class _Entry:
     policy: Literal["skip", "fail"] = "skip"
     read: Literal["stored", "raw"] = "stored"
     sound: SoundPolicy = field(default_factory=SoundPolicy)
+    clip_seconds: float = CLIP_SECONDS
+
+    def __post_init__(self) -> None:
+        if not self.clip_seconds > 0:
+            raise ValueError(f"clip_seconds must be above 0, got {self.clip_seconds}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +118,7 @@ def file_sources(path: Path, builder: Builder) -> Mapping[str, DataSource]:
                     policy=settings.policy,
                     read=settings.read,
                     sound=settings.sound,
+                    clip_seconds=settings.clip_seconds,
                 )
     return sources
 

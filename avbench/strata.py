@@ -13,8 +13,9 @@ import numpy as np
 
 from avbench.errors import DataError
 from avbench.media.store import PreparedSplit
+from avbench.relevance.counts import WordCounts, audio_relevance, speech_coverage
+from avbench.relevance.words import tokens
 from avbench.types import Clip, Slot, SoundState
-from avbench.world.relevance import WordCounts, audio_relevance, speech_coverage, tokens
 
 SHARES = (1 / 3, 2 / 3)
 
@@ -91,7 +92,8 @@ def strata(items: Sequence[Item], counts: WordCounts) -> list[Strata]:
 
 def _relevance(items: Sequence[Item], counts: WordCounts) -> Strata:
     title = "audio relevance (ARS)"
-    note = "ARS of a clip's references, mean (Eq. 13); terciles."
+    words = f"; words counted in {counts.origin}" if counts.origin else ""
+    note = f"ARS of a clip's references, mean (Eq. 13){words}; terciles."
     try:
         return _terciles(title, "ARS", items, lambda i: audio_relevance(i.captions, counts), note)
     except DataError as error:

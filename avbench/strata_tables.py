@@ -17,6 +17,7 @@ from avbench.evaluate import PREDICTIONS, read_predictions
 from avbench.graph import Plan
 from avbench.media.store import PreparedSplit
 from avbench.pivot import pivot
+from avbench.relevance.counts import WordCounts
 from avbench.results import Measurement, Table
 from avbench.statistics.stored import Held, Key, Stored
 from avbench.strata import Strata, clip_items, strata, video_items
@@ -35,12 +36,13 @@ VARIETY = (
 )
 
 
-def strata_sheets(plan: Plan, stored: Stored) -> list[Sheet]:
+def strata_sheets(plan: Plan, stored: Stored, counts: WordCounts | None = None) -> list[Sheet]:
     """How varied the captions are; then for each dataset its scores, divided in every way.
 
     Args:
         plan: of the suite.
         stored: the statistics of its scores.
+        counts: of words in audio and image captions, for ARS; None: of the embedded world's.
 
     Returns:
         Nothing where nothing has been scored.
@@ -48,7 +50,7 @@ def strata_sheets(plan: Plan, stored: Stored) -> list[Sheet]:
     Raises:
         DataError: what a stage wrote is missing or damaged.
     """
-    made = _Tables(plan, stored)
+    made = _Tables(plan, stored, counts or shipped_counts())
     divided = list(made.by_strata())
     return [*made.variety(), *divided]
 
@@ -57,6 +59,7 @@ def strata_sheets(plan: Plan, stored: Stored) -> list[Sheet]:
 class _Tables:
     plan: Plan
     stored: Stored
+    counts: WordCounts
     notes: list[str] = field(default_factory=list)
     """Why datasets were not divided."""
 
@@ -67,9 +70,7 @@ class _Tables:
             if split is None or not self.stored.held(dataset):
                 continue
             joined = split.protocol != "coco"
-            for parts in strata(
-                video_items(split) if joined else clip_items(split), shipped_counts()
-            ):
+            for parts in strata(video_items(split) if joined else clip_items(split), self.counts):
                 if parts.names:
                     yield self._divided(dataset, parts, joined)
                 else:

@@ -19,6 +19,7 @@ from avbench.files import find_preset, find_suite, published, published_names
 from avbench.forms import AXES
 from avbench.forms import normal as normal_sections
 from avbench.overrides import EMBEDDED, Overrides
+from avbench.pretraining import loss_names
 from avbench.registry import Registry
 from avbench.rows import NOT_AXES, TASKS, Row, additional, combinations, make_row
 from avbench.sections import SECTIONS, Builder
@@ -68,7 +69,9 @@ class TableSettings:
     most_frequent: bool = False
     """A row that always gives the training set's most frequent caption."""
     use_metrics: tuple[str, ...] = ("cider",)
-    """The scores shown with each stream zeroed, where ``evaluate.zeroed`` asks for it."""
+    """The scores shown under each alteration of the streams that ``evaluate`` asks for."""
+    shapley_score: str = "cider"
+    """The score that the modalities' Shapley values divide, where ``evaluate.shapley`` asks."""
     references: Mapping[str, str] = field(default_factory=dict)
     """Rows of what a score would be by itself: label to the suffix of the scores' names, e.g.
     ``Guessing: chance`` shows ``<score>_chance`` under ``<score>``."""
@@ -174,6 +177,7 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
                 problems.add(mark, f"defaults.{key}: {unknown('axis', key, allowed)}")
     rows = [make_row(c, sections, sources, builder, bundles) for c in written]
     _check_table(skeleton.table, rows, doc, problems)
+    _check_altered(skeleton.table, rows, doc, problems)
     _check_claims(skeleton, rows, doc, problems)
     problems.check()
     made = _only([row for row in rows if row is not None], overrides.only)
@@ -254,9 +258,9 @@ def _seeds(
 
 def _taken() -> frozenset[str]:
     """What an axis of a suite's own cannot be called: other axes, columns of long rows."""
-    from avbench.results import AFTER, BEFORE, ZEROED  # pandas takes a while to import
+    from avbench.results import AFTER, ALTERED, BEFORE  # pandas takes a while to import
 
-    return frozenset({*AXES, TASKS, *NOT_AXES, *SECTIONS, *BEFORE, *AFTER, ZEROED})
+    return frozenset({*AXES, TASKS, *NOT_AXES, *SECTIONS, *BEFORE, *AFTER, ALTERED})
 
 
 def _check_table(
@@ -295,6 +299,25 @@ def _check_table(
             problems.add(mark, f"table.base: {unknown('axis', axis, known)}")
 
 
+def _check_altered(
+    table: TableSettings, rows: Sequence[Row | None], doc: Document, problems: Problems
+) -> None:
+    """Whether there are the streams that are altered, and the score that is divided."""
+    made = [row.settings for row in rows if row is not None]
+    known = {m for settings in made for m in settings.model.encoders}
+    for how in ("zeroed", "swapped", "noised"):
+        asked = {m: None for settings in made for m in getattr(settings.evaluate, how)}
+        for stream in asked:
+            if stream not in known:
+                text = f"evaluate.{how}: {unknown('stream', stream, known)}"
+                problems.add(doc.mark(("evaluate", how)), text)
+    scores = dict.fromkeys((*table.metrics, *table.use_metrics))
+    if table.shapley_score not in scores and any(s.evaluate.shapley for s in made):
+        mark = doc.mark(("table", "shapley_score"))
+        text = unknown("score", table.shapley_score, scores)
+        problems.add(mark, f"table.shapley_score: {text}")
+
+
 def _check_claims(
     skeleton: _Skeleton, rows: Sequence[Row | None], doc: Document, problems: Problems
 ) -> None:
@@ -302,12 +325,14 @@ def _check_claims(
     if len(made) < len(rows):
         return  # what is wrong with rows comes first
     table = skeleton.table
+    trained = [row.settings for row in made if row.settings.pretrain is not None]
     check_claims(
         skeleton.claims,
-        labels={row.label: row.settings.evaluate.zeroed for row in made},
+        labels={row.label: [a.name for a in row.alterations] for row in made},
         datasets=dict.fromkeys(t.dataset for row in made for t in row.settings.finetune),
         scores=dict.fromkeys((*table.metrics, *table.use_metrics)),
         costs=table.costs,
+        losses=loss_names({m: None for s in trained for m in s.model.encoders}) if trained else (),
         doc=doc,
         problems=problems,
     )

@@ -61,6 +61,8 @@ class Row:
     """Empty: the label."""
     ranked: bool = True
     """False for baselines, references and published figures: never best or second."""
+    variant_of: str | None = None
+    """The label that its differences refer to, in place of the layout's ``delta_to``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,6 +153,18 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """A figure that stands under a table, drawn from the same records."""
+
+    name: str
+    """The stem of its files, ``.svg`` and ``.png``."""
+    title: str
+    caption: str
+    svg: bytes
+    png: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sheet:
     """A table of a paper, ready to be spelt in any format."""
 
@@ -168,6 +182,7 @@ class Sheet:
     notes: tuple[str, ...]
     table: Table
     """The long rows that it was made from."""
+    pictures: tuple[Picture, ...] = ()
 
     @property
     def headers(self) -> list[str]:

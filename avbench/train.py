@@ -11,7 +11,9 @@ from avbench.data import ClipData, derive_seed
 from avbench.engine import Engine
 from avbench.media.store import PreparedSplit
 from avbench.options import build, make
-from avbench.settings import ComputeSettings, TrainSettings
+from avbench.selection import Scoring, Selection
+from avbench.settings import ComputeSettings, SelectionSettings, TrainSettings
+from avbench.splits import ReportSplit, SelectSplit
 from avbench.stage import Job
 from avbench.trainer import Trainer
 from avbench.vocabulary import Vocabulary
@@ -27,6 +29,7 @@ def run(job: Job) -> dict[str, Any]:
     engine = Engine(
         torch.device(job.local.get("device", "cpu")),
         tracked=job.directory / "tensorboard" if job.local.get("tensorboard") else None,
+        strategy=job.local.get("strategy", "ddp"),
     )
     captioner = architecture.build(job.registry, job.local.get(initial.ROLE))
     if "start" in job.parents:
@@ -35,13 +38,24 @@ def run(job: Job) -> dict[str, Any]:
         # Weights start alike everywhere, dropout differs.
         torch.manual_seed(derive_seed(seed, "rank", engine.rank))
     component = job.registry.get("losses", settings.loss.name)
+    train_split = PreparedSplit.open(job.parents["data"])
+    selection = None
+    if settings.select == "best":
+        selection = Selection(
+            _select_split(job, train_split, settings.selection, seed),
+            settings.selection,
+            Scoring.of(job, settings.selection.by),
+            vocabulary,
+            architecture.input,
+            engine,
+        )
     trainer = Trainer(
         captioner,
         make(
             component, settings.loss.options, LossContext(streams=captioner.configuration.encoded)
         ),
         ClipData(
-            PreparedSplit.open(job.parents["data"]),
+            train_split,
             vocabulary,
             architecture.input,
             training=settings,
@@ -52,10 +66,20 @@ def run(job: Job) -> dict[str, Any]:
         engine=engine,
         compute=build(ComputeSettings, job.spec["compute"]),
         workers=int(job.local.get("workers", 0)),
+        selection=selection,
     )
-    trainer.fit(job.directory, job)
+    try:
+        trainer.fit(job.directory, job)
+    finally:
+        if selection is not None:
+            selection.close()
+    tensors = engine.tensors(captioner)
+    chosen: dict[str, Any] = {}
+    if selection is not None:
+        tensors = selection.best(job.directory) or tensors
+        chosen = {"selection": selection.record(job.directory, trainer.feed.per_epoch)}
     if engine.rank == 0:
-        weights.save(job.directory, captioner, architecture.bare(job.registry))
+        weights.save(job.directory, captioner, architecture.bare(job.registry), tensors)
     return {
         "steps": trainer.steps,
         "clips": len(trainer.feed.rows),
@@ -64,4 +88,17 @@ def run(job: Job) -> dict[str, Any]:
         "loss": curve.final_losses(job.directory),
         "attention": backends(captioner),
         "encoders": weights.started_from(captioner),
+        **chosen,
     }
+
+
+def _select_split(
+    job: Job, train: PreparedSplit, settings: SelectionSettings, seed: int
+) -> SelectSplit:
+    """The clips for selection that the plan chose, or some of the training clips."""
+    if settings.on_report:
+        report = ReportSplit.open(job.parents["report"])
+        return SelectSplit.reported(report, stamped=True)
+    if "select" in job.parents:
+        return SelectSplit.own(job.parents["select"])
+    return SelectSplit.carved(train, settings.share, seed)

@@ -10,16 +10,17 @@ from types import FrameType
 import torch
 from torch import Tensor, nn
 
-from avbench import curve
+from avbench import checkpoint, curve
 from avbench.compute import compile_parts, place
 from avbench.contracts import LossStrategy
 from avbench.data import ClipData, Share
 from avbench.engine import Engine
-from avbench.errors import DataError
+from avbench.errors import AvbenchError, DataError
 from avbench.feed import Feed
 from avbench.model import Captioner
 from avbench.pacing import Saving, batch_size, hold_out, rate
 from avbench.probe import Interrupted, Prober, optimiser
+from avbench.selection import Selection
 from avbench.settings import ComputeSettings, TrainSettings
 from avbench.stage import INTERRUPTED, Job
 from avbench.types import Batch, Modality, View, ViewLoss
@@ -50,6 +51,7 @@ class Trainer:
         engine: Engine,
         compute: ComputeSettings = _FP32,
         workers: int = 0,
+        selection: Selection | None = None,
     ) -> None:
         self.captioner = place(captioner, compute, engine.device)
         self.strategy = strategy
@@ -57,7 +59,9 @@ class Trainer:
         self.seed = seed
         self.engine = engine
         self.joint = captioner.joint
-        rows, self.held_out = hold_out(data, strategy.held_out, seed)
+        self.selection = selection
+        without = selection.split.carved_videos if selection is not None else ()
+        rows, self.held_out = hold_out(data, strategy.held_out, seed, without)
         share = Share(rank=engine.rank, world=engine.world, parts=settings.accumulate)
         self.feed = Feed(
             data=data,
@@ -71,9 +75,14 @@ class Trainer:
         epochs = settings.epochs or 0.0
         self.steps = settings.steps or max(1, math.ceil(epochs * self.feed.per_epoch))
         compile_parts([*captioner.encoders.values(), captioner.fusion, captioner.decoder], compute)
-        self.module, self.optimiser = engine.set_up(captioner, optimiser(captioner, settings))
+        self.module, self.optimiser = engine.set_up(captioner, lambda it: optimiser(it, settings))
         self.step = 0
         self.stop = False
+        if engine.sharded and strategy.probe_at(self.steps):
+            raise AvbenchError(
+                f"loss '{settings.loss.name}': it probes copies of the model, which processes "
+                "that hold a part each (--strategy fsdp) cannot make; use --strategy ddp"
+            )
 
     @property
     def held_out_hash(self) -> str:
@@ -86,11 +95,14 @@ class Trainer:
         """Train to the last step, saving as it goes; resumes from the checkpoint if any."""
         saving = Saving(job.local)
         first = self.engine.rank == 0
+        if self.selection is not None:
+            self.selection.begin()
         self._resume(directory)
         log = curve.Curve(directory, self.step) if first else None
         schedule = self.strategy.probe_at(self.steps)
         previous = {s: signal.signal(s, self._leave) for s in (signal.SIGTERM, signal.SIGUSR1)}
         try:
+            self._select(directory, job, log, saving)  # what a notice left undone
             for parts in self.feed.batches(self.step, self.steps, self.seed):
                 figures: dict[str, float] = {}
                 if self.step in schedule:
@@ -108,6 +120,7 @@ class Trainer:
                 self.step += 1
                 if first:
                     job.progress(self.step, self.steps, f"L {figures['L']:.3f}")
+                self._select(directory, job, log, saving)
                 stop, save = self.engine.agree(self.stop, saving.due(self.step))
                 if stop or save:
                     self._save(directory, log, saving)
@@ -122,6 +135,23 @@ class Trainer:
     def _leave(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """On SIGTERM or SIGUSR1, a scheduler's notice: save after this step and leave."""
         self.stop = True
+
+    def _select(self, directory: Path, job: Job, log: curve.Curve | None, saving: Saving) -> None:
+        """Evaluate the captioner where that is due."""
+        chosen = self.selection
+        if chosen is None or not chosen.due(self.step, self.steps, self.feed.per_epoch):
+            return
+        if log is not None:
+            job.progress(self.step, self.steps, "selecting")
+        try:
+            value = chosen.evaluate(self.captioner, self.step, directory, lambda: self.stop)
+        except Interrupted:
+            self._save(directory, log, saving)
+            raise SystemExit(INTERRUPTED) from None
+        figures = {f"select_{chosen.settings.by}": value}
+        if log is not None:
+            log.add(self.step - 1, figures)
+        self.engine.track(self.step - 1, figures)
 
     def _step(self, parts: Sequence[Batch]) -> dict[str, float]:
         """One optimiser step; returns what to log."""
@@ -173,12 +203,7 @@ class Trainer:
         self, encoders: Mapping[Modality, Sequence[nn.Parameter]]
     ) -> dict[str, float]:
         """The norm of each encoder's gradient, before it is modulated or clipped."""
-        return {
-            f"gradient_{m}": float(
-                torch.nn.utils.get_total_norm([p.grad for p in found if p.grad is not None])
-            )
-            for m, found in encoders.items()
-        }
+        return {f"gradient_{m}": self.engine.norm(found) for m, found in encoders.items()}
 
     def _lr(self, step: int) -> float:
         return self.settings.lr * rate(step, self.steps, self.settings.warmup)
@@ -212,11 +237,18 @@ class Trainer:
             "strategy": self.strategy.state_dict(),
             "random": self.engine.random_states(),
         }
+        if self.selection is not None:
+            state["selection"] = self.selection.state_dict()
         self.engine.save(directory, self.step, state, saving.keep)
         saving.done()
 
     def _resume(self, directory: Path) -> None:
         state = self.engine.load(directory, {"model": self.module, "optimiser": self.optimiser})
+        if self.selection is not None and state is not None:
+            self.selection.load_state_dict(state["selection"])
+        if self.selection is not None and self.engine.rank == 0:
+            evaluated = [step for step, _ in self.selection.curve]
+            checkpoint.forget_bests(directory, after=max(evaluated, default=0))
         if state is None:
             return
         self.step = state["step"]

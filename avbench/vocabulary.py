@@ -31,6 +31,7 @@ class Vocabulary:
     Attributes:
         rows: V, rows of the model's embedding; at least the tokenizer's tokens.
         bos: the token that starts each task's caption: BOS1 for PCC, BOS2 for PNC (Sec. 3.1).
+        special: ids that stand for no word.
     """
 
     def __init__(self, tokenizer: Tokenizer, rows: int, *, where: str) -> None:
@@ -54,6 +55,7 @@ class Vocabulary:
         self.bos: Mapping[Task, int] = {"pcc": ids["[BOS1]"], "pnc": ids["[BOS2]"]}
         self.eos: int = ids["[EOS]"]
         self.mask: int = ids["[MASK]"]
+        self.special = frozenset(ids.values())
 
     @classmethod
     def train(cls, captions: Iterable[str], size: int) -> "Vocabulary":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from avbench import initial
 from avbench.model import Captioner, build_captioner
@@ -51,12 +52,28 @@ class Architecture:
         return replace(self, model=initial.cleared(self.model, registry))
 
 
-def save(directory: Path, captioner: Captioner, architecture: Architecture) -> None:
-    """Write weights, architecture, and what each encoder started from."""
-    tensors = {name: t.contiguous() for name, t in captioner.state_dict().items()}
-    save_file(tensors, directory / WEIGHTS)
+def save(
+    directory: Path,
+    captioner: Captioner,
+    architecture: Architecture,
+    tensors: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write weights, architecture, and what each encoder started from.
+
+    Args:
+        directory: where.
+        captioner: whose.
+        architecture: what rebuilds it.
+        tensors: its weights; None: those that it has.
+    """
+    write(directory / WEIGHTS, captioner.state_dict() if tensors is None else tensors)
     data = {"architecture": plain(architecture), "started_from": started_from(captioner)}
     write_json(directory / MODEL, data)
+
+
+def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by name."""
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
 def restore(directory: Path, captioner: Captioner) -> None:

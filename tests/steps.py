@@ -149,8 +149,9 @@ class Step:
         self.engine = Engine(device or torch.device("cpu"))
         self.captioner = place(given.captioner, compute, self.engine.device)
         self.batch = to(given.batch, self.engine.device)
-        adam = optimiser(self.captioner, settings(loss))
-        self.module, self.optimiser = self.engine.set_up(self.captioner, adam)
+        self.module, self.optimiser = self.engine.set_up(
+            self.captioner, lambda captioner: optimiser(captioner, settings(loss))
+        )
 
     def weigh(self, losses: Mapping[View, ViewLoss]) -> Tensor:
         """The objective."""

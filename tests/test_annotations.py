@@ -157,8 +157,8 @@ def test_a_large_files_hash_is_remembered_until_it_changes(
     monkeypatch.setattr(digest, "SMALL", 4)
     monkeypatch.setattr(digest, "SETTLED", -1.0)  # a test cannot wait, nor set back ctime
     read = []
-    whole = digest._digest
-    monkeypatch.setattr(digest, "_digest", lambda path: read.append(path) or whole(path))
+    whole = digest.sha256
+    monkeypatch.setattr(digest, "sha256", lambda path: read.append(path) or whole(path))
     path = put(tmp_path / "a", "some content")
     first = file_digest(path)
     assert first == file_digest(path)

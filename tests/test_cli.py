@@ -66,7 +66,7 @@ def test_version_and_suites(avbench: Command) -> None:
     assert "table3" in avbench("suites").stdout
     found = json.loads(avbench("suites", "--json").stdout)
     names = [entry["name"] for entry in found]
-    assert names == ["flops", "quickstart", "table2", "table3", "table4"]
+    assert names == ["balance", "flops", "quickstart", "table2", "table3", "table4"]
 
 
 def test_plugins(avbench: Command) -> None:
@@ -109,6 +109,14 @@ def test_report_before_any_run(avbench: Command, tmp_path: Path) -> None:
         (
             ("report", "s.yaml", "--format", "mdx"),
             "error: --format: unknown format 'mdx'; did you mean 'md'? Allowed: ",
+        ),
+        (
+            ("report", "s.yaml", "--strata", "--modality-use"),
+            "error: --strata and --modality-use: give one of them at a time\n",
+        ),
+        (
+            ("report", "s.yaml", "--modality-use", "--intervals", "seeds"),
+            "error: --modality-use: its tables have no intervals; leave out --intervals\n",
         ),
         (("check", "merge"), "error: unknown component 'merge'; did you mean 'merged'?"),
         (("plugins", "--plugins-dir", "no"), "error: --plugins-dir no: no such folder\n"),

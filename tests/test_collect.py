@@ -82,12 +82,12 @@ def frame(report: Report) -> list[dict[str, Any]]:
 
 def test_nothing_has_run(made: Made) -> None:
     report = made.collect()
-    states = {(r["label"], r["zeroed"], r["status"]) for r in frame(report)}
+    states = {(r["label"], r["altered"], r["status"]) for r in frame(report)}
     assert states == {
         ("one", "", "pending"),
-        ("one – video zeroed", "video", "pending"),
+        ("one – video zeroed", "video zeroed", "pending"),
         ("two", "", "pending"),
-        ("two – video zeroed", "video", "pending"),
+        ("two – video zeroed", "video zeroed", "pending"),
         ("three", "", "skipped"),
         (MOST_FREQUENT, "", "pending"),
     }
@@ -99,7 +99,7 @@ def test_scores_costs_and_failures(made: Made) -> None:
     one, again, two, _, *_ = made.plan.trials
     for trial, cider in ((one, 10.0), (again, 20.0)):
         made.score(trial.cells[0].score, cider, 60.0)
-        made.score(trial.cells[0].zeroed["video"], 1.0, 24.0)
+        made.score(trial.cells[0].altered["video zeroed"], 1.0, 24.0)
     assert one.profile == again.profile
     assert one.profile is not None
     made.write(made.plan.stages[one.profile], results={"flops_g": 5.0, "params_m": 2.0})

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from avbench import checkpoint, curve, train
+from avbench import checkpoint, curve, sharding, train
 from avbench.data import Share
 from avbench.errors import AvbenchError, DataError
 from avbench.options import plain
@@ -176,9 +177,7 @@ def test_accumulate_must_divide_the_batch() -> None:
 
 def test_the_last_checkpoints_are_kept_and_a_damaged_one_falls_back(tmp_path) -> None:
     for step in range(1, 5):
-        written = checkpoint.place(tmp_path)
-        torch.save({"step": step}, written)
-        checkpoint.commit(written, tmp_path, step, keep=2)
+        checkpoint.save({"step": step}, tmp_path, step, keep=2)
     newest, before = checkpoint.newest_first(tmp_path)
     assert checkpoint.load(tmp_path) == {"step": 4}
     newest.write_bytes(newest.read_bytes()[:-7])
@@ -190,9 +189,7 @@ def test_the_last_checkpoints_are_kept_and_a_damaged_one_falls_back(tmp_path) ->
 
 
 def test_what_a_kill_left_of_a_write_is_no_checkpoint(tmp_path) -> None:
-    written = checkpoint.place(tmp_path)
-    torch.save({"step": 1}, written)
-    checkpoint.commit(written, tmp_path, 1, keep=2)
+    checkpoint.save({"step": 1}, tmp_path, 1, keep=2)
     checkpoint.place(tmp_path).write_bytes(b"half")
     assert checkpoint.load(tmp_path) == {"step": 1}
 
@@ -343,3 +340,73 @@ def test_the_clips_held_out_for_probes_are_named_by_a_hash(narrated, tmp_path) -
     assert held[0] == held[1]
     assert len(held[0]) == 16
     assert held[2] == ""
+
+
+# ------------------------------------------------------------------ sharding
+
+
+def tensors_of(path: Path) -> dict[str, torch.Tensor]:
+    """The weights, and the optimiser's moments, of a checkpoint."""
+    state = torch.load(path, weights_only=True)
+    moments = {
+        f"{name} of {i}": value
+        for i, of_parameter in state["optimiser"]["state"].items()
+        for name, value in of_parameter.items()
+    }
+    return {**state["model"], **moments}
+
+
+@pytest.mark.slow
+def test_two_processes_that_hold_a_part_each_train_as_one(narrated, tmp_path) -> None:
+    """FSDP2 over gloo: losses, gradient norms, checkpoints and weights are those of one.
+
+    With MBP, micro-batches, clipping and a kill; and what one strategy left another takes up.
+    """
+    given = spec(dropout=0.0, accumulate=2, clip_norm=0.05)
+    often = {"checkpoint_steps": 2, "checkpoint_seconds": 1e9, "checkpoint_keep": 9}
+    one = job(narrated, tmp_path / "one", given, **often)
+    two, whole = (
+        job(narrated, tmp_path / name, given, strategy="fsdp", **often)
+        for name in ("two", "whole")
+    )
+    train.run(one)
+    process = start(two, processes=2)
+    deadline = time.monotonic() + 120
+    while not checkpoint.newest_first(two.directory) and time.monotonic() < deadline:
+        assert process.poll() is None, (two.directory / "log.txt").read_text()[-3000:]
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    shutil.copytree(two.directory, tmp_path / "alone")
+    (left,) = (p for p in checkpoint.newest_first(two.directory) if checkpoint.step_of(p) == 2)
+    (its,) = (p for p in checkpoint.newest_first(one.directory) if checkpoint.step_of(p) == 2)
+    torch.testing.assert_close(tensors_of(left), tensors_of(its), rtol=0, atol=2e-3)
+    for work in (two, whole):
+        process = start(work, processes=2)
+        assert process.wait(timeout=300) == 0, (work.directory / "log.txt").read_text()[-3000:]
+    alone = replace(one, directory=tmp_path / "alone")
+    train.run(alone)
+    for work in (two, alone):
+        close(work, one, within=2e-4)
+    assert losses(two) == losses(whole)
+    ours, theirs = (load_file(j.directory / WEIGHTS) for j in (two, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    norms = [v for (_, name), v in losses(one).items() if name == "gradient_norm"]
+    assert min(norms) > 0.05, "nothing was clipped"
+    assert {name for _, name in losses(two)} >= {"gradient_norm", "gradient_audio", "w_audio"}
+
+
+@pytest.mark.slow
+def test_probes_of_a_model_in_parts_are_refused(narrated, tmp_path) -> None:
+    work = job(narrated, tmp_path / "a", spec(loss="gblend"), strategy="fsdp")
+    process = start(work, processes=2)
+    assert process.wait(timeout=300) != 0
+    assert (
+        "loss 'gblend': it probes copies of the model"
+        in (read_json(work.directory / RECORD)["error"])
+    )
+
+
+def test_parts_need_a_torch_that_sees_into_dataclasses(monkeypatch) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.13.1+cpu")
+    with pytest.raises(AvbenchError, match=r"--strategy fsdp: needs torch 2.14 or later, got 2.1"):
+        sharding.strategy(2)

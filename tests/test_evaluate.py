@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,11 @@ class Words(Metric):
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes score jobs over made-up splits."""
     splits: dict[str, Split] = {}
-    monkeypatch.setattr(evaluate.PreparedSplit, "open", lambda path: splits[Path(path).name])
+    monkeypatch.setattr(
+        evaluate.ReportSplit,
+        "open",
+        lambda path: SimpleNamespace(prepared=splits[Path(path).name]),
+    )
 
     def make(
         name: str, split: Split, lines: Any, metrics: Sequence[Metric], data: str = "data"

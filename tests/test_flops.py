@@ -368,7 +368,7 @@ def test_counts_stand_beside_the_closed_form_the_paper_and_the_base(
 def test_long_rows_say_where_each_figure_is_from(recorded: tuple[Plan, Store]) -> None:
     plan, store = recorded
     rows = collect(plan, store).rows
-    assert rows.axes == (*plan.axes, "zeroed")
+    assert rows.axes == (*plan.axes, "altered")
     both = rows.where(label="Both").frame.set_index("metric")
     profile = next(t.profile for t in plan.trials if t.label == "Both")
     assert both.loc["flops_paper_g", "record"] == "published/costs"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from avbench import generate
+from avbench import saying
 from avbench.model import Captioner, build_captioner
 from avbench.options import build
 from avbench.registry import load
@@ -61,7 +61,7 @@ def batch() -> Batch:
 
 @torch.inference_mode()
 def said(captioner, vocabulary, batch, **settings) -> list[tuple[str, float]]:
-    return generate.captions(
+    return saying.captions(
         captioner,
         vocabulary,
         batch,
@@ -73,13 +73,13 @@ def said(captioner, vocabulary, batch, **settings) -> list[tuple[str, float]]:
 
 def test_the_search_is_as_the_settings_say(captioner, vocabulary, batch, monkeypatch) -> None:
     asked = []
-    search = generate.beam_search
+    search = saying.beam_search
 
     def spy(*args, **options):
         asked.append(options)
         return search(*args, **options)
 
-    monkeypatch.setattr(generate, "beam_search", spy)
+    monkeypatch.setattr(saying, "beam_search", spy)
     said(captioner, vocabulary, batch)
     said(captioner, vocabulary, batch, beam=2, length_penalty=0.5, early_stopping="never")
     fixed = {"bos": vocabulary.bos["pcc"], "eos": vocabulary.eos, "length": 8}

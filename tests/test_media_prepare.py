@@ -2,6 +2,9 @@
 
 import json
 import pickle
+import signal
+import subprocess
+import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +20,7 @@ from avbench.media import crew, prepare, sampling
 from avbench.media.cliplist import clip_list_hash
 from avbench.media.store import PreparedSplit
 from avbench.options import plain
-from avbench.stage import Job
+from avbench.stage import Job, write_json
 from avbench.types import InputSpec, SoundState
 
 SPEC = InputSpec(frames=4, size=32, store_frames=12, mel_frames=64)
@@ -253,11 +256,11 @@ def test_processes_give_the_same_bytes(
     monkeypatch.setattr(Job, "progress", lambda *_: time.sleep(1.5))
     elsewhere, result = [], crew.Crew._result
 
-    def count(future: Any, part: Any) -> Any:
-        elsewhere.append(part.first)
-        return result(future, part)
+    def count(self: Any, parts: Any, place: int) -> Any:
+        elsewhere.append(parts[place].first)
+        return result(self, parts, place)
 
-    monkeypatch.setattr(crew.Crew, "_result", staticmethod(count))
+    monkeypatch.setattr(crew.Crew, "_result", count)
     prepare.run(make_job(root, tmp_path, workers=2))
     assert 9 in elsewhere  # the last part is the first that the other process takes
     assert output(tmp_path) == output(whole.directory)
@@ -382,3 +385,47 @@ def test_stored_frames_hold_the_uniform_ones() -> None:
     kept = stored_frames(whole, 48)
     part = sampling.Timeline([times[i] for i in kept], whole.start, whole.end)
     assert [kept[i] for i in sampling.uniform(part, 16)] == sampling.uniform(whole, 16)
+
+
+CRASH = """
+import json, os, signal, sys
+from pathlib import Path, PosixPath
+from avbench.media import prepare
+from avbench.media.part import Source
+from avbench.stage import read_job
+
+class Deadly(PosixPath):
+    def is_file(self):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+def source(media, start, end):
+    return Source(media=Deadly(media) if "LONG" in media.name else media, start=start, end=end)
+
+if __name__ == "__main__":
+    prepare.Source = source
+    print(json.dumps(prepare.run(read_job(Path(sys.argv[1])))))
+"""
+
+
+@pytest.mark.slow
+def test_a_stage_that_a_codec_crashes_goes_on_past_the_clip(root: Path, tmp_path: Path) -> None:
+    job = make_job(root, tmp_path / "out", workers=1)
+    data = {name: getattr(job, name) for name in ("kind", "id", "spec", "local")}
+    write_json(job.directory / "job.json", {**data, "parents": {}})
+    script = tmp_path / "stage.py"
+    script.write_text(CRASH)
+    statuses = []
+    for _ in range(2):
+        ended = subprocess.run(
+            [sys.executable, str(script), str(job.directory)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        statuses.append(ended.returncode)
+    assert statuses == [-signal.SIGSEGV, 0], ended.stderr
+    results = json.loads(ended.stdout.splitlines()[-1])
+    assert results["lost"] == {"crashed": 2, "not_media": 2}
+    assert results["kept"] == 6
+    lost = PreparedSplit.open(job.directory).lost
+    assert "toneLONG000.mkv: the process that decoded it ended with signal" in lost[0].detail

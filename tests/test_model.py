@@ -1,5 +1,7 @@
 """The captioner: views share the encoders' work and equal separate passes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional
@@ -79,6 +81,21 @@ def test_a_zeroed_stream_is_zeros_before_position_and_type_and_its_input_does_no
     encoded = model.encode(batch)
     zeros = {**encoded, "video": type(encoded["video"])(values=0 * encoded["video"].values)}
     torch.testing.assert_close(model.teach(encoded, batch, [A]), model.teach(zeros, batch, [AV]))
+
+
+@pytest.mark.parametrize("zeroing", ["zeros", "mask"])
+@pytest.mark.parametrize("fusion", ["merged", "cross", "global", "local_global_cross"])
+def test_without_any_stream_no_input_matters(registry, batch, fusion, zeroing) -> None:
+    model = captioner(registry, fusion=fusion, zeroing=zeroing)
+    nothing = frozenset[str]()
+    fused = model.fuse(model.encode(batch), [nothing]).values
+    other = model.fuse(
+        model.encode(replace(batch, audio=batch.audio + 1, video=batch.video // 2)), [nothing]
+    ).values
+    assert fused.isfinite().all()
+    torch.testing.assert_close(fused, other)
+    torch.testing.assert_close(fused[0], fused[1])
+    assert taught(model, batch, [nothing]).isfinite().all()
 
 
 def test_masking_a_stream_is_another_model_than_zeroing_it(registry, batch) -> None:

@@ -112,9 +112,11 @@ def test_the_stages_of_a_suite(folder: Path) -> None:
     assert finetune.spec["fusion"] == {"name": "toy", "options": {"width": 2}}
     assert finetune.spec["train"]["loss"]["name"] == "plain"
     assert set(finetune.spec["model"]["encoders"]) == {"audio", "video"}  # no text: not used
-    assert plan.stages[cell.generate].spec["zero"] == []
-    zeroed = plan.stages[plan.stages[cell.zeroed["video"]].parents["predictions"]]
-    assert zeroed.spec["zero"] == ["video"]
+    assert plan.stages[cell.generate].spec["alteration"] is None
+    zeroed = plan.stages[plan.stages[cell.altered["video zeroed"]].parents["predictions"]]
+    assert zeroed.spec["alteration"] == {
+        **{"how": "zeroed", "streams": ["video"], "noise_db": None, "seed": None}
+    }
     prepare = plan.stages[finetune.parents["data"]]
     assert (prepare.spec["dataset"], prepare.spec["role"]) == ("vatex", "train")
     assert plan.stages[prepare.parents["world"]].spec["datasets"] == ["vatex"]
@@ -132,12 +134,13 @@ def test_keys_of_specs_are_the_stages_contract(folder: Path) -> None:
     network = {"model", "input", "fusion", "modalities", "train"}
     assert keys["pretrain"] == keys["finetune"] == network | {"seed", "compute"}
     assert keys["profile"] == network | {"vocabulary"}
-    assert keys["generate"] == {"decode", "zero", "compute"}
+    assert keys["generate"] == {"decode", "alteration", "compute"}
     assert keys["score"] == {"metrics"}
     assert keys["baseline"] == set()
     assert keys["vocabulary"] == {"size", "file"}
     assert keys["prepare"] == {
         *("dataset", "reader", "role", "input", "policy", "read", "sound", "fingerprint"),
+        "clip_seconds",
     }
 
 

@@ -39,6 +39,9 @@ def run(job):
         raise RuntimeError("a bug")
     if do == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if do == "die once" and not (job.directory / "tried").exists():
+        (job.directory / "tried").touch()
+        os.kill(os.getpid(), signal.SIGSEGV)
     if do == "once" and not (job.directory / "tried").exists():
         (job.directory / "tried").touch()
         raise DataError("not yet")
@@ -188,6 +191,17 @@ def test_provenance_is_apart_from_results(bench: Bench) -> None:
     assert set(bench.record(a)) == {
         *("kind", "id", "status", "spec", "parents", "results", "error", "provenance"),
     }
+
+
+def test_a_preparation_that_died_is_started_once_more(bench: Bench) -> None:
+    a = stage("a", "prepare", do="die once", x=3)
+    b = stage("b", "prepare", do="die")
+    c = stage("c", "pretrain", do="die once")
+    assert bench.go(plan_of(a, b, c)) == 1
+    assert bench.run.status == {"a": "done", "b": "failed", "c": "failed"}
+    assert sorted(bench.traced()) == ["a", "a", "b", "b", "c"]
+    assert bench.record(a)["results"]["sum"] == 3
+    assert "ended with signal SIGKILL" in bench.record(b)["error"]
 
 
 @pytest.mark.parametrize(

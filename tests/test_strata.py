@@ -24,6 +24,7 @@ from avbench.options import plain
 from avbench.overrides import Overrides
 from avbench.plan import make_plan
 from avbench.registry import load
+from avbench.relevance.counts import WordCounts
 from avbench.stage import RECORD, write_json
 from avbench.statistics.stored import Stored
 from avbench.statistics.tabled import inferred
@@ -33,7 +34,7 @@ from avbench.sufficient import Sufficient
 from avbench.suite import read_suite
 from avbench.tables import Sheet
 from avbench.types import Clip, InputSpec, Slot, SoundState
-from avbench.world.relevance import WordCounts, shipped_counts
+from avbench.world.relevance import shipped_counts
 
 COUNTS = WordCounts(
     audio={"bark": 90, "dog": 10}, image={"dog": 40, "red": 60}, audio_total=100, image_total=100,
@@ -255,6 +256,7 @@ class Made:
         paragraphs = dataset == "activitynet"
         split = {
             "root": str(folder),
+            "role": "report",
             "protocol": "paragraph" if paragraphs else "coco",
             "input": plain(InputSpec()),
             "read": "stored",

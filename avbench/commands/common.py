@@ -1,11 +1,13 @@
 """What commands share: the options that several take, the plan that they name, JSON."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from avbench.errors import AvbenchError, unknown
 from avbench.overrides import Overrides
 
 if TYPE_CHECKING:
@@ -29,8 +31,12 @@ PluginsDir = Annotated[
 ]
 Results = Annotated[Path, typer.Option(help="Where stages and tables lie.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Format = Annotated[
+    str, typer.Option("--format", help="Formats to write, e.g. md,latex,csv,html,long.")
+]
 
 RESULTS = Path("results")
+FORMATS = "md,csv,latex,html,long"
 
 
 def planned(
@@ -61,6 +67,30 @@ def store_in(results: Path) -> "Store":
     from avbench.graph import Store
 
     return Store(results=results, cache=cache())
+
+
+def known_value(option: str, what: str, value: str | None, allowed: Iterable[str]) -> None:
+    """Refuse a value that an option does not have.
+
+    Raises:
+        AvbenchError: it is not among those allowed.
+    """
+    if value is not None and value not in allowed:
+        raise AvbenchError(f"{option}: {unknown(what, value, allowed)}")
+
+
+def formats_of(text: str) -> list[str]:
+    """The formats that ``--format`` names.
+
+    Raises:
+        AvbenchError: one is not known.
+    """
+    from avbench.reports import FORMATS as KNOWN
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        known_value("--format", "format", name, KNOWN)
+    return names
 
 
 def print_json(value: Any) -> None:

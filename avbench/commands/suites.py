@@ -2,15 +2,16 @@
 
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from avbench.commands.common import (
+    FORMATS,
     RESULTS,
     Data,
+    Format,
     Json,
     Only,
     PluginsDir,
@@ -19,6 +20,8 @@ from avbench.commands.common import (
     Seeds,
     SuiteName,
     With,
+    formats_of,
+    known_value,
     planned,
     print_json,
     store_in,
@@ -30,10 +33,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Format = Annotated[
-    str, typer.Option("--format", help="Formats to write, e.g. md,latex,csv,html,long.")
-]
-FORMATS = "md,csv,latex,html,long"
+Strategy = Literal["ddp", "fsdp"]
 
 
 @app.command()
@@ -52,6 +52,12 @@ def run(
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that share each training, one a device.")
     ] = 1,
+    strategy: Annotated[
+        Strategy, typer.Option(help="What each of them holds: the whole model, or its part.")
+    ] = "ddp",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that read clips ahead for each of them.")
+    ] = 0,
     checkpoint_minutes: Annotated[
         float, typer.Option(min=0.0, help="Minutes between a training's checkpoints.")
     ] = 0.5,
@@ -72,7 +78,7 @@ def run(
     from avbench.progress import console, watch
     from avbench.run import INTERRUPT, Run
 
-    formats = _formats(format_)
+    formats = formats_of(format_)
     plan = planned(suite, preset, data, seeds, additional, only, plugins_dir)
     store = store_in(results)
     executor = LocalExecutor(jobs or cores(), threads, processes=processes)
@@ -83,6 +89,8 @@ def run(
         "checkpoint_steps": checkpoint_steps,
         "checkpoint_keep": checkpoint_keep,
         "tensorboard": tensorboard,
+        "strategy": strategy,
+        "workers": workers,
     }
     current = Run(plan, store, executor, local)
     terminal = console(stderr=as_json)
@@ -134,20 +142,41 @@ def report(
     strata: Annotated[
         bool, typer.Option("--strata", help="Scores by stratum, and how varied captions are.")
     ] = False,
+    words: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="words.csv of analyse relevance, for --strata's ARS."),
+    ] = None,
+    modality_use: Annotated[
+        bool,
+        typer.Option(
+            "--modality-use",
+            help="Losses by modality (Fig. 4), scores with streams altered, Shapley values.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write and print a suite's tables from what has been run."""
-    formats = _formats(format_)
-    _known("--intervals", "kind", intervals, ("none", "seeds", "videos"))
+    formats = formats_of(format_)
+    known_value("--intervals", "kind", intervals, ("none", "seeds", "videos"))
+    if words is not None and not strata:
+        raise AvbenchError("--words: only the tables of --strata use it")
     made = planned(suite, preset, data, seeds, additional, only, plugins_dir)
+    asked = [o for o, on in (("--strata", strata), ("--modality-use", modality_use)) if on]
+    if len(asked) > 1:
+        raise AvbenchError(f"{' and '.join(asked)}: give one of them at a time")
+    if asked and intervals is not None:
+        raise AvbenchError(f"{asked[0]}: its tables have no intervals; leave out --intervals")
+    folder = results / made.suite
     if strata:
         from avbench.listing import write_strata
 
-        if intervals is not None:
-            raise AvbenchError("--strata: its tables have no intervals; leave out --intervals")
+        store = store_in(results)
+        write_strata(made, store, folder, formats, as_json, plugins_dir, words)
+        return
+    if modality_use:
+        from avbench.listing import write_modality_use
 
-        folder = results / made.suite
-        write_strata(made, store_in(results), folder, formats, as_json, plugins_dir)
+        write_modality_use(made, store_in(results), folder, formats, as_json)
         return
     _report(made, store_in(results), results, formats, as_json, intervals, plugins_dir)
 
@@ -215,23 +244,6 @@ def _report(
         intervals=intervals,
         plugins_dir=plugins_dir,
     )
-
-
-def _known(option: str, what: str, value: str | None, allowed: Iterable[str]) -> None:
-    """Refuse a value that an option does not have."""
-    from avbench.errors import unknown
-
-    if value is not None and value not in allowed:
-        raise AvbenchError(f"{option}: {unknown(what, value, allowed)}")
-
-
-def _formats(text: str) -> list[str]:
-    from avbench.reports import FORMATS as KNOWN
-
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        _known("--format", "format", name, KNOWN)
-    return names
 
 
 def _plugins(plugins_dir: Path | None) -> str | None:

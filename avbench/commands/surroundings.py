@@ -1,7 +1,7 @@
 """What suites need around them: the machine, your data, schemas for editors."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -68,3 +68,86 @@ def data_check_(
     found = data_check(file, load(plugins_dir), seconds=seconds, workers=workers)
     print_json(found) if as_json else print_data_check(found)
     raise typer.Exit(0 if found["ok"] else 1)
+
+
+@data_app.command("prepare")
+def data_prepare_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file of yours.")],
+    dataset: Annotated[str, typer.Option(metavar="KEY", help="A dataset of it.")],
+    split: Annotated[str, typer.Option(help="A split of that.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the shards; the split's is within.")
+    ],
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Independent jobs; as many as workers by default.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Jobs at once; as many as cores by default.")
+    ] = None,
+    short_side: Annotated[int, typer.Option(help="Pixels; larger pictures are shrunk.")] = 256,
+    crf: Annotated[int, typer.Option(help="x264's quality: 0 lossless, 51 the worst.")] = 23,
+    preset: Annotated[str, typer.Option(help="x264's preset.")] = "veryfast",
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second, at most; all by default.")
+    ] = None,
+    sound: Annotated[str, typer.Option(help="aac, or flac: lossless at 16 bits.")] = "aac",
+    sample_rate: Annotated[int, typer.Option(help="Hz; the spectrogram's.")] = 22_050,
+    bitrate: Annotated[int, typer.Option(help="Of AAC, kbit/s.")] = 64,
+    clips_per_shard: Annotated[int, typer.Option(help="Clips in a shard.")] = 1000,
+    reencode: Annotated[
+        bool, typer.Option(help="Encode each clip anew, or copy source files as they are.")
+    ] = True,
+    start: Annotated[
+        bool, typer.Option(help="Run the jobs here, or only write them, for other machines.")
+    ] = True,
+    verify: Annotated[
+        bool, typer.Option(help="Hash the shards that are there; write damaged ones anew.")
+    ] = False,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Write a split as shards: cut, shrunk and encoded anew, with its sound; resumes by itself."""
+    import os
+
+    from avbench.datalisting import print_shards
+    from avbench.dataprepare import Order, data_prepare
+    from avbench.errors import SuiteError
+    from avbench.media.recode import Encoding
+    from avbench.options import ValidationError, build, problems
+    from avbench.progress import console, watch
+    from avbench.registry import load
+    from avbench.run import Run
+
+    asked: dict[str, Any] = {
+        "recode": reencode,
+        "short_side": short_side,
+        "crf": crf,
+        "preset": preset,
+        "fps": fps,
+        "sound": sound,
+        "sample_rate": sample_rate,
+        "bitrate": bitrate,
+        "clips_per_shard": clips_per_shard,
+    }
+    try:
+        encoding = build(Encoding, asked)
+    except ValidationError as error:
+        raise SuiteError("\n".join(problems(error, Encoding, "data prepare"))) from None
+
+    def follow(run: Run) -> int:
+        with watch(console(stderr=as_json)) as watcher:
+            return run.go(watcher)
+
+    order = Order(file=file, dataset=dataset, split=split, out=out, encoding=encoding)
+    at_once = workers or os.cpu_count() or 1
+    found = data_prepare(
+        order,
+        load(plugins_dir),
+        jobs=jobs or at_once,
+        workers=at_once,
+        start=start,
+        verify=verify,
+        watch=follow,
+    )
+    print_json(found) if as_json else print_shards(found)
+    raise typer.Exit(found["status"] or (0 if found["complete"] or not start else 1))

@@ -2,7 +2,8 @@
 
 This process takes parts from the front and starts at once; the others take them from the back,
 and are started only where the work that is left is worth their start (some seconds each, for
-they import torch).
+they import torch). Once a process has died at a clip, this one decodes no more, so that the next
+death costs one of the others; a process that dies is replaced.
 """
 
 import multiprocessing
@@ -15,10 +16,14 @@ from types import TracebackType
 from typing import Any
 
 from avbench.errors import DataError
+from avbench.media.guard import Journal
 from avbench.media.part import Part, start_worker, work
 
 WORTH = 10.0
 """Seconds of work left that are worth another process."""
+
+BARREN = 3
+"""Deaths in a row, none of them at a clip, after which the stage fails."""
 
 Outcomes = list[dict[str, Any]]
 
@@ -34,6 +39,9 @@ class Crew:
         self._others = workers - 1
         self._pool: ProcessPoolExecutor | None = None
         self._started: list[BaseProcess] = []
+        self._futures: dict[int, Future[Outcomes]] = {}
+        self._deaths = 0
+        self._afraid = False
 
     def __enter__(self) -> "Crew":
         return self
@@ -44,11 +52,10 @@ class Crew:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._pool is not None:
-            if error is not None:  # what they are at is lost, finished parts are not
-                for process in self._started:
-                    process.terminate()
-            self._pool.shutdown(cancel_futures=True)
+        if error is not None:  # what they are at is lost, finished parts are not
+            for process in self._started:
+                process.terminate()
+        self._leave()
 
     def map(self, parts: Sequence[Part], report: Callable[[int], None]) -> Iterator[Outcomes]:
         """The outcomes of each part, in order.
@@ -58,46 +65,70 @@ class Crew:
             report: is told the number of clips done.
 
         Raises:
-            DataError: a process died.
+            DataError: processes die again and again, and not at a clip.
         """
-        futures: dict[int, Future[Outcomes]] = {}
         sizes = [len(part.sources) for part in parts]
         spent, counted = 0.0, 0
         report(0)
+        if any(_deaths(part) for part in parts):
+            self._start(parts, 0)
         for i, part in enumerate(parts):
             begin = time.monotonic()
             fresh = not part.result.exists()
-            future = futures.get(i)
+            future = self._futures.get(i)
             # A part that no other process has begun is done here.
-            yield work(part) if future is None or future.cancel() else self._result(future, part)
+            here = not self._afraid and (future is None or future.cancel())
+            yield work(part) if here else self._result(parts, i)
             if fresh and self._pool is None:
                 spent, counted = spent + time.monotonic() - begin, counted + 1
-                if spent / counted * (len(parts) - i - 1) > WORTH and self._others > 0:
-                    futures = self._start(parts, i + 1)
-            ready = sum(sizes[j] for j, f in futures.items() if j > i and f.done())
+                left = len(parts) - i - 1
+                if left and self._others > 0 and spent / counted * left > WORTH:
+                    self._start(parts, i + 1)
+            ready = sum(sizes[j] for j, f in self._futures.items() if j > i and f.done())
             report(sum(sizes[: i + 1]) + ready)
 
-    def _start(self, parts: Sequence[Part], first: int) -> dict[int, Future[Outcomes]]:
-        """Let other processes begin with the last part."""
+    def _start(self, parts: Sequence[Part], first: int) -> None:
+        """Let other processes begin with the last part, or do all where this one must not."""
+        self._leave()
+        # Of processes that live, journals say the same as of those that died: nobody lives here.
+        self._deaths = sum(map(_deaths, parts))
+        self._afraid = self._deaths > 0
+        places = [i for i in range(first, len(parts)) if not parts[i].result.exists()]
         # Spawned, not forked: the stage's process has threads.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(
-            min(self._others, len(parts) - first), mp_context=context, initializer=start_worker
-        )
+        count = max(1, min(self._others + self._afraid, len(places)))
+        self._pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker)
         before = multiprocessing.active_children()
-        futures = {
-            i: self._pool.submit(work, parts[i]) for i in reversed(range(first, len(parts)))
+        self._futures = {
+            i: self._pool.submit(work, parts[i])
+            for i in (places if self._afraid else reversed(places))
         }
         self._started = [p for p in multiprocessing.active_children() if p not in before]
-        return futures
 
-    @staticmethod
-    def _result(future: Future[Outcomes], part: Part) -> Outcomes:
-        try:
-            return future.result()
-        except BrokenProcessPool as error:
-            names = ", ".join(sorted({source.media.name for source in part.sources}))
-            raise DataError(
-                f"a process died while it decoded (out of memory, or a fault of FFmpeg); "
-                f"the part that was waited for holds {names}"
-            ) from error
+    def _result(self, parts: Sequence[Part], place: int) -> Outcomes:
+        """What another process made of a part, after as many deaths as there are clips for it."""
+        barren = 0
+        while barren < BARREN:
+            if parts[place].result.exists():
+                return work(parts[place])
+            try:
+                return self._futures[place].result()
+            except BrokenProcessPool:
+                known = self._deaths
+                self._start(parts, place)
+                barren = 0 if self._deaths > known else barren + 1
+        names = ", ".join(sorted({source.media.name for source in parts[place].sources}))
+        raise DataError(
+            f"processes died {BARREN} times before they began to decode (out of memory?); the "
+            f"part that was waited for holds {names}"
+        )
+
+    def _leave(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+def _deaths(part: Part) -> int:
+    """At how many clips of a part that is not done processes have died."""
+    return 0 if part.result.exists() else len(Journal(part.journal).fatal)

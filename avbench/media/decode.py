@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
+from avbench.media.container import CLIP_SECONDS, Allowance
+from avbench.media.members import facts_of
 from avbench.media.picture import Pick, read_frames
 from avbench.media.sampling import Timeline
 from avbench.media.sound import read_sound
@@ -38,6 +40,7 @@ def read_clip(
     start: float | None = None,
     end: float | None = None,
     threads: int = 1,
+    seconds: float = CLIP_SECONDS,
 ) -> DecodedClip:
     """Decode a clip; see ``picture`` and ``sound`` for how.
 
@@ -48,17 +51,36 @@ def read_clip(
         start: seconds from the file's own start; None: its beginning.
         end: seconds; None: its end.
         threads: of each decoder.
+        seconds: processor time that it may take, see ``Allowance``.
 
     Raises:
-        MediaError: no frame can be had; the message says why.
+        MediaError: no frame can be had, or it takes too long; the message says why.
     """
-    picture = read_frames(path, start=start, end=end, size=spec.size, pick=pick, threads=threads)
-    sound = read_sound(path, start=start, end=end, rate=spec.sample_rate, threads=threads)
+    allowance = Allowance(seconds)
+    picture = read_frames(
+        path,
+        start=start,
+        end=end,
+        size=spec.size,
+        pick=pick,
+        threads=threads,
+        allowance=allowance,
+    )
+    sound = read_sound(
+        path,
+        start=start,
+        end=end,
+        rate=spec.sample_rate,
+        threads=threads,
+        allowance=allowance,
+    )
+    facts = facts_of(path)
     return DecodedClip(
         frames=torch.from_numpy(picture.frames),
         chosen=picture.chosen,
         timeline=picture.timeline,
         sound=torch.from_numpy(sound.samples),
-        state=sound.state,
-        notes=picture.notes + sound.notes,
+        # A re-encoded clip no longer shows what its source was like.
+        state=facts.sound if facts else sound.state,
+        notes=facts.notes if facts else picture.notes + sound.notes,
     )

@@ -40,7 +40,7 @@ def file_digest(path: Path) -> str:
     """
     seen = stamp(path)
     if seen[0] < SMALL:
-        return _digest(path)
+        return sha256(path)
     name = hashlib.blake2b(os.fsencode(path.absolute()), digest_size=16).hexdigest()
     known = cache() / "digests" / f"{name}.json"
     try:
@@ -49,12 +49,13 @@ def file_digest(path: Path) -> str:
             return str(kept["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # absent, or of another version
-    found = _digest(path)
+    found = sha256(path)
     if settled(path) and stamp(path) == seen:
         remember(known, {"stamp": seen, "sha256": found})
     return found
 
 
-def _digest(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, computed anew."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
 from av.stream import Disposition
 
 from avbench.media.container import Loss, MediaError, opened
+from avbench.media.members import sound_of
 
 CHUNK = 32
 """Files that a process is given at once."""
@@ -46,7 +48,12 @@ def read_header(path: Path) -> Header:
     """Open a file and read what its header, and where that says too little its start, tell."""
     try:
         with opened(path) as container:
-            return _header(path, container)
+            header = _header(path, container)
+        apart = sound_of(path)
+        if apart is None:
+            return header
+        with opened(apart[0]) as container:  # a shard's clip has its sound beside it
+            return replace(header, **_sound(container))
     except MediaError as error:
         return Header(loss=error.loss.value, detail=error.detail)
 
@@ -54,14 +61,7 @@ def read_header(path: Path) -> Header:
 def _header(path: Path, container: InputContainer) -> Header:
     seconds = None if container.duration is None else container.duration / av.time_base
     header = Header(seconds=seconds, container=container.format.name)
-    sounds = [s.codec_context for s in container.streams.audio if s.codec_context is not None]
-    if sounds:
-        header = replace(
-            header,
-            audio=sounds[0].codec.canonical_name,
-            sample_rate=sounds[0].sample_rate,
-            channels=sounds[0].channels,
-        )
+    header = replace(header, **_sound(container))
     for stream in container.streams.video:
         context = stream.codec_context
         if context is not None and not stream.disposition & Disposition.attached_pic:
@@ -73,6 +73,18 @@ def _header(path: Path, container: InputContainer) -> Header:
             )
     why = f"{path}: no video stream that can be decoded"
     return replace(header, loss=Loss.NO_VIDEO.value, detail=why)
+
+
+def _sound(container: InputContainer) -> dict[str, Any]:
+    """What a file says of its first sound track."""
+    sounds = [s.codec_context for s in container.streams.audio if s.codec_context is not None]
+    if not sounds:
+        return {}
+    return {
+        "audio": sounds[0].codec.canonical_name,
+        "sample_rate": sounds[0].sample_rate,
+        "channels": sounds[0].channels,
+    }
 
 
 def read_headers(paths: Sequence[Path], *, seconds: float, workers: int = 1) -> dict[Path, Header]:

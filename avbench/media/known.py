@@ -50,7 +50,13 @@ def examine(dataset: Dataset, split: str, who: Sequence[Any]) -> Verdict:
                 return Verdict(clips=kept["clips"], defects=defects)
         except (OSError, json.JSONDecodeError, KeyError, TypeError):
             pass  # absent, or of another version
-    found = Verdict(clips=len(dataset.clips(split)), defects=tuple(dataset.defects(split)))
+    clips, met = 0, []
+    for item in dataset.iterate(split):
+        if isinstance(item, Defect):
+            met.append(item)
+        else:
+            clips += 1
+    found = Verdict(clips=clips, defects=tuple(met))
     if stamps and settled(*files):
         kept = {"files": stamps, "clips": found.clips, "defects": plain(found.defects)}
         remember(known, kept)

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.media import sampling
-from avbench.media.container import MediaError
+from avbench.media.container import CLIP_SECONDS, MediaError
 from avbench.media.decode import read_clip
+from avbench.media.guard import Journal, alone, clocks
 from avbench.media.sampling import Timeline
 from avbench.media.spectrogram import log_mel, shorten
 from avbench.media.store import FRAMES, MELS, Entry, Read, entry_to_json
@@ -43,6 +45,13 @@ class Part:
     sources: Sequence[Source]
     input: InputSpec
     read: Read
+    seconds: float = CLIP_SECONDS
+    """Processor time that a clip may take."""
+
+    @property
+    def journal(self) -> Path:
+        """What is written while it is worked on, see ``guard``."""
+        return self.result.with_suffix(".journal")
 
 
 def work(part: Part) -> list[dict[str, Any]]:
@@ -54,18 +63,33 @@ def work(part: Part) -> list[dict[str, Any]]:
     if part.result.exists():
         known: list[dict[str, Any]] = read_json(part.result)
         return known
-    if part.read == "raw":
-        outcomes = [_outcome(part, i, None) for i in range(len(part.sources))]
-    else:
+    outcomes = []
+    with Journal(part.journal) as journal:
+        for place, source in enumerate(part.sources):
+            row = part.first + place
+            if row in journal.fatal:
+                task = partial(decode_one, part, place)
+                outcomes.append(alone(task, str(source.media), part.seconds))
+            else:
+                journal.at(row)
+                outcomes.append(decode_one(part, place))
+    write_json(part.result, outcomes)
+    journal.done()
+    return outcomes
+
+
+def decode_one(part: Part, place: int) -> dict[str, Any]:
+    """Decode one clip of a part into the arrays."""
+    with clocks(part.seconds):
+        if part.read == "raw":
+            return _outcome(part, place, None)
         frames = os.open(part.directory / FRAMES, os.O_WRONLY)
         mels = os.open(part.directory / MELS, os.O_WRONLY)
         try:
-            outcomes = [_outcome(part, i, (frames, mels)) for i in range(len(part.sources))]
+            return _outcome(part, place, (frames, mels))
         finally:
             os.close(frames)
             os.close(mels)
-    write_json(part.result, outcomes)
-    return outcomes
 
 
 def start_worker() -> None:
@@ -104,6 +128,7 @@ def _outcome(part: Part, place: int, files: tuple[int, int] | None) -> dict[str,
             lambda timeline: stored_frames(timeline, spec.store_frames),
             start=source.start,
             end=source.end,
+            seconds=part.seconds,
         )
     except MediaError as error:
         return {"lost": error.loss.value, "detail": str(error)}

@@ -1,11 +1,12 @@
 """The frames of a clip, out of the first video stream of a media file.
 
 Frames are chosen by their presentation time stamps. The stamps are read first from the packets,
-without decoding; then the frames up to the last chosen one are decoded, and only the chosen ones
-are converted and kept, so memory does not grow with the clip. Where the packets' stamps turn out
-not to be what decodes (a damaged file, stamps out of order), the whole clip is decoded once to
-learn what there is, and the choice is made anew. Decoding stops at the first error: what came
-before it is used, and noted.
+without decoding; then the chosen frames are decoded and those that they refer to (see ``index``),
+and only the chosen ones are converted and kept, so memory does not grow with the clip. Where the
+packets' stamps turn out not to be what decodes (a damaged file, stamps out of order), the whole
+clip is decoded once to learn what there is, and the choice is made anew. Decoding stops at the
+first error: what came before it is used, and noted. An error that no chosen frame depends on is
+not met.
 
 Conversion is one pass of FFmpeg's swscale (bilinear, whose filter widens when it shrinks): the
 short side to ``size`` pixels, non-square pixels made square, then the centre crop, then the
@@ -20,9 +21,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.media.container import Loss, MediaError
+from avbench.media.container import Allowance, Loss, MediaError
+from avbench.media.index import Index
+from avbench.media.passes import Frame, Pass
 from avbench.media.sampling import EPSILON, Timeline
-from avbench.media.stream import Frame, Pass, Span, Video, index
+from avbench.media.stream import Span, Video, index
 
 Pick = Callable[[Timeline], Sequence[int]]
 """Chooses frames of a clip: indices into its timeline; an index may come more than once."""
@@ -59,6 +62,7 @@ def read_frames(
     size: int,
     pick: Pick,
     threads: int = 1,
+    allowance: Allowance | None = None,
 ) -> Picture:
     """Decode the chosen frames of a clip.
 
@@ -72,18 +76,19 @@ def read_frames(
         size: height and width of the frames, pixels.
         pick: chooses among the frames that there are.
         threads: of the decoder.
+        allowance: the time that it may take; None: the usual.
 
     Raises:
         MediaError: the file or the clip cannot be used, with the reason.
     """
     check_interval(path, start, end)
-    with Video(path, threads) as video:
-        span, timeline = _scan(video, start, end)
-        run = Pass(video, span, size)
+    with Video(path, threads, allowance) as video:
+        span, packets = _packets(video, start, end)
+        timeline = _indexed(packets, span)
         found = None
         if timeline is not None:
             chosen = tuple(pick(timeline))
-            found = _as_indexed(run, timeline, chosen)
+            found = _as_indexed(video, span, size, packets, timeline, chosen)
         notes: list[str] = []
         if timeline is None or found is None:
             run = Pass(video, span, size)
@@ -91,14 +96,13 @@ def read_frames(
             timeline, places = cut(stamps, span, video.interval)
             notes = run.notes[:]
             if timeline is None:
-                raise MediaError(path, Loss.NO_FRAME, _nothing(stamps, span, notes))
+                raise MediaError(path, Loss.NO_FRAME, nothing(stamps, span, notes))
             chosen = tuple(pick(timeline))
             found = _as_decoded(run, places, chosen)
             if found is None:
-                raise MediaError(path, Loss.NO_FRAME, "decoding it twice gave different frames")
-    stated = min(span.high, math.inf if video.duration is None else video.duration)
-    if timeline.end < stated - SHORT and math.isfinite(stated):
-        notes.append(f"the picture ends at {timeline.end:.2f} s of {stated:.2f} s")
+                why = "; ".join(run.notes[len(notes) :]) or "they decode but once"
+                raise MediaError(path, Loss.NO_FRAME, f"the chosen frames are gone: {why}")
+    notes += ends_early(timeline, span, video)
     return Picture(
         frames=np.stack([found[i] for i in chosen]),
         chosen=chosen,
@@ -144,8 +148,14 @@ def cut(stamps: Sequence[float], span: Span, interval: float) -> tuple[Timeline 
     return Timeline(chosen, start, max(min(end, span.high), start + LEAST)), places
 
 
-def _scan(video: Video, start: float | None, end: float | None) -> tuple[Span, Timeline | None]:
+def scan(video: Video, start: float | None, end: float | None) -> tuple[Span, Timeline | None]:
     """Where to read the clip, and its frames as the packets tell them."""
+    span, packets = _packets(video, start, end)
+    return span, _indexed(packets, span)
+
+
+def _packets(video: Video, start: float | None, end: float | None) -> tuple[Span, Index]:
+    """Where to read the clip, and what its packets say."""
     low = -math.inf if start is None else start
     high = math.inf if end is None else end
     for back in (*STEPS_BACK, None) if start else (None,):
@@ -153,14 +163,30 @@ def _scan(video: Video, start: float | None, end: float | None) -> tuple[Span, T
         found = index(video, span)
         if back is None or (found.stamps and found.stamps[0] <= low):
             break
-    return span, cut(found.stamps, span, found.interval)[0] if found.trusted else None
+    return span, found
 
 
-def _as_indexed(run: Pass, timeline: Timeline, chosen: Sequence[int]) -> dict[int, Frame] | None:
+def _indexed(packets: Index, span: Span) -> Timeline | None:
+    """The clip's frames where every packet has a stamp of its own."""
+    return cut(packets.stamps, span, packets.interval)[0] if packets.trusted else None
+
+
+def _as_indexed(
+    video: Video,
+    span: Span,
+    size: int,
+    packets: Index,
+    timeline: Timeline,
+    chosen: Sequence[int],
+) -> dict[int, Frame] | None:
     """The chosen frames by index; None where one does not decode at the time it should."""
-    kept = run.by_stamp({timeline.times[i] for i in chosen})
-    frames = {i: kept[timeline.times[i]] for i in chosen if timeline.times[i] in kept}
-    return frames if all(i in frames for i in chosen) else None
+    wanted = {timeline.times[i] for i in chosen}
+    # What they need first; where that does not give them, all that comes before them.
+    for needs in [packets.needs(wanted), None] if video.economical(packets) else [None]:
+        kept = Pass(video, span, size).by_stamp(wanted, needs)
+        if len(kept) == len(wanted):
+            return {i: kept[timeline.times[i]] for i in chosen}
+    return None
 
 
 def _as_decoded(
@@ -172,7 +198,16 @@ def _as_decoded(
     return frames if all(i in frames for i in chosen) else None
 
 
-def _nothing(stamps: Sequence[float], span: Span, notes: Sequence[str]) -> str:
+def ends_early(timeline: Timeline, span: Span, video: Video) -> list[str]:
+    """A note where the picture ends before the clip does, or before its file says."""
+    stated = min(span.high, math.inf if video.duration is None else video.duration)
+    if timeline.end < stated - SHORT and math.isfinite(stated):
+        return [f"the picture ends at {timeline.end:.2f} s of {stated:.2f} s"]
+    return []
+
+
+def nothing(stamps: Sequence[float], span: Span, notes: Sequence[str]) -> str:
+    """Why a clip has no frame."""
     if stamps:
         return f"the clip starts at {span.low:.2f} s, the picture ends at {max(stamps):.2f} s"
     return "; ".join(["no frame decodes", *notes])

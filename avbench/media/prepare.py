@@ -10,15 +10,17 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from avbench.contracts import Dataset
 from avbench.errors import DataError
 from avbench.media.cliplist import clip_list_hash
+from avbench.media.container import CLIP_SECONDS
 from avbench.media.crew import Crew
 from avbench.media.evidence import read_evidence
+from avbench.media.losing import loss_of
 from avbench.media.part import Part, Source
 from avbench.media.reading import refuse
 from avbench.media.store import (
@@ -32,7 +34,7 @@ from avbench.media.store import (
     frames_shape,
 )
 from avbench.options import build, canonical, make, plain
-from avbench.settings import SoundPolicy, SoundUse
+from avbench.settings import SoundPolicy
 from avbench.stage import Job, write_json
 from avbench.types import Clip, InputSpec, SoundState
 
@@ -64,8 +66,10 @@ def run(job: Job) -> dict[str, Any]:
     dataset, split = open_split(job, root)
     where = f"{job.spec['dataset']}, split '{split}'"
     evidence = read_evidence(root)
-    clips = [replace(c, slots=evidence.get(c.id, {})) for c in dataset.clips(split)]
+    clips = [replace(c, slots=evidence.get(c.id, c.slots)) for c in dataset.clips(split)]
     _check(clips, where)
+    if job.spec["role"] == "select":
+        _keep_apart(clips, dataset, where)
     defects = [d for d in dataset.defects(split) if d.clip is not None]
     refuse(defects, job.spec["policy"], where)
     lost = [
@@ -76,7 +80,7 @@ def run(job: Job) -> dict[str, Any]:
     kept, heard, refused = [], [], []
     for i, outcome in enumerate(_decode(job, clips, spec, clips_hash)):
         clip, entry = clips[i], outcome.get("entry")
-        loss = _loss(clip, outcome, sound_policy)
+        loss = loss_of(clip, outcome, sound_policy)
         if loss is None:
             kept.append({**outcome["entry"], "clip": listed[i]})
         else:
@@ -121,6 +125,7 @@ def run(job: Job) -> dict[str, Any]:
         job.directory / SPLIT,
         {
             **results,
+            "role": job.spec["role"],
             "rows": len(clips),
             "protocol": dataset.protocol,
             "input": plain(spec),
@@ -129,26 +134,6 @@ def run(job: Job) -> dict[str, Any]:
         },
     )
     return results
-
-
-@dataclass(frozen=True, slots=True)
-class _Loss:
-    reason: str
-    detail: str
-    use: SoundUse = "drop"
-
-
-def _loss(clip: Clip, outcome: Mapping[str, Any], policy: SoundPolicy) -> _Loss | None:
-    """Why a clip is not kept, or None."""
-    if "lost" in outcome:
-        return _Loss(outcome["lost"], f"cannot be decoded: {outcome['detail']}")
-    state = SoundState(outcome["entry"]["sound"])
-    if state is SoundState.PRESENT:
-        return None
-    use: SoundUse = getattr(policy, state.value)
-    if use == "use":
-        return None
-    return _Loss(f"sound_{state.value}", f"{clip.media}: its sound is {state.value}", use)
 
 
 def root_of(job: Job) -> Path:
@@ -166,7 +151,7 @@ def open_split(job: Job, root: Path) -> tuple[Dataset, str]:
     known = job.spec["fingerprint"]
     if known and dataset.fingerprint() != known:
         raise DataError(f"{root}: the files changed after the suite was planned; plan it again")
-    split = dataset.train if role == "train" else dataset.report
+    split = dataset.of(role)
     if split is None:
         raise DataError(f"dataset '{job.spec['dataset']}' has no split for the role '{role}'")
     return dataset, split
@@ -180,16 +165,40 @@ def _check(clips: Sequence[Clip], where: str) -> None:
         raise DataError(f"{where}: {len(twice)} clip ids come more than once, e.g. '{twice[0]}'")
 
 
+def _keep_apart(clips: Sequence[Clip], dataset: Dataset, where: str) -> None:
+    """Refuse clips for selection of videos that are reported on, and clips that are trained on.
+
+    Raises:
+        DataError: there are some.
+    """
+    for role in ("report", "train"):
+        other = dataset.of(role)
+        if other is None:
+            continue
+        what = "video" if role == "report" else "id"
+        mine = {str(getattr(clip, what)) for clip in clips}
+        shared = sorted(mine & {str(getattr(clip, what)) for clip in dataset.clips(other)})
+        if shared:
+            raise DataError(
+                f"{where}: its clips are for selection, and {len(shared)} of its {len(mine)} "
+                f"{what}s are in the split '{other}' too, which is for the role '{role}', e.g. "
+                f"'{shared[0]}'. Name another split in the reader's option 'select', or null: "
+                "videos of the training split are then kept for selection"
+            )
+
+
 def _decode(
     job: Job, clips: Sequence[Clip], spec: InputSpec, clips_hash: str
 ) -> Iterator[Mapping[str, Any]]:
     """The outcome of each clip, in order, as parts are finished."""
     directory = job.directory
+    seconds = float(job.spec.get("clip_seconds", CLIP_SECONDS))
     plan = {
         "clips": clips_hash,
         "input": plain(spec),
         "read": job.spec["read"],
         "part": PART,
+        "seconds": seconds,
         "media": _stamp(clips),
     }
     _resume(directory, plan, len(clips), spec)
@@ -204,6 +213,7 @@ def _decode(
             ],
             input=spec,
             read=job.spec["read"],
+            seconds=seconds,
         )
         for first in range(0, len(clips), PART)
     ]

@@ -41,6 +41,11 @@ class Notes:
         """Note a defect; see ``Defect``."""
         self.found.append(Defect(place=place, problem=problem, clip=clip, reason=reason))
 
+    def taken(self) -> list[Defect]:
+        """Those found since this was asked last."""
+        found, self.found = self.found, []
+        return found
+
     def interval(self, place: str, start: float, end: float, clip: str) -> bool:
         """Whether a clip's interval has a length; if not, it is noted as the clip's loss."""
         if end > start:
@@ -69,6 +74,9 @@ class FileDataset(Dataset):
         self._splits = tuple(splits)
         self._last: tuple[str, tuple[Clip, ...], tuple[Defect, ...]] | None = None
 
+    _distinct = False
+    """Whether clips' ids differ by the form of the files, so that none need be remembered."""
+
     @abstractmethod
     def _names(self) -> Sequence[str]:
         """The names of the annotation files, whether or not they are there."""
@@ -84,6 +92,21 @@ class FileDataset(Dataset):
     def defects(self, split: str) -> Sequence[Defect]:
         """What is wrong within single clips' entries, in the annotations' order."""
         return self._reading(split)[1]
+
+    def iterate(self, split: str) -> Iterator[Clip | Defect]:
+        """The clips and the defects; where ``_distinct``, in the memory of one video's."""
+        notes, lost = Notes(), list[Defect]()
+        none = True
+        read = self._read(self._known(split), notes)
+        for clip in read if self._distinct else _once(read, split, notes):
+            yield from notes.taken()
+            yield clip
+            none = False
+        for defect in notes.taken():
+            lost += [defect] if none and defect.clip is not None else []
+            yield defect
+        if none:
+            raise self._nothing(split, lost)
 
     def files(self) -> Sequence[Path]:
         """The annotation files and the sidecars that are there."""
@@ -104,12 +127,15 @@ class FileDataset(Dataset):
             notes = Notes()
             clips = tuple(_once(self._read(self._known(split), notes), split, notes))
             if not clips:
-                lost = [d for d in notes.found if d.clip is not None]
-                said = "".join(f"\n  {d.place}: {d.problem}" for d in lost[:SHOWN])
-                more = f"; all {len(lost)} are malformed:{said}" if lost else ""
-                raise DataError(f"{self._files.dataset}: split '{split}' holds no clips{more}")
+                raise self._nothing(split, [d for d in notes.found if d.clip is not None])
             self._last = split, clips, tuple(notes.found)
         return self._last[1:]
+
+    def _nothing(self, split: str, lost: Sequence[Defect]) -> DataError:
+        """The error for a split without clips."""
+        said = "".join(f"\n  {d.place}: {d.problem}" for d in lost[:SHOWN])
+        more = f"; all {len(lost)} are malformed:{said}" if lost else ""
+        return DataError(f"{self._files.dataset}: split '{split}' holds no clips{more}")
 
 
 def _once(clips: Iterable[Clip], split: str, notes: Notes) -> Iterator[Clip]:

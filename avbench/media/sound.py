@@ -17,14 +17,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from av import AudioResampler
+from av import AudioFifo, AudioResampler
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from avbench.media.container import opened, origin, reason
-from avbench.media.stream import BROKEN
+from avbench.errors import DataError
+from avbench.media.container import (
+    BROKEN,
+    Allowance,
+    opened,
+    origin,
+    packets,
+    reason,
+)
+from avbench.media.members import sound_of
 from avbench.types import SoundState
 
 SILENCE = 1e-4
@@ -35,6 +43,15 @@ PREROLL = 0.25
 
 GAP = 0.05
 """Seconds of difference between a stamp and the sample count that are a gap, not jitter."""
+
+BLOCK = 1 << 15
+"""Samples that are resampled at once; decoders give some hundreds at a time."""
+
+SLOWEST = 1000
+"""Hz: no sound has a lower rate, and resampling it would take memory without bound."""
+
+HOLE = 3600.0
+"""Seconds of a gap that are believed; what comes after a longer one is left out."""
 
 MIXING = {"rematrix_maxval": "1.0"}
 """libswresample: scale the mixing coefficients so that their sum is at most one."""
@@ -54,7 +71,13 @@ class Sound:
 
 
 def read_sound(
-    path: Path, *, start: float | None, end: float | None, rate: int, threads: int = 1
+    path: Path,
+    *,
+    start: float | None,
+    end: float | None,
+    rate: int,
+    threads: int = 1,
+    allowance: Allowance | None = None,
 ) -> Sound:
     """Decode the sound of a clip, mono at ``rate``.
 
@@ -66,11 +89,16 @@ def read_sound(
         end: seconds; None: the end of the sound.
         rate: Hz.
         threads: of the decoder.
+        allowance: the time that it may take; None: the usual.
 
     Raises:
-        MediaError: the file cannot be opened. Nothing in the sound itself raises.
+        MediaError: the file cannot be opened, or takes too long. Nothing else in the sound raises.
     """
-    with opened(path) as container:
+    allowance = allowance or Allowance()
+    apart = sound_of(path)
+    if apart is not None:  # a re-encoded clip of a shard
+        (path, end), start = apart, None
+    with opened(path, allowance) as container:
         if not container.streams.audio:
             return Sound(samples=_empty(), state=SoundState.ABSENT)
         stream = container.streams.audio[0]
@@ -79,8 +107,12 @@ def read_sound(
             return Sound(samples=_empty(), state=SoundState.UNDECODABLE, notes=(why,))
         stream.codec_context.thread_count = threads
         collector = _Collector(rate, *_limits(container, start, end))
-        notes = _decode(container, stream, collector, start or 0.0)
-        samples = collector.result()
+        notes = _decode(container, stream, collector, start or 0.0, path, allowance)
+        try:
+            samples = collector.result()
+        except BROKEN as error:
+            samples = _empty()
+            notes.append(f"the sound cannot be resampled: {reason(error)}")
     if not np.isfinite(samples).all():
         samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
         notes.append("samples that are no numbers were set to zero")
@@ -106,7 +138,12 @@ def _limits(
 
 
 def _decode(
-    container: InputContainer, stream: AudioStream, collector: "_Collector", start: float
+    container: InputContainer,
+    stream: AudioStream,
+    collector: "_Collector",
+    start: float,
+    path: Path,
+    allowance: Allowance,
 ) -> list[str]:
     """Hand the clip's frames to the collector, up to the first error."""
     zero, tick = origin(container), float(stream.time_base or 0)
@@ -115,11 +152,13 @@ def _decode(
         if start > PREROLL and tick:
             target = int((start - PREROLL + zero) / tick)
             container.seek(target, stream=stream, backward=True)
-        for packet in container.demux(stream):
+        for packet in packets(container, stream, path, allowance):
             for frame in packet.decode():
                 time = None if frame.time is None else frame.time - zero
                 if not collector.add(frame, time):
                     return []
+    except DataError:
+        raise
     except BROKEN as error:
         where = "at once" if time is None else f"after {time:.2f} s"
         return [f"the sound breaks {where}: {reason(error)}"]
@@ -137,14 +176,24 @@ class _Collector:
         self._runs: list[tuple[float, list[Samples]]] = []
         self._form: tuple[str, str, int] | None = None
         self._resampler: AudioResampler | None = None
+        self._waiting = AudioFifo()
         self._next = 0.0
 
     def add(self, frame: AudioFrame, time: float | None) -> bool:
-        """Take a frame; False when the clip is complete."""
-        self.decoded = True
+        """Take a frame; False when the clip is complete.
+
+        Raises:
+            ValueError: its rate or its time cannot be.
+        """
+        if frame.sample_rate < SLOWEST:
+            raise ValueError(f"a sample rate of {frame.sample_rate} Hz")
         time = self._next if time is None else time
         if time >= self._high:
+            self.decoded = True
             return False
+        if time > max(self._next, self._low) + HOLE:
+            raise ValueError(f"a gap up to {time:.0f} s")
+        self.decoded = True
         length = frame.samples / frame.sample_rate
         if time + length <= self._low - PREROLL:
             return True
@@ -156,7 +205,9 @@ class _Collector:
             self._runs.append((time, []))
             self._next = time
         frame.pts = None  # the resampler counts samples; the stamps are ours to judge
-        self._take(frame)
+        self._waiting.write(frame)
+        if self._waiting.samples >= BLOCK:
+            self._take(self._waiting.read())
         self._next += length
         return True
 
@@ -183,5 +234,8 @@ class _Collector:
 
     def _finish(self) -> None:
         if self._resampler is not None:
+            if self._waiting.samples:
+                self._take(self._waiting.read())
             self._take(None)
             self._resampler = None
+            self._waiting = AudioFifo()

@@ -78,6 +78,7 @@ class PreparedSplit:
         clips: usable ones only.
         entries: what decoding gave, in the order of ``clips``.
         lost: the others.
+        role: ``train``, ``report`` or ``select``.
         protocol: ``coco`` or ``paragraph``.
         paragraphs: references per video, for the paragraph protocol.
         input: the geometry that the clips were prepared for.
@@ -97,9 +98,10 @@ class PreparedSplit:
             ) from None
         root = Path(split["root"])
         self.directory = directory
-        self.clips: tuple[Clip, ...] = tuple(_clip(line["clip"], root) for line in lines)
+        self.clips: tuple[Clip, ...] = tuple(clip_from_json(line["clip"], root) for line in lines)
         self.entries: tuple[Entry, ...] = tuple(_entry(line) for line in lines)
         self.lost: tuple[Lost, ...] = tuple(Lost(**line) for line in lost)
+        self.role: str = split["role"]
         self.protocol: str = split["protocol"]
         self.paragraphs: Mapping[str, tuple[str, ...]] = {
             video: tuple(texts) for video, texts in paragraphs.items()
@@ -201,7 +203,14 @@ def chooser(frames: int, generator: torch.Generator | None) -> Pick:
     """How a sample's frames are chosen: at random in equal segments, or uniformly."""
     if generator is None:
         return lambda timeline: sampling.uniform(timeline, frames)
-    return lambda timeline: sampling.random_in_segments(timeline, frames, generator)
+    state = generator.get_state()
+
+    def pick(timeline: Timeline) -> list[int]:
+        # A damaged file is chosen from twice, first by what its packets say: with equal draws.
+        generator.set_state(state)
+        return sampling.random_in_segments(timeline, frames, generator)
+
+    return pick
 
 
 def frames_shape(clips: int, spec: InputSpec) -> tuple[int, int, int, int, int]:
@@ -223,7 +232,8 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
     return data
 
 
-def _clip(data: Mapping[str, Any], root: Path) -> Clip:
+def clip_from_json(data: Mapping[str, Any], root: Path) -> Clip:
+    """The clip that ``clip_to_json`` described."""
     slots = {
         name: Slot(
             value=slot["value"],

@@ -1,9 +1,10 @@
 """Tables as one HTML page that needs nothing else: no script, no font, no style from outside."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 
-from avbench.tables import Cell, Sheet
+from avbench.tables import Cell, Picture, Sheet
 
 STYLE = """
 :root { color-scheme: light dark; --rule: #0003; --soft: #0009; --bad: #b3261e; }
@@ -29,6 +30,9 @@ sup { font-size: .7em; line-height: 0; }
 .failed { color: var(--bad); }
 .under { color: var(--soft); font-size: .875rem; overflow-wrap: anywhere; }
 .under p { margin: .25rem 0; }
+figure { margin: 1.5rem 0; }
+figure img { max-width: 100%; background: #fff; }
+figcaption { color: var(--soft); font-size: .875rem; }
 """.strip()
 
 
@@ -70,7 +74,24 @@ def _table(sheet: Sheet) -> list[str]:
     lines += ["</tbody>", "</table></div>", '<div class="under">']
     lines += [f"<p><sup>{n}</sup> {escape(text)}</p>" for n, text in enumerate(sheet.footnotes, 1)]
     lines += [f"<p>{escape(text)}</p>" for text in (*sheet.legend, *sheet.notes)]
-    return [*lines, "</div></section>"]
+    lines.append("</div>")
+    return [
+        *lines,
+        *(line for picture in sheet.pictures for line in _picture(picture)),
+        "</section>",
+    ]
+
+
+def _picture(picture: Picture) -> list[str]:
+    """A figure within the page; as an image it can run nothing and shares no names with others."""
+    data = b64encode(picture.svg).decode()
+    return [
+        "<figure>",
+        f'<img alt="{escape(picture.title)}" src="data:image/svg+xml;base64,{data}">',
+        f"<figcaption><strong>{escape(picture.title)}.</strong> {escape(picture.caption)}"
+        "</figcaption>",
+        "</figure>",
+    ]
 
 
 def _cell(cell: Cell) -> str:

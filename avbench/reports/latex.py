@@ -1,8 +1,11 @@
-r"""Tables as LaTeX, each a ``table`` environment; needs ``\usepackage{booktabs}``."""
+r"""Tables as LaTeX, each a ``table`` environment; needs ``\usepackage{booktabs}``.
+
+Figures are ``figure`` environments of the PNG files; they need ``\usepackage{graphicx}``.
+"""
 
 from collections.abc import Sequence
 
-from avbench.tables import Cell, Sheet
+from avbench.tables import Cell, Picture, Sheet
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -74,7 +77,17 @@ def _table(sheet: Sheet) -> str:
         lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright"]
         lines += [f"{text} \\\\" for text in under[:-1]]
         lines += [under[-1], r"\end{minipage}"]
-    return "\n".join([r"\begin{table}", *(INDENT + line for line in lines), r"\end{table}", ""])
+    table = [r"\begin{table}", *(INDENT + line for line in lines), r"\end{table}", ""]
+    return "\n".join([*table, *(line for p in sheet.pictures for line in _picture(p))])
+
+
+def _picture(picture: Picture) -> list[str]:
+    lines = [
+        r"\centering",
+        rf"\includegraphics[width=\linewidth]{{{picture.name}.png}}",
+        rf"\caption{{{escape(picture.title)}. {escape(picture.caption)}}}",
+    ]
+    return ["", r"\begin{figure}", *(INDENT + line for line in lines), r"\end{figure}", ""]
 
 
 def _cell(cell: Cell) -> str:

@@ -38,7 +38,10 @@ def _table(sheet: Sheet) -> str:
         disable_numparse=True,
     )
     lines = "".join(f"- {_escape(line)}\n" for line in under(sheet))
-    return f"### {_escape(sheet.title)}\n\n{grid}\n" + (f"\n{lines}" if lines else "")
+    pictures = "".join(
+        f"\n![{_escape(p.title)}]({p.name}.svg)\n\n{_escape(p.caption)}\n" for p in sheet.pictures
+    )
+    return f"### {_escape(sheet.title)}\n\n{grid}\n" + (f"\n{lines}" if lines else "") + pictures
 
 
 def _cell(cell: Cell) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from avbench import options
+from avbench.alteration import altered_label
 from avbench.contracts import Metric
-from avbench.graph import Plan, Stage, Store, zeroed_label
+from avbench.graph import Plan, Stage, Store
 from avbench.registry import Registry
 from avbench.statistics.resampling import Figure, System, bootstrap, by_video
 from avbench.sufficient import Sufficient, read
@@ -100,7 +101,7 @@ class Stored:
         return self._draws[dataset, score]
 
     def stages(self, dataset: str) -> dict[Key, Stage]:
-        """The score stages of rows and baseline, with no stream zeroed."""
+        """The score stages of rows and baseline, with no stream altered."""
         labels = {self.most_frequent, *(trial.label for trial in self.plan.trials)}
         return {key: stage for key, stage in self._all(dataset) if key[0] in labels}
 
@@ -109,11 +110,9 @@ class Stored:
             for cell in trial.cells:
                 if cell.dataset == dataset:
                     yield (trial.label, trial.seed), self.plan.stages[cell.score]
-                    for stream, id_ in cell.zeroed.items():
-                        yield (
-                            (zeroed_label(trial.label, stream), trial.seed),
-                            self.plan.stages[id_],
-                        )
+                    for name, id_ in cell.altered.items():
+                        key = (altered_label(trial.label, name), trial.seed)
+                        yield key, self.plan.stages[id_]
         if dataset in self.plan.baselines:
             yield (self.most_frequent, None), self.plan.stages[self.plan.baselines[dataset]]
 

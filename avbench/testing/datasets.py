@@ -51,11 +51,13 @@ def absent(component: Component) -> str | None:
 
 
 def splits(component: Component, options: Any) -> str | None:
-    """The train and report splits among those that the files hold."""
+    """The train and report splits among those that the files hold; none of them for selection."""
     reader: Dataset = component.build(options)
     held = reader.splits()
     named = [s for s in (reader.train, reader.report) if s is not None]
     wrong = [s for s in named if s not in held]
+    if reader.select is not None and reader.select in named:
+        return f"select is '{reader.select}', which is trained or reported on"
     return f"{wrong} not in {held}" if wrong or not held else None
 
 

@@ -139,9 +139,10 @@ class _Subject:
 
     def zeroed(self) -> str | None:
         fusion, tokens = self.build(), self.tokens()
-        for n in range(1, len(self.streams)):
+        for n in range(1, len(self.streams) + 1):
             for chosen in combinations(self.streams, n):
-                for hidden in (False, True):
+                # All are zeroed for Shapley values; hidden, nothing would be left to attend to.
+                for hidden in (False, True) if n < len(self.streams) else (False,):
                     changed = tokens | {m: _zeros(tokens[m], hidden) for m in chosen}
                     if not torch.isfinite(fusion(changed).values).all():
                         how = "hidden" if hidden else "zeroed"

@@ -23,7 +23,10 @@ def measuring(benchmark: Any) -> bool:
 def test_plain_step(measuring: bool, report: Any, one_thread: None) -> None:
     if not measuring:
         return
-    given_back, kept = (apart("step", environment=e, threads=1)["step"] for e in ({}, MEMORY))
+    given_back, kept = (
+        apart("step", "tiny", "local_global_merged", "30", environment=e, threads=1)["plain"]
+        for e in ({}, MEMORY)
+    )
     report.add(
         Comparison(
             name="Plain step: tiny, local_global_merged, 30 clips, freed memory kept",

@@ -1,7 +1,7 @@
 """Times computations in a process of their own, which an environment can be given to.
 
-``python -m tests.benchmarks.timed step`` or ``… swin fp32|bf16 forward|training``: prints
-``{name: [seconds, …]}`` as JSON.
+``python -m tests.benchmarks.timed step PRESET FUSION CLIPS THREADS`` or ``… swin fp32|bf16
+forward|training THREADS``: prints ``{name: [seconds, …]}`` as JSON.
 """
 
 import json
@@ -30,13 +30,13 @@ def apart(*arguments: str, environment: Mapping[str, str], threads: int) -> Time
     return found
 
 
-def step() -> dict[str, Callable[[], object]]:
-    """A plain step of the tiny preset."""
+def step(preset: str, fusion: str, clips: str) -> dict[str, Callable[[], object]]:
+    """A plain step, and one with MBP."""
     from tests.steps import Step, make_case
 
-    given = make_case("tiny", "local_global_merged", 30)
+    given = make_case(preset, fusion, int(clips))
     given.captioner.train()
-    return {"step": Step(given, "plain")}
+    return {loss: Step(given, loss) for loss in ("plain", "mbp")}
 
 
 def swin(dtype: str, what: str) -> dict[str, Callable[[], object]]:

@@ -37,9 +37,14 @@ class ReferenceSet:
         self._answers: dict[tuple[int, str], Float64[np.ndarray, " K"]] = {}
         """Clip's place and caption → METEOR's statistics: systems often say the same."""
         self._ready = False
+        self._for_meteor: list[tuple[str, ...]] = []
 
-    def read(self, systems: Iterable[Mapping[str, str]]) -> None:
+    def read(self, systems: Iterable[Mapping[str, str]], *, for_meteor: bool = True) -> None:
         """Tokenise what is new in some systems' captions, and the references the first time.
+
+        Args:
+            systems: the captions.
+            for_meteor: whether ``figures`` will be asked for METEOR.
 
         Raises:
             DataError: no reference holds a word.
@@ -49,40 +54,53 @@ class ReferenceSet:
         if not self._ready:
             texts.update(text for captions in self._captions for text in captions)
         self._words |= self._tokenise(sorted(texts - self._words.keys()))
-        self._plain |= normalised({self._words[text] for text in texts} - self._plain.keys())
-        if self._ready:
-            return
-        words = [[self._words[text] for text in captions] for captions in self._captions]
-        if not any(text for captions in words for text in captions):
-            raise DataError("coco_caption: no reference holds a word")
-        self._ngrams, self._subsequences = NGrams(words), Subsequences(words)
+        if not self._ready:
+            words = self._of_references()
+            if not any(text for captions in words for text in captions):
+                raise DataError("coco_caption: no reference holds a word")
+            self._ngrams, self._subsequences = NGrams(words), Subsequences(words)
+            self._ready = True
+        if for_meteor:
+            self._read_for_meteor({self._words[text] for text in texts})
+
+    def _of_references(self) -> list[list[str]]:
+        return [[self._words[text] for text in captions] for captions in self._captions]
+
+    def _read_for_meteor(self, said: set[str]) -> None:
+        words = [] if self._for_meteor else self._of_references()
+        new = said.union(*words)
+        self._plain |= normalised(new - self._plain.keys())
         # Of equal references METEOR takes the first.
-        self._for_meteor = [
+        self._for_meteor = self._for_meteor or [
             tuple(dict.fromkeys(self._plain[text] for text in captions)) for captions in words
         ]
-        self._ready = True
 
-    def figures(self, system: Mapping[str, str], process: Meteor) -> dict[str, Figure]:
-        """The four metrics of one system, whose captions have been read.
+    def figures(self, system: Mapping[str, str], process: Meteor | None) -> dict[str, Figure]:
+        """The metrics of one system, whose captions have been read; without a process no METEOR.
 
         Raises:
             DataError: a text is too long, or too repetitive, for METEOR.
             RuntimeError: the METEOR process fails.
         """
         captions = [self._words[system[i]] for i in self.ids]
-        for i, caption, references in zip(self.ids, captions, self._for_meteor, strict=True):
-            try:
-                check_size(caption, references)
-            except ValueError as error:
-                raise DataError(f"coco_caption: '{i}': {error}") from None
+        if process is not None:
+            for i, caption, references in zip(self.ids, captions, self._for_meteor, strict=True):
+                try:
+                    check_size(caption, references)
+                except ValueError as error:
+                    raise DataError(f"coco_caption: '{i}': {error}") from None
         rows, cider = self._ngrams.score(captions)
-        answers = self._meteor(captions, process)
-        return {
+        rouge = self._subsequences.score(captions)
+        figures = {
             "bleu4": Figure(bleu(rows), rows),
-            "meteor": Figure(meteor(answers), answers),
-            "rougeL": Figure(np.array(self._subsequences.score(captions))),
+            "rougeL": Figure(np.array(rouge)),
             "cider": Figure(cider),
         }
+        if process is None:
+            return figures
+        answers = self._meteor(captions, process)
+        figures["meteor"] = Figure(meteor(answers), answers)
+        return {name: figures[name] for name in ("bleu4", "meteor", "rougeL", "cider")}
 
     def _meteor(self, captions: Sequence[str], process: Meteor) -> Float64[np.ndarray, "C K"]:
         keys = [(place, self._plain[caption]) for place, caption in enumerate(captions)]

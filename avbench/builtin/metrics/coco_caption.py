@@ -49,7 +49,10 @@ KEPT = 4
 
 
 class CocoCaption(Metric):
-    """The four caption metrics for several systems: one METEOR process, references read once."""
+    """The four caption metrics for several systems: one METEOR process, references read once.
+
+    METEOR alone is left out where the host wants only others, as it takes most of the time.
+    """
 
     def __init__(self) -> None:
         self._meteor: Meteor | None = None
@@ -66,15 +69,16 @@ class CocoCaption(Metric):
             RuntimeError: a Java process fails.
         """
         _check(hypotheses, references)
-        if self._meteor is None:
+        wanted = self.only is None or "meteor" in self.only
+        if wanted and self._meteor is None:
             self._meteor = Meteor()  # it loads while the rest is being computed
         prepared = self._prepared(references)
-        prepared.read(hypotheses)
+        prepared.read(hypotheses, for_meteor=wanted)
         common = _signature(references)
         made = []
         for system in hypotheses:
             scores = []
-            for name, figure in prepared.figures(system, self._meteor).items():
+            for name, figure in prepared.figures(system, self._meteor if wanted else None).items():
                 each, rows = 100 * figure.each, figure.statistics
                 if rows is None:
                     rows = np.stack([each, np.ones_like(each)], axis=1)

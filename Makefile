@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCHED := $(VENV)/.benched
 
 .PHONY: demo test fast bench bench-gpu lint clean
 
@@ -16,9 +17,12 @@ test: $(STAMP) lint
 fast: $(STAMP)
 	$(BIN)/pytest -m "not slow and not java"
 
-# Without the type checks of the tests, which would be timed too.
+# Without the type checks of the tests, which would be timed too. The peers are an extra;
+# torchcodec brings no FFmpeg and is lent PyAV's.
 bench: $(STAMP)
-	$(BIN)/pytest tests/benchmarks -o addopts=--import-mode=importlib --benchmark-only \
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	LD_LIBRARY_PATH="$$($(BIN)/python tests/benchmarks/ffmpeg_links.py $(VENV)/ffmpeg)" \
+	    $(BIN)/pytest tests/benchmarks -o addopts=--import-mode=importlib --benchmark-only \
 	    --benchmark-columns=min,median,rounds --bench-report results
 
 # Needs a CUDA device; prints peak memory and steps per second.
@@ -31,6 +35,11 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+
+# Without them their comparisons are skipped.
+$(BENCHED): $(STAMP)
+	-$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

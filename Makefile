@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-BENCHED := $(VENV)/.benched
 
 .PHONY: demo test fast bench bench-gpu lint clean
 
@@ -35,11 +34,6 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
-
-# Without them their comparisons are skipped.
-$(BENCHED): $(STAMP)
-	-$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	touch $@
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

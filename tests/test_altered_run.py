@@ -25,30 +25,21 @@ from avbench.registry import load
 from avbench.stage import Job
 from avbench.suite import read_suite
 from avbench.types import Batch, View
+from tests.records import TINY_WORLD
 
 pytestmark = pytest.mark.slow
 
-SUITE = """
+SUITE = (
+    """
 name: small
 rows:
   - {label: plain, loss: plain}
   - {label: balanced, loss: mbp}
   - {label: text, loss: plain, modalities: V+A+T}
 defaults: {fusion: merged, modalities: V+A, tasks: [pcc]}
-world: {narrated_videos: 4, steps_per_video: 3, clips: 12, test_clips: 12, size: 32, fps: 5}
-input:
-  {frames: 4, size: 32, store_frames: 6, mel_frames: 64, time_mask: 8, frequency_mask: 8,
-   caption_tokens: 12}
-model:
-  D: 32
-  heads: 2
-  cross_layers: 1
-  decoder_layers: 1
-  encoders:
-    video: {name: video_swin, embed_dim: 8, depths: [1, 1], num_heads: [2, 2],
-            window_size: [2, 2, 2]}
-    audio: {name: audio_transformer, layers: 1, heads: 2, patch_frames: 4, pool: 1}
-    text: {name: bert, layers: 1, heads: 2}
+"""
+    + TINY_WORLD
+    + """
 vocabulary: {size: 300, datasets: [howto100m]}
 pretrain: {dataset: howto100m, steps: 20, batch: 6, lr: 5e-3, measure_every: 4}
 finetune: {datasets: [youcook2], steps: 10, batch: 6, lr: 5e-3}
@@ -58,6 +49,7 @@ evaluate:
    shapley: true}
 table: {metrics: [slot_visual], use_metrics: [slot_visual], shapley_score: slot_visual}
 """
+)
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,10 @@ from rich.console import Console
 
 from avbench.collect import MOST_FREQUENT, Report, collect
 from avbench.executors.local import LocalExecutor
-from avbench.graph import Plan, Stage, Store
-from avbench.overrides import Overrides
 from avbench.pivot import pivot
-from avbench.plan import make_plan
 from avbench.progress import Lines, span
-from avbench.registry import load
 from avbench.run import Run
-from avbench.stage import RECORD, write_json
-from avbench.suite import read_suite
+from tests.records import Recorded
 
 SUITE = """
 name: s
@@ -41,21 +36,11 @@ table:
 """
 
 
-class Made:
+class Made(Recorded):
     """A planned suite, and records written by hand."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / "s.yaml").write_text(SUITE)
-        registry = load()
-        suite = read_suite(str(folder / "s.yaml"), registry, Overrides())
-        self.plan: Plan = make_plan(suite, registry)
-        self.store = Store(results=folder / "results", cache=folder / "cache")
-
-    def write(self, stage: Stage, status: str = "done", **more: Any) -> None:
-        folder = self.store.directory(stage)
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {"kind": stage.kind, "id": stage.id, "status": status, "results": {}}
-        write_json(folder / RECORD, {**record, "error": None, "provenance": {}, **more})
+        super().__init__(folder, SUITE)
 
     def score(self, id_: str, cider: float, visual: float) -> None:
         values = {"cider": cider, "slot_visual": visual, "slot_visual_chance": 25.0}

@@ -39,8 +39,10 @@ from avbench.suite import read_suite
 from avbench.vocabulary import Vocabulary
 from avbench.weights import MODEL, WEIGHTS
 from avbench.weights import load as load_stage
+from tests.records import TINY_WORLD
 
-SUITE = """
+SUITE = (
+    """
 name: small
 title: A few steps
 rows:
@@ -48,20 +50,9 @@ rows:
   - {label: text, fusion: merged, modalities: V+T}
   - {label: never, fusion: cross, modalities: V+A+T}
 defaults: {loss: plain, modalities: V+A, tasks: [pcc]}
-world: {narrated_videos: 4, steps_per_video: 3, clips: 12, test_clips: 12, size: 32, fps: 5}
-input:
-  {frames: 4, size: 32, store_frames: 6, mel_frames: 64, time_mask: 8, frequency_mask: 8,
-   caption_tokens: 12}
-model:
-  D: 32
-  heads: 2
-  cross_layers: 1
-  decoder_layers: 1
-  encoders:
-    video: {name: video_swin, embed_dim: 8, depths: [1, 1], num_heads: [2, 2],
-            window_size: [2, 2, 2], weights: initial/swin.safetensors}
-    audio: {name: audio_transformer, layers: 1, heads: 2, patch_frames: 4, pool: 1}
-    text: {name: bert, layers: 1, heads: 2}
+"""
+    + TINY_WORLD.replace("2, 2, 2]}", "2, 2, 2], weights: initial/swin.safetensors}")
+    + """
 vocabulary: {size: 300, datasets: [activitynet]}
 pretrain: {dataset: activitynet, steps: 60, batch: 6, lr: 5e-3}
 finetune: {datasets: [activitynet], steps: 60, batch: 6, lr: 5e-3}
@@ -69,6 +60,7 @@ decode: {beam: 2}
 evaluate: {metrics: [slot_accuracy]}
 seeds: 2
 """
+)
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,11 @@ import pytest
 
 from avbench import curve, pretraining
 from avbench.errors import AvbenchError
-from avbench.graph import Plan, Stage, Store
 from avbench.listing import write_modality_use
 from avbench.modality_use import use_sheets
-from avbench.overrides import Overrides
-from avbench.plan import make_plan
-from avbench.registry import load
 from avbench.reports import FORMATS
-from avbench.stage import RECORD, write_json
-from avbench.suite import read_suite
 from avbench.tables import Sheet
+from tests.records import Recorded
 
 SUITE = """
 name: s
@@ -44,21 +39,11 @@ table: {use_metrics: [slot_visual, slot_audible], most_frequent: true}
 """
 
 
-class Made:
+class Made(Recorded):
     """A planned suite, and records and curves written by hand."""
 
     def __init__(self, folder: Path, suite: str = SUITE) -> None:
-        (folder / "s.yaml").write_text(suite)
-        registry = load()
-        read = read_suite(str(folder / "s.yaml"), registry, Overrides())
-        self.plan: Plan = make_plan(read, registry)
-        self.store = Store(results=folder / "results", cache=folder / "cache")
-
-    def write(self, stage: Stage, status: str = "done", **more: Any) -> None:
-        folder = self.store.directory(stage)
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {"kind": stage.kind, "id": stage.id, "status": status, "results": {}}
-        write_json(folder / RECORD, {**record, "error": None, "provenance": {}, **more})
+        super().__init__(folder, suite)
 
     def trained(self, label: str, seed: int, figures: Any) -> None:
         """A pre-training whose ``figures(step)`` were logged."""

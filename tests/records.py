@@ -1,0 +1,46 @@
+"""Suites that are planned, with records written by hand: what reports read, nothing trained."""
+
+from pathlib import Path
+from typing import Any
+
+from avbench.graph import Plan, Stage, Store
+from avbench.overrides import Overrides
+from avbench.plan import make_plan
+from avbench.registry import load
+from avbench.stage import RECORD, write_json
+from avbench.suite import read_suite
+
+TINY_WORLD = """
+world: {narrated_videos: 4, steps_per_video: 3, clips: 12, test_clips: 12, size: 32, fps: 5}
+input:
+  {frames: 4, size: 32, store_frames: 6, mel_frames: 64, time_mask: 8, frequency_mask: 8,
+   caption_tokens: 12}
+model:
+  D: 32
+  heads: 2
+  cross_layers: 1
+  decoder_layers: 1
+  encoders:
+    video: {name: video_swin, embed_dim: 8, depths: [1, 1], num_heads: [2, 2],
+            window_size: [2, 2, 2]}
+    audio: {name: audio_transformer, layers: 1, heads: 2, patch_frames: 4, pool: 1}
+    text: {name: bert, layers: 1, heads: 2}
+"""
+"""Part of a suite: a model and a world so small that some seconds train it."""
+
+
+class Recorded:
+    """A planned suite, and its store."""
+
+    def __init__(self, folder: Path, suite: str) -> None:
+        (folder / "s.yaml").write_text(suite)
+        registry = load()
+        read = read_suite(str(folder / "s.yaml"), registry, Overrides())
+        self.plan: Plan = make_plan(read, registry)
+        self.store = Store(results=folder / "results", cache=folder / "cache")
+
+    def write(self, stage: Stage, status: str = "done", **more: Any) -> None:
+        folder = self.store.directory(stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {"kind": stage.kind, "id": stage.id, "status": status, "results": {}}
+        write_json(folder / RECORD, {**record, "error": None, "provenance": {}, **more})

@@ -115,6 +115,7 @@ def compare(
         against: str,
         at_least: float | None = None,
         at_most: float | None = None,
+        cost: bool = False,
         limit: Limit | None = None,
         rounds: int = 7,
         warmup: int = 1,
@@ -129,6 +130,7 @@ def compare(
             against: what theirs is.
             at_least: goal of theirs / ours.
             at_most: goal of ours / theirs.
+            cost: report ours / theirs, without a goal.
             limit: from ``machine.limit``.
             rounds: of each.
             warmup: rounds of each that do not count.
@@ -143,7 +145,7 @@ def compare(
                 against=against,
                 ours=times["ours"],
                 theirs=times["theirs"],
-                goal=Goal(at_least=at_least, at_most=at_most),
+                goal=Goal(at_least=at_least, at_most=at_most, cost=cost),
                 limit=limit,
                 threads=torch.get_num_threads(),
                 note=note,

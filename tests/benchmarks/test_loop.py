@@ -211,8 +211,8 @@ def test_a_checkpoint_against_writing_its_bytes(compare, one_core, tmp_path) -> 
     assert torch.equal(loaded["model"]["weight"], network.weight)
     compare(
         f"a checkpoint of {size / 2**20:.0f} MiB", ours=ours, theirs=theirs,
-        against="torch.save and fsync", at_most=2.0, rounds=9,
-        note="the goal is ours; beyond the bytes it takes their SHA-256, made as they are written",
+        against="torch.save and fsync", cost=True, rounds=9,
+        note="beyond the bytes it takes their SHA-256, made as they are written",
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import torch
 
 from avbench.executors.local import MEMORY
 from tests.benchmarks.report import Comparison, Goal
+from tests.benchmarks.test_video_swin import bounds
 from tests.benchmarks.timed import apart
 
 SWIN = [(dtype, what) for what in ("forward", "training") for dtype in ("fp32", "bf16")]
@@ -39,12 +40,15 @@ def test_plain_step(measuring: bool, report: Any, one_thread: None) -> None:
     )
 
 
-def test_video_swin(measuring: bool, tabulated: Any) -> None:
+def test_video_swin(measuring: bool, tabulated: Any, machine: Any) -> None:
     if not measuring:
         return
     rows = []
     for dtype, what in SWIN:
-        times = apart("swin", dtype, what, environment=MEMORY, threads=torch.get_num_threads())
+        times = apart(
+            "swin", dtype, what, "1", environment=MEMORY, threads=torch.get_num_threads()
+        )
+        limit = machine.limit(**bounds(1, dtype, what == "training"))
         ours, theirs = (median(times[name]) for name in ("ours", "theirs"))
         rows.append(
             {
@@ -52,6 +56,8 @@ def test_video_swin(measuring: bool, tabulated: Any) -> None:
                 "ours, s": f"{ours:.2f}",
                 "torchvision, s": f"{theirs:.2f}",
                 "ratio": f"{theirs / ours:.2f} × faster",
+                "limit, s": f"{limit.flops_s:.2f}",
+                "ratio at the limit": f"{theirs / limit.flops_s:.2f}",
             }
         )
     tabulated(
@@ -59,5 +65,6 @@ def test_video_swin(measuring: bool, tabulated: Any) -> None:
         rows,
         note="Above, both give it back to the system, as a process does unless told otherwise: "
         "much of torchvision's time is then spent on getting memory again, which ours hardly "
-        "needs. Stages of a suite keep it (`avbench/executors/local.py`).",
+        "needs. Stages of a suite keep it (`avbench/executors/local.py`). The limit is that "
+        "of operations in matrix products.",
     )

@@ -1,7 +1,7 @@
 """Times computations in a process of their own, which an environment can be given to.
 
-``python -m tests.benchmarks.timed step PRESET FUSION CLIPS THREADS`` or ``… swin fp32|bf16
-forward|training THREADS``: prints ``{name: [seconds, …]}`` as JSON.
+``python -m tests.benchmarks.timed step PRESET FUSION CLIPS THREADS ROUNDS`` or ``… swin fp32|bf16
+forward|training CLIPS THREADS ROUNDS``: prints ``{name: [seconds, …]}`` as JSON.
 """
 
 import json
@@ -18,10 +18,15 @@ ROUNDS = 3
 Times = dict[str, list[float]]
 
 
-def apart(*arguments: str, environment: Mapping[str, str], threads: int) -> Times:
+def apart(
+    *arguments: str, environment: Mapping[str, str], threads: int, rounds: int = ROUNDS
+) -> Times:
     """The times that a new process takes."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.timed", *arguments, str(threads)],
+        [
+            *(sys.executable, "-m", "tests.benchmarks.timed"),
+            *(*arguments, str(threads), str(rounds)),
+        ],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         check=True,
@@ -39,21 +44,22 @@ def step(preset: str, fusion: str, clips: str) -> dict[str, Callable[[], object]
     return {loss: Step(given, loss) for loss in ("plain", "mbp")}
 
 
-def swin(dtype: str, what: str) -> dict[str, Callable[[], object]]:
-    """Video Swin-B and torchvision's, of one clip."""
+def swin(dtype: str, what: str, clips: str) -> dict[str, Callable[[], object]]:
+    """Video Swin-B and torchvision's."""
     from tests.benchmarks.test_video_swin import calls, make_networks
 
-    frames = torch.randn(1, 16, 3, 224, 224, generator=torch.Generator().manual_seed(1))
-    return dict(calls(make_networks(), frames, dtype, what == "training"))
+    frames = torch.randn(int(clips), 16, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    # Theirs first, as in every comparison.
+    return dict(reversed(calls(make_networks(), frames, dtype, what == "training").items()))
 
 
 def main(name: str, *arguments: str) -> None:
     """Time in turn, after one round that does not count."""
-    *given, threads = arguments
+    *given, threads, rounds = arguments
     torch.set_num_threads(int(threads))
     runs = {"step": step, "swin": swin}[name](*given)
     times: Times = {n: [] for n in runs}
-    for _ in range(1 + ROUNDS):
+    for _ in range(1 + int(rounds)):
         for n, run in runs.items():
             begin = time.perf_counter()
             run()

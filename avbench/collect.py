@@ -108,6 +108,10 @@ class Collector:
     _costed: dict[str, costs.CostRow] | None = None
     _silent: dict[str, int] = field(default_factory=dict)
     """Dataset to the number of its videos of which no clip was prepared, where these count."""
+    _leaking: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._leaking = frozenset(leaking(self.plan))
 
     def trials(self) -> Iterator[Measurement]:
         """The scores and costs of every trial."""
@@ -376,7 +380,7 @@ class Collector:
     def _split(self, dataset: str) -> str:
         record = self.record(self.plan.stages[self.plan.prepared[dataset]])
         split = str((record or {}).get("results", {}).get("split", ""))
-        return f"{split} (checkpoints selected on it)" if dataset in leaking(self.plan) else split
+        return f"{split} (checkpoints selected on it)" if dataset in self._leaking else split
 
     def _base(self, label: str) -> dict[str, Any]:
         return {"suite": self.plan.suite, "trial": "", "label": label}

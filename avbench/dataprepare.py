@@ -35,14 +35,8 @@ from avbench.media.evidence import read_evidence
 from avbench.media.members import INDEX
 from avbench.media.reading import refuse
 from avbench.media.recode import Encoding
-from avbench.media.sharding import (
-    CLIPS,
-    Tally,
-    need_webdataset,
-    read_index,
-    shard_path,
-    written,
-)
+from avbench.media.shardfolder import CLIPS, Tally, read_index, shard_path, written
+from avbench.media.sharding import need_webdataset
 from avbench.media.shardset import FORM, LIST, MANIFEST, PARAGRAPHS, ShardFile, hash_of
 from avbench.media.store import LOST, clip_to_json
 from avbench.options import canonical, plain
@@ -140,7 +134,7 @@ def data_prepare(
     Returns:
         ``folder``, ``complete``, ``status`` (as of ``Run.go``), ``failed`` (each job's error),
         ``jobs`` (their folders), ``damaged`` (shards that were found so), and the sums of
-        ``sharding.tally`` over what is complete.
+        ``shardfolder.Tally`` over what is complete.
 
     Raises:
         AvbenchError: see ``plan_shards``.

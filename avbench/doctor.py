@@ -21,6 +21,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from avbench.errors import AvbenchError
+from avbench.executors.local import cores
 from avbench.files import cache
 
 Status = Literal["ok", "warning", "problem"]
@@ -120,9 +121,8 @@ def _packages() -> Iterator[Advice]:
 
 
 def _machine() -> Iterator[Advice]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    said = f"{cores} cores, {memory / 2**30:.1f} GiB of memory"
+    said = f"{cores()} cores, {memory / 2**30:.1f} GiB of memory"
     small = memory < LEAST_MEMORY
     yield Advice(
         check="machine",

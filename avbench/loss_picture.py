@@ -7,17 +7,16 @@ then dashed and so on in the suite's order. With several seeds: the mean, and th
 Source: Exploring the Role of Audio in Video Captioning (Shen et al.), Fig. 4
 """
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from statistics import fmean
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from avbench import pretraining
+from avbench.drawing import saved, style
 from avbench.graph import Plan, Store
 from avbench.pretraining import Line
 from avbench.tables import Picture
@@ -99,8 +98,7 @@ def _drawn(
     """The picture as SVG and PNG; the same figures give the same bytes."""
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    # What a reader needs is in the file: text is drawn as paths, and no date is told.
-    with mpl.rc_context({"svg.hashsalt": "avbench", "svg.fonttype": "path", "font.size": 9}):
+    with style():
         figure = Figure(figsize=(max(5.4, 3.6 * columns), 2.9 * rows + 0.5), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for axes, (title, panel) in zip(grid.flat, panels.items(), strict=False):
@@ -120,7 +118,7 @@ def _drawn(
             frameon=False,
             handlelength=3,
         )
-        return _saved(figure, "svg", {"Date": None}), _saved(figure, "png", {"Software": None})
+        return saved(figure)
 
 
 def _legend(styles: Mapping[str, object], colours: Mapping[str, str]) -> list[Line2D]:
@@ -173,12 +171,6 @@ def _math(name: str) -> str:
     if not index:
         return f"${stem}$"
     return f"${stem}_{{\\mathrm{{{index}}}}}$" if index.isalpha() else name
-
-
-def _saved(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format=kind, dpi=160, metadata=dict(metadata), facecolor="white")
-    return file.getvalue()
 
 
 __all__: Sequence[str] = ["loss_picture"]

@@ -26,7 +26,7 @@ from avbench.dataprepare import Order, data_prepare
 from avbench.errors import AvbenchError, DataError, SuiteError
 from avbench.media import members, prepare
 from avbench.media.recode import Encoding
-from avbench.media.sharding import shard_path
+from avbench.media.shardfolder import shard_path
 from avbench.media.store import PreparedSplit
 from avbench.options import plain
 from avbench.registry import load

@@ -1,6 +1,5 @@
 """Suites: plan them, run them, report and judge what came out."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -74,7 +73,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a suite and print its tables; what is done already is not done again."""
-    from avbench.executors.local import LocalExecutor
+    from avbench.executors.local import LocalExecutor, cores
     from avbench.progress import console, watch
     from avbench.run import INTERRUPT, Run
 
@@ -117,6 +116,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show a suite's grid, its stages, and what is done already; nothing runs."""
+    from avbench.executors.local import cores
     from avbench.listing import plan_data, print_plan
 
     made = planned(suite, preset, data, seeds, additional, only, plugins_dir)
@@ -250,10 +250,3 @@ def _plugins(plugins_dir: Path | None) -> str | None:
     """The plugins' folder for the stages' processes."""
     folder = plugins_dir or Path("plugins")
     return str(folder.resolve()) if folder.is_dir() else None
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )

@@ -107,11 +107,10 @@ def data_prepare_(
     as_json: Json = False,
 ) -> None:
     """Write a split as shards: cut, shrunk and encoded anew, with its sound; resumes by itself."""
-    import os
-
     from avbench.datalisting import print_shards
     from avbench.dataprepare import Order, data_prepare
     from avbench.errors import SuiteError
+    from avbench.executors.local import cores
     from avbench.media.recode import Encoding
     from avbench.options import ValidationError, build, problems
     from avbench.progress import console, watch
@@ -139,7 +138,7 @@ def data_prepare_(
             return run.go(watcher)
 
     order = Order(file=file, dataset=dataset, split=split, out=out, encoding=encoding)
-    at_once = workers or os.cpu_count() or 1
+    at_once = workers or cores()
     found = data_prepare(
         order,
         load(plugins_dir),

@@ -19,6 +19,13 @@ MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), KEP
 the system, each page of it would be cleared and mapped anew (tests/benchmarks/test_memory.py)."""
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class LocalProcess:
     """A process that runs one stage, or several one after the other."""

@@ -18,36 +18,32 @@ in the list of clips.
 
 import fcntl
 import importlib.util
-import json
 import logging
 import mmap
 import os
 import tarfile
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
 from avbench.errors import DataError
-from avbench.media.container import MediaError
-from avbench.media.decode import read_clip
+from avbench.media.decode import DecodedClip, read_clip
 from avbench.media.digest import sha256
-from avbench.media.losing import loss_of
-from avbench.media.members import INDEX, SHARD
-from avbench.media.recode import Encoding, recode
-from avbench.media.shardset import LIST, SHARDS
+from avbench.media.ledger import Ledger
+from avbench.media.members import INDEX
+from avbench.media.recode import Encoding, Recoded, recode
+from avbench.media.sampling import Timeline
+from avbench.media.shardfolder import Tally, listed_clips, read_index, shard_path
+from avbench.media.shardset import LIST
 from avbench.media.store import clip_from_json
 from avbench.options import build, canonical
-from avbench.settings import SoundPolicy
 from avbench.stage import Job, read_json, write_json
 from avbench.types import Clip, InputSpec, SoundState
-
-CLIPS = "clips.jsonl"
-"""The clips of the annotations, one a line."""
 
 SUFFIX = {"aac": "m4a", "flac": "flac"}
 
@@ -80,56 +76,6 @@ def run(job: Job) -> dict[str, Any]:
     return sums.plain()
 
 
-class Tally:
-    """Sums over shards' indices."""
-
-    def __init__(self) -> None:
-        self._sums: Counter[str] = Counter()
-        self._lost: Counter[str] = Counter()
-        self._sound: Counter[str] = Counter()
-
-    def add(self, index: Mapping[str, Any]) -> None:
-        """Count a shard."""
-        clips = [clip for sample in index["samples"] for clip in sample["clips"]]
-        self._lost.update(str(item["reason"]) for item in index["lost"])
-        self._sound.update(str(clip["sound"]) for clip in clips)
-        partial = sum(bool(clip["notes"]) for clip in clips)
-        self._sums.update(shards=1, expected=index["rows"], kept=len(clips), partial=partial)
-        self._sums.update(bytes=index["bytes"])
-
-    def lose(self, reason: str) -> None:
-        """Count a clip that the annotations lost."""
-        self._sums.update(expected=1)
-        self._lost.update([reason])
-
-    def plain(self) -> dict[str, Any]:
-        """``shards``, ``expected``, ``kept``, ``partial``, ``bytes``, ``lost`` and ``sound``."""
-        sums = {k: self._sums[k] for k in ("shards", "expected", "kept", "partial", "bytes")}
-        sound = {state.value: self._sound[state.value] for state in SoundState}
-        return {**sums, "lost": dict(sorted(self._lost.items())), "sound": sound}
-
-
-def shard_path(folder: Path, number: int) -> Path:
-    """Where a shard lies in the folder of its split."""
-    return folder / SHARDS / f"{number:06d}{SHARD}"
-
-
-def written(folder: Path, number: int) -> bool:
-    """Whether a shard was written to its end, as far as can be told without opening it."""
-    shard = shard_path(folder, number)
-    return shard.is_file() and shard.with_suffix(INDEX).is_file()
-
-
-def read_index(folder: Path, number: int) -> dict[str, Any] | None:
-    """The index of a shard; None where it is not complete, or of another size."""
-    shard = shard_path(folder, number)
-    try:
-        index: dict[str, Any] = read_json(shard.with_suffix(INDEX))
-        return index if shard.stat().st_size == index["bytes"] else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Usable:
     """A clip that is kept, and how its sample's media is to be written."""
@@ -141,6 +87,17 @@ class _Usable:
     """Its interval within the sample."""
     sound: SoundState
     notes: tuple[str, ...]
+
+    @staticmethod
+    def of(
+        made: Recoded | DecodedClip,
+        *,
+        row: int,
+        listed: Mapping[str, Any],
+        read: tuple[float | None, float | None],
+    ) -> "_Usable":
+        """A clip as reading it gave it."""
+        return _Usable(row=row, listed=listed, read=read, sound=made.state, notes=made.notes)
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -172,9 +129,7 @@ class _Sample:
 class _Writer:
     def __init__(self, *, folder: Path, plan: Mapping[str, Any]) -> None:
         self._folder, self._plan = folder, plan
-        self._root = Path(plan["root"])
         self._how = build(Encoding, plan["encoding"])
-        self._sound = build(SoundPolicy, plan["sound"])
 
     def write(self, number: int) -> dict[str, Any]:
         """Write a shard, then its index."""
@@ -182,21 +137,21 @@ class _Writer:
         shard.parent.mkdir(exist_ok=True)
         shard.with_suffix(INDEX).unlink(missing_ok=True)
         first, listed = listed_clips(self._folder, self._plan, number)
-        clips = [clip_from_json(item, self._root) for item in listed]
-        lost: list[dict[str, Any]] = []
-        refused: list[str] = []
+        clips = [clip_from_json(item, Path(self._plan["root"])) for item in listed]
+        ledger = Ledger(self._plan)
         samples: list[dict[str, Any]] = []
         make = self._recoded if self._how.recode else self._copied
         with _own(shard) as (temporary, file):
             with tar_writer(file) as tar:
-                for sample in make(first, clips, listed, lost, refused):
+                for sample in make(first, clips, listed, ledger):
                     samples.append(self._add(tar, sample))
-            if refused:
-                said = "".join(f"\n  {line}" for line in refused)
+            if ledger.refused:
+                said = "".join(f"\n  {line}" for line in ledger.refused)
                 raise DataError(
-                    f"{self._plan['dataset']}, split '{self._plan['split']}': {len(refused)} of "
-                    f"{len(clips)} clips of shard {number} cannot be used (policy 'fail'; 'skip',"
-                    f" or 'drop' for sound, leaves such clips out):{said}"
+                    f"{self._plan['dataset']}, split '{self._plan['split']}': "
+                    f"{len(ledger.refused)} of {len(clips)} clips of shard {number} cannot be "
+                    "used (policy 'fail'; 'skip', or 'drop' for sound, leaves such clips out):"
+                    f"{said}"
                 )
             file.flush()
             os.fsync(file.fileno())
@@ -211,7 +166,7 @@ class _Writer:
                 "bytes": temporary.stat().st_size,
                 "sha256": sha256(temporary),
                 "samples": samples,
-                "lost": lost,
+                "lost": ledger.lost,
             }
             temporary.replace(shard)
         write_json(shard.with_suffix(INDEX), index, indent=None)
@@ -242,26 +197,17 @@ class _Writer:
         first: int,
         clips: Sequence[Clip],
         listed: Sequence[Mapping[str, Any]],
-        lost: list[dict[str, Any]],
-        refused: list[str],
+        ledger: Ledger,
     ) -> Iterator[_Sample]:
         """A sample for each clip that can be used."""
         for i, clip in enumerate(clips):
-            try:
-                made = recode(clip.media, self._how, start=clip.start, end=clip.end)
-                outcome: dict[str, Any] = {"entry": {"sound": made.state.value}}
-            except MediaError as error:
-                made, outcome = None, {"lost": error.loss.value, "detail": str(error)}
-            if self._loses(clip, outcome, lost, refused) or made is None:
+            made = ledger.kept(
+                clip, partial(recode, clip.media, self._how, start=clip.start, end=clip.end)
+            )
+            if made is None:
                 continue
             end = None if clip.end is None else clip.end - made.first
-            usable = _Usable(
-                row=first + i,
-                listed=listed[i],
-                read=(None, end),
-                sound=made.state,
-                notes=made.notes,
-            )
+            usable = _Usable.of(made, row=first + i, listed=listed[i], read=(None, end))
             suffix, members = None, Members(mp4=made.video)
             if made.sound is not None:
                 suffix = SUFFIX[self._how.sound]
@@ -281,8 +227,7 @@ class _Writer:
         first: int,
         clips: Sequence[Clip],
         listed: Sequence[Mapping[str, Any]],
-        lost: list[dict[str, Any]],
-        refused: list[str],
+        ledger: Ledger,
     ) -> Iterator[_Sample]:
         """A sample for each run of neighbouring clips of one file, which is copied as it is."""
         spec = InputSpec(size=16, sample_rate=self._how.sample_rate)
@@ -290,25 +235,12 @@ class _Writer:
             usable = []
             for i in run:
                 clip = clips[i]
-                try:
-                    # Decoded to its end, as preparation would, to know whether it can be used.
-                    read = read_clip(
-                        media, spec, lambda t: [len(t.times) - 1], start=clip.start, end=clip.end
-                    )
-                except MediaError as error:
-                    said = {"lost": error.loss.value, "detail": str(error)}
-                    self._loses(clip, said, lost, refused)
-                    continue
-                if not self._loses(clip, {"entry": {"sound": read.state.value}}, lost, refused):
-                    usable.append(
-                        _Usable(
-                            row=first + i,
-                            listed=listed[i],
-                            read=(clip.start, clip.end),
-                            sound=read.state,
-                            notes=read.notes,
-                        )
-                    )
+                # Decoded to its end, as preparation would, to know whether it can be used.
+                read = partial(read_clip, media, spec, _last, start=clip.start, end=clip.end)
+                made = ledger.kept(clip, read)
+                if made is not None:
+                    interval = clip.start, clip.end
+                    usable.append(_Usable.of(made, row=first + i, listed=listed[i], read=interval))
             if usable:
                 suffix = media.suffix.lower().removeprefix(".")
                 with media.open("rb") as file:
@@ -324,24 +256,9 @@ class _Writer:
                         recoded=False,
                     )
 
-    def _loses(
-        self,
-        clip: Clip,
-        outcome: Mapping[str, Any],
-        lost: list[dict[str, Any]],
-        refused: list[str],
-    ) -> bool:
-        """Whether a clip is left out, which is then noted."""
-        loss = loss_of(clip, outcome, self._sound)
-        if loss is None:
-            return False
-        # Without this machine's folders, so that indices are equal everywhere.
-        detail = loss.detail.replace(f"{self._root}{os.sep}", "")
-        lost.append({"id": clip.id, "reason": loss.reason, "detail": detail})
-        log.warning("clip '%s': %s", clip.id, loss.detail)
-        if loss.use == "fail" or ("lost" in outcome and self._plan["policy"] == "fail"):
-            refused.append(f"clip '{clip.id}': {loss.detail}")
-        return True
+
+def _last(timeline: Timeline) -> list[int]:
+    return [len(timeline.times) - 1]
 
 
 def tar_writer(file: IO[bytes]) -> Any:
@@ -363,18 +280,6 @@ def need_webdataset() -> None:
             "shards are written by webdataset, which is not installed: "
             "pip install 'avbench[shards]'"
         )
-
-
-def listed_clips(
-    folder: Path, plan: Mapping[str, Any], number: int
-) -> tuple[int, list[dict[str, Any]]]:
-    """The clips of a shard as the list has them, and the place of the first."""
-    first, offset = plan["shards"][number]
-    after = plan["shards"][number + 1] if number + 1 < len(plan["shards"]) else None
-    rows = (plan["clips"] if after is None else after[0]) - first
-    with (folder / CLIPS).open("rb") as file:
-        file.seek(offset)
-        return first, [json.loads(file.readline()) for _ in range(rows)]
 
 
 @contextmanager

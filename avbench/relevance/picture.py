@@ -1,11 +1,11 @@
 """The paper's Fig. A: the words with the highest ARS, as bars."""
 
-import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from avbench.drawing import saved, style
 from avbench.tables import Picture
 
 COLOUR, PALE = "#0072b2", "#9ecae1"
@@ -30,8 +30,7 @@ def words_picture(
         True: "in image captions too",
         False: f"in no image caption ({unseen})",
     }
-    # What a reader needs is in the file: text is drawn as paths, and no date is told.
-    with mpl.rc_context({"svg.hashsalt": "avbench", "svg.fonttype": "path", "font.size": 9}):
+    with style():
         figure = Figure(figsize=(11, 2.6 * len(rows) + 0.4), layout="constrained")
         grid = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
         for axes, row in zip(grid, rows, strict=True):
@@ -48,15 +47,11 @@ def words_picture(
         figure.legend(
             handles=handles, loc="outside upper center", ncols=len(handles), frameon=False
         )
-        files = []
-        for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-            file = io.BytesIO()
-            figure.savefig(file, format=kind, dpi=160, metadata=metadata, facecolor="white")
-            files.append(file.getvalue())
+        svg, png = saved(figure)
     return Picture(
         name="top_words",
         title=f"The {len(words)} words with the highest ARS (as the paper's Fig. A)",
         caption=caption,
-        svg=files[0],
-        png=files[1],
+        svg=svg,
+        png=png,
     )

@@ -1,0 +1,54 @@
+"""What is left out while clips are written: noted for each, with its reason."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from avbench.media.container import MediaError
+from avbench.media.decode import DecodedClip
+from avbench.media.losing import loss_of
+from avbench.media.recode import Recoded
+from avbench.options import build
+from avbench.settings import SoundPolicy
+from avbench.types import Clip
+
+Read = TypeVar("Read", Recoded, DecodedClip)
+
+log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """Which clips are left out of what is written, and which of them may not be.
+
+    Attributes:
+        lost: id, reason and detail of each that is left out.
+        refused: what a policy ``fail`` stops at, in words.
+    """
+
+    def __init__(self, plan: Mapping[str, Any]) -> None:
+        self._root = Path(plan["root"])
+        self._policy = plan["policy"]
+        self._sound = build(SoundPolicy, plan["sound"])
+        self.lost: list[dict[str, Any]] = []
+        self.refused: list[str] = []
+
+    def kept(self, clip: Clip, read: Callable[[], Read]) -> Read | None:
+        """What reading a clip gives; None where it is left out, which is then noted."""
+        made = None
+        try:
+            made = read()
+            outcome: dict[str, Any] = {"entry": {"sound": made.state.value}}
+        except MediaError as error:
+            outcome = {"lost": error.loss.value, "detail": str(error)}
+        loss = loss_of(clip, outcome, self._sound)
+        if loss is None:
+            return made
+        # Without this machine's folders, so that indices are equal everywhere.
+        detail = loss.detail.replace(f"{self._root}{os.sep}", "")
+        self.lost.append({"id": clip.id, "reason": loss.reason, "detail": detail})
+        log.warning("clip '%s': %s", clip.id, loss.detail)
+        if loss.use == "fail" or (made is None and self._policy == "fail"):
+            self.refused.append(f"clip '{clip.id}': {loss.detail}")
+        return None

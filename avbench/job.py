@@ -38,12 +38,16 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_
 GRACE = 60.0
 """Seconds that a stage has to save and leave once its runner is gone."""
 
+POLL = 0.1
+"""Seconds between looks at whether the launcher is still there."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run stages one after the other.
 
     Returns:
-        0: all are done; 1: some failed, see their records; 2: no folder was given.
+        0: all are done; 1: some failed, see their records, or another process works on them;
+        2: no folder was given.
     """
     attended = bool(arguments) and arguments[0] == ATTENDED
     folders = [Path(a).resolve() for a in arguments[attended:]]
@@ -51,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m avbench.job DIR [DIR …]", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _leave)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        threading.Thread(target=_watch_launcher, args=(os.getppid(),), daemon=True).start()
     if int(os.environ.get("RANK", "0")) > 0:
         return _follow(folders)
     if attended:
@@ -61,7 +67,8 @@ def main(arguments: Sequence[str]) -> int:
         if folder not in mine:
             print(f"{folder}: another process is working on this stage", file=sys.stderr)
     jobs = [job for folder in mine if (job := _open(folder)) is not None]
-    ok = True
+    # Those who share a stage with a process that may not work on it must not wait for it.
+    ok = len(mine) == len(folders)
     for together in _groups(jobs):
         if attended:
             _log_to(together[0].directory / LOG)
@@ -196,6 +203,16 @@ def _watch_runner() -> None:
     # A runner would end a stage that does not leave in time; there is none any more.
     time.sleep(GRACE)
     os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _watch_launcher(launcher: int) -> None:
+    """Die with torchrun: killed, it leaves us behind, each in a session of its own.
+
+    We would hold the stage, and write to it, while whoever starts it again waits for us.
+    """
+    while os.getppid() == launcher:
+        time.sleep(POLL)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _log_to(path: Path) -> None:

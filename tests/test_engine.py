@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from avbench import checkpoint, curve, sharding, train
 from avbench.data import Share
 from avbench.errors import AvbenchError, DataError
+from avbench.lock import locked
 from avbench.options import plain
 from avbench.pacing import Saving, batch_size
 from avbench.settings import ComponentRef, ComputeSettings, TrainSettings
@@ -122,6 +123,29 @@ def test_two_processes_train_as_one(narrated, tmp_path) -> None:
     assert not (two.directory / checkpoint.FOLDER).exists()
     close(two, one, within=2e-4)
     assert {name for _, name in losses(two)} >= {"w_audio", "w_video", "gradient_audio"}
+
+
+@pytest.mark.slow
+def test_processes_die_with_their_launcher_and_leave_the_stage_free(narrated, tmp_path) -> None:
+    """And meanwhile whoever starts the stage too is sent away, and does not wait."""
+    work = job(narrated, tmp_path / "a", spec(steps=100_000))
+    process = start(work, processes=2)
+    deadline = time.monotonic() + 120
+    while not (work.directory / curve.CURVE).exists() and time.monotonic() < deadline:
+        assert process.poll() is None, (work.directory / "log.txt").read_text()[-3000:]
+    second = start(work, processes=2)
+    assert second.wait(timeout=120) == 1
+    assert (
+        f"{work.directory}: another process is working on this stage"
+        in (work.directory / "log.txt").read_text()
+    )
+    assert locked(work.directory)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 10
+    while locked(work.directory) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not locked(work.directory)
 
 
 @pytest.mark.parametrize("loss", ["plain", "gblend"])

@@ -65,6 +65,7 @@ def examine(
         "python": _python,
         "packages": _packages,
         "machine": _machine,
+        "bf16": _bf16,
         "decoders": _decoders,
         "java": _java,
         "espeak-ng": _espeak,
@@ -130,6 +131,22 @@ def _machine() -> Iterator[Advice]:
         found=said,
         remedy="run one process at a time: --jobs 1" if small else "",
     )
+
+
+def _bf16() -> Iterator[Advice]:
+    import torch
+
+    from avbench.gemm import FAST
+
+    if torch.bfloat16 in FAST:
+        yield Advice(check="bf16", status="ok", found="this processor multiplies it")
+    else:
+        yield Advice(
+            check="bf16",
+            status="warning",
+            found="this processor has no instructions for it: products take many times as long",
+            remedy="on the CPU keep `compute: {precision: fp32}`, the default",
+        )
 
 
 def _decoders() -> Iterator[Advice]:

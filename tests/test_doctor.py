@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from avbench import doctor
@@ -49,6 +50,16 @@ def test_a_missing_and_an_old_package_are_named_with_the_command(
     assert wrong[0].remedy == f"{sys.executable} -m pip install 'no-such-package-at-all>=1'"
     assert wrong[1].found.startswith("numpy 2")
     assert good.found.startswith("torch ")
+
+
+def test_a_processor_without_bf16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avbench.gemm.FAST", (torch.float32, torch.bfloat16))
+    assert only(doctor._bf16()).status == "ok"
+    monkeypatch.setattr("avbench.gemm.FAST", (torch.float32,))
+    advice = only(doctor._bf16())
+    assert advice.status == "warning"
+    assert "no instructions for it: products take many times as long" in advice.found
+    assert "precision: fp32" in advice.remedy
 
 
 def test_java_that_does_not_run_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

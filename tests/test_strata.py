@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from avbench import sufficient
+from avbench.agreement import agreed
 from avbench.api import References
 from avbench.builtin.metrics.coco_caption import CocoCaption
 from avbench.collect import MOST_FREQUENT, collect
@@ -330,13 +332,41 @@ def test_strata_of_stored_scores(made: Made) -> None:
         MOST_FREQUENT: ["2.0", "4.0", "2.0"],
     }
     assert "Mean ± standard deviation over 2 seeds." in sheet.notes
-    assert "CIDEr's document frequencies are those of the whole set." in sheet.notes
+    assert sheet.notes[-3:] == (
+        "CIDEr's document frequencies are those of the whole set.",
+        "vatex: cider; v:1",
+        "Of a stratum, the signature adds stratum: and its items' hash.",
+    )
     bleu = [cells[i].text for _, cells in sheet.rows for i in (1, 3, 5)]
     assert set(bleu) == {"–"}  # it kept no statistics
     frame = sheet.table.frame
     assert set(frame["dataset"]) == {"vatex"}
     assert set(frame["stratum"]) == {"sound present", "sound absent", "sound silent"}
     assert set(frame["unit"]) == {"x100"}
+
+
+def test_a_stratum_is_signed_by_its_items(made: Made) -> None:
+    frames = [sheet.table.frame for sheet in made.sheets().values()]
+    signed = {
+        (row.stratum, row.signature)
+        for frame in frames
+        if "stratum" in frame
+        for row in frame.itertuples()
+        if row.dataset == "vatex"
+    }
+    found = dict(signed)
+    assert len(found) == len(signed)  # all systems of a stratum alike
+    for name, number in (("sound present", 2), ("sound silent", 1), ("words ≤ 3.5", 2)):
+        assert found[name].startswith(f"cider|v:1|stratum:{number}-")
+    assert found["sound present"] != found["words ≤ 3.5"]  # clips 0 and 2, clips 0 and 3
+
+
+def test_a_score_of_a_stratum_shares_no_column_with_that_of_the_whole_set(made: Made) -> None:
+    sheets = made.sheets()
+    rows = sheets["T: vatex by presence of sound"].table.frame
+    whole = sheets["T: how varied the captions are"].table.frame
+    both = pd.concat([whole[whole["metric"] == "cider"], rows[rows["stratum"] == "sound silent"]])
+    assert "refused" in set(agreed(both.reset_index())["status"])
 
 
 def test_strata_of_the_paragraph_protocol_are_of_videos(made: Made) -> None:
@@ -365,6 +395,7 @@ def test_variety_stands_beside_the_scores_and_tells_what_was_not_divided(made: M
     assert rows["References, the first of each"][4:6] == [
         str(first.vocabulary), f"{first.words:.1f}",
     ]  # fmt: skip
+    assert {"vatex: cider; v:1", "activitynet: cider; v:1"} <= {*sheet.notes}
     assert "T: vatex by slot evidence" not in made.sheets()
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from avbench import sufficient
 from avbench.agreement import agreed
 from avbench.api import References
 from avbench.builtin.metrics.coco_caption import CocoCaption
+from avbench.cli import app
 from avbench.collect import MOST_FREQUENT, collect
 from avbench.diversity import diversity
 from avbench.errors import AvbenchError, DataError
@@ -450,3 +452,35 @@ def test_reports_show_the_intervals_that_are_asked_for(
     write_report(made.plan, made.store, tmp_path / "out", ["md"], False)
     assert "In brackets" not in (tmp_path / "out" / "table.md").read_text()
     capsys.readouterr()
+
+
+def test_rows_are_tested_against_the_one_that_the_command_line_names(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVBENCH_CACHE", str(tmp_path / "cache"))
+    asked = ["report", "s.yaml", "--intervals", "videos", "--json"]
+
+    def told(*more: str) -> dict[str, Any]:
+        result = CliRunner().invoke(app, [*asked, *more])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.output)
+
+    bare = told()
+    assert bare["differences"] == []
+    assert {(x["label"], x["dataset"], x["metric"]) for x in bare["intervals"]} == {
+        (label, dataset, "cider")
+        for label in ("one", "two", MOST_FREQUENT)
+        for dataset in ("vatex", "activitynet")
+    }
+    tested = {x["dataset"]: x for x in told("--delta-to", "one")["differences"]}
+    assert set(tested) == {"vatex", "activitynet"}
+    # 10 more on every clip; the smallest p that 10,000 resamples can give, times two tests.
+    for dataset, clips in (("vatex", 4), ("activitynet", 3)):
+        assert tested[dataset] == {
+            "table": "T", "label": "two", "dataset": dataset, "metric": "cider", "to": "one",
+            "difference": 10.0, "low": 10.0, "high": 10.0, "n": clips,
+            "p": pytest.approx(2 / 10_001), "p_corrected": pytest.approx(4 / 10_001),
+        }  # fmt: skip
+    found = told("--delta-to", "one", "--intervals", "seeds")
+    assert [x["p"] for x in found["differences"]] == [1.0, 1.0]  # 10 with both seeds: no spread
+    assert {(x["low"], x["high"]) for x in found["differences"]} == {(None, None)}

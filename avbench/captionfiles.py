@@ -16,12 +16,15 @@ numbers (7 and "7" are one id). A caption may be empty; line breaks in it count 
 may be packed by gzip (``.gz``).
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from avbench.errors import DataError
 from avbench.media.annotations import MalformedError, Node, open_csv, open_json, open_lines
+
+NUMBERED = re.compile(r"caption_\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ def _lines(path: Path) -> list[Node] | None:
 
 def _of_line(line: Node, *, references: bool) -> _Entry:
     id_ = _id(line["id"])
+    if references and "caption" in line and "captions" in line:
+        raise MalformedError(line.place, "has both fields, 'caption' and 'captions'; give one")
     if not references or ("caption" in line and "captions" not in line):
         return _Entry(line.place, id_, (line["caption"].string(),), whole=not references)
     captions = tuple(caption.string() for caption in line["captions"].items())
@@ -115,8 +120,11 @@ def _of_csv(path: Path, *, references: bool) -> Iterator[_Entry]:
     numbered: Sequence[str] | None = None
     for row in open_csv(path, ("id",)):
         if numbered is None:
-            numbered = [name for name in row.value if name.startswith("caption_")]
-        if not references or not numbered or "caption" in row:
+            numbered = [name for name in row.value if NUMBERED.fullmatch(name)]
+        if references and numbered and "caption" in row:
+            named = ", ".join(f"'{name}'" for name in numbered)
+            raise MalformedError(row.place, f"has both columns, 'caption' and {named}; give one")
+        if not references or not numbered:
             one = (row["caption"].string(),)
             yield _Entry(row.place, _id(row["id"]), one, whole=not references)
             continue

@@ -33,6 +33,8 @@ class Outcome:
     p: float
     """Corrected for all claims of the suite."""
     p_alone: float
+    tested: bool = True
+    """False of a claim on costs, which do not vary: it holds or not."""
     compared: tuple[Compared, ...]
     needed: int | None = None
     """Of an inconclusive claim: the seeds or videos that would decide it; None: not known, or
@@ -85,6 +87,7 @@ def judge(
             verdict="inconclusive",
             p=corrected[i],
             p_alone=min(1.0, alone[i]),
+            tested=i in tested,
             compared=compared[i],
         )
         if corrected[i] <= LEVEL:
@@ -136,6 +139,12 @@ def _with_needs(outcome: Outcome, level: float) -> Outcome:
     ]
     _, count = _joined(outcome.claim, wants, _all_needs, _any_needs)
     if math.isinf(count):
+        found = (part.estimate for part in outcome.compared if part.estimate is not None)
+        if any(math.isinf(estimate.error) for estimate in found):
+            tied = "the difference is equal for all seeds: nothing is known of its spread"
+            of_models = "no resample of the videos has a figure"
+            reason = tied if outcome.claim.about == "methods" else of_models
+            return replace(outcome, reason=reason)
         return replace(outcome, reason="the difference is too small to be told in practice")
     return replace(outcome, needed=int(count), reason="the difference is within what chance gives")
 

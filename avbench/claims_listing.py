@@ -118,6 +118,8 @@ def print_claims(data: Mapping[str, Any]) -> None:
         lines.append(_grid(claim))
         if claim["verdict"] == "inconclusive":
             lines.append(Text(_wants(claim), style="yellow"))
+        elif claim["tested"]:
+            lines.append(Text(_corrected(claim)))
         for line in lines:
             console.print(Padding(line, (0, 0, 0, 2)))
         console.print()
@@ -132,6 +134,7 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
         "verdict": outcome.verdict,
         "p": outcome.p,
         "p_uncorrected": outcome.p_alone,
+        "tested": outcome.tested,
         "needed": outcome.needed,
         "unit": outcome.unit,
         "reason": outcome.reason,
@@ -208,9 +211,13 @@ def _named(claim: Mapping[str, Any], part: Mapping[str, Any]) -> str:
     return f"{where}{metric}{f' ({unit})' if unit else ''}: {rows}{than}"
 
 
+def _corrected(claim: Mapping[str, Any]) -> str:
+    return f"corrected p {_p(claim['p'])}"
+
+
 def _wants(claim: Mapping[str, Any]) -> str:
-    tested = all(part["difference"] is not None for part in claim["comparisons"])
-    said: str = (f"corrected p {_p(claim['p'])}; " if tested else "") + claim["reason"]
+    found = all(part["difference"] is not None for part in claim["comparisons"])
+    said: str = (f"{_corrected(claim)}; " if found and claim["tested"] else "") + claim["reason"]
     if claim["needed"] is None:
         return said
     both = " in the smaller set, and as many times more in the other" if claim["than_on"] else ""
@@ -220,11 +227,16 @@ def _wants(claim: Mapping[str, Any]) -> str:
 
 def _notes(data: Mapping[str, Any]) -> Iterator[str]:
     claims: Sequence[Mapping[str, Any]] = data["claims"]
-    asked = {claim["about"] for claim in claims}
-    yield (
-        f"p: two-sided, of one comparison. Verdicts are at {100 * data['level']:g} %, with Holm's "
-        f"correction over these {len(claims)} claims; intervals are of one comparison each."
-    )
+    asked = {claim["about"] for claim in claims if claim["tested"]}
+    tested = sum(claim["tested"] for claim in claims)
+    if tested:
+        yield (
+            "p: two-sided, of one comparison; corrected p: of a claim. Verdicts are at "
+            f"{100 * data['level']:g} %, with Holm's correction over these {tested} claims; "
+            "intervals are of one comparison each."
+        )
+    if tested < len(claims):
+        yield "Costs do not vary: a claim on them is not tested, it holds or not."
     if "methods" in asked:
         yield (
             "About the methods: Student's t over the seeds that the rows share, on this test "

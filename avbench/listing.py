@@ -218,6 +218,28 @@ def _sheets(
         yield pivot(table, layout, notes, inferred(table, layout, what, stored) if own else None)
 
 
+def _inferred(sheets: Sequence["Sheet"]) -> dict[str, list[dict[str, Any]]]:
+    """The intervals of tables and the tests of their differences; ends that are unknown: null."""
+    names = ("label", "dataset", "metric")
+    intervals = [
+        {"table": sheet.title, **dict(zip(names, place, strict=True)), "low": low, "high": high}
+        for sheet in sheets
+        for place, (low, high) in sheet.inferred.intervals.items()
+    ]
+    differences = [
+        {
+            "table": sheet.title,
+            **dict(zip(names, place, strict=True)),
+            "to": tested.to,
+            **tested.estimate.plain(),
+            "p_corrected": tested.corrected,
+        }
+        for sheet in sheets
+        for place, tested in sheet.inferred.differences.items()
+    ]
+    return {"intervals": intervals, "differences": differences}
+
+
 def _write(
     sheets: Sequence["Sheet"], folder: Path, stem: str, formats: Sequence[str]
 ) -> dict[str, str]:
@@ -371,7 +393,13 @@ def write_report(
     files = _write(sheets, folder, "table", formats)
     if as_json:
         rows = json.loads(report.rows.frame.to_json(orient="records"))
-        shown = {"suite": plan.suite, "rows": rows, "failures": report.failures, "files": files}
+        shown = {
+            "suite": plan.suite,
+            "rows": rows,
+            **_inferred(sheets),
+            "failures": report.failures,
+            "files": files,
+        }
         print(json.dumps(shown, indent=1, ensure_ascii=False))
         return report.unfinished
     _show(sheets, report.failures, {**files, "stages": str(store.results / "stages")})

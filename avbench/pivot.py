@@ -12,10 +12,20 @@ from statistics import fmean, stdev
 
 import pandas as pd
 
-from avbench.agreement import REFUSED, agreed
+from avbench.agreement import REFUSED, agreed, figures_by_seed
 from avbench.errors import AvbenchError
 from avbench.results import Table
-from avbench.tables import LOWER_IS_BETTER, TITLES, Cell, Column, Inferred, Row, Sheet, TableLayout
+from avbench.tables import (
+    LOWER_IS_BETTER,
+    TITLES,
+    Cell,
+    Column,
+    Inferred,
+    Place,
+    Row,
+    Sheet,
+    TableLayout,
+)
 
 SEVERITY = ("failed", REFUSED, "skipped", "pending", "missing")
 """What a cell without any figure shows, when its seeds differ."""
@@ -58,6 +68,7 @@ class _Pivot:
                     f"table '{layout.title}': {field} is '{base}', which is none of its "
                     f"rows: {', '.join(labels)}"
                 )
+        self.by_seed = figures_by_seed(table.frame)
         self.found: dict[tuple[str, int | None, str, str], dict[str, str | float]] = {}
         self.seeds: dict[str, list[int | None]] = {}
         for entry in frame.to_dict("records"):
@@ -100,6 +111,7 @@ class _Pivot:
             legend=tuple(self._legend(cells)),
             notes=(*self._notes(cells), *notes),
             table=self.table,
+            inferred=self.inferred,
         )
 
     def _cell(self, label: str, dataset: str, column: Column) -> Cell:
@@ -170,8 +182,37 @@ class _Pivot:
             mean = line[j].mean
             if self.rows[i].label != base and zero is not None and mean is not None:
                 place = (self.rows[i].label, dataset, column.metric)
-                significant = place in self.inferred.significant
-                line[j] = replace(line[j], delta=mean - zero, significant=significant)
+                delta, marks = self._difference(place, str(base), mean - zero)
+                line[j] = replace(
+                    line[j],
+                    delta=delta,
+                    significant=place in self.inferred.significant,
+                    footnotes=_distinct([*line[j].footnotes, *marks]),
+                )
+
+    def _difference(self, place: Place, base: str, plain: float) -> tuple[float, list[int]]:
+        """A figure's difference to that of a base, of the seeds that are tested: the shared ones.
+
+        Args:
+            place: of the figure.
+            base: the label of the base.
+            plain: the difference of the two means.
+
+        Returns:
+            The difference, and the footnotes that it needs.
+        """
+        ours, theirs = (self.by_seed[label, *place[1:]] for label in (place[0], base))
+        if None in ours or None in theirs:
+            return plain, []  # a baseline has no seeds
+        shared = [seed for seed in ours if seed in theirs]
+        if not shared:
+            return plain, [self._number(f"no seed in common with {self._title(base)}")]
+        if len(shared) == len(ours) == len(theirs):
+            return plain, []
+        gap = fmean(ours[seed] - theirs[seed] for seed in shared)
+        of = "seed" if len(shared) == 1 else f"{len(shared)} seeds"
+        said = f"difference of the {of} shared with {self._title(base)}"
+        return gap, [self._number(said)]
 
     def _add_ranks(self, cells: list[list[Cell]], j: int, column: Column) -> None:
         """Mark best and second by the figures as printed, so that equal ones rank equal."""

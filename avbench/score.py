@@ -2,16 +2,17 @@
 
 How ids that differ count: a caption without a reference is an error in both protocols. A
 reference without a caption is an error in the protocol ``coco``; in the protocol ``paragraph``
-(ActivityNet-Captions) such a video counts as said nothing about, ``""``. The order of neither file
-matters.
+(ActivityNet-Captions) such a video counts as said nothing about, ``""``. The order of the ids does
+not matter in either file. That of one id's references is part of the signature: METEOR depends on
+it (``avbench.builtin.metrics.coco_caption``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from avbench.captionfiles import read_hypotheses, read_references
-from avbench.contracts import Metric, References
+from avbench.contracts import Metric, References, Score
 from avbench.errors import AvbenchError, DataError, unknown
 from avbench.options import make
 from avbench.registry import Registry
@@ -29,6 +30,7 @@ def score_files(
     registry: Registry,
     metrics: Sequence[str] = (),
     out: Path | None = None,
+    compare: bool = False,
 ) -> dict[str, Any]:
     """Score files of captions against one file of references; formats: ``avbench.captionfiles``.
 
@@ -40,10 +42,12 @@ def score_files(
         metrics: names; none: every registered metric that applies.
         out: where to write ``per_clip.csv``, ``statistics.npz`` and ``scores.json`` of the one
             system; None: nowhere.
+        compare: whether each file but the first is tested against the first.
 
     Returns:
         ``protocol``, ``references`` (their number), ``systems``: for each file its name, the
-        captions that are empty, those that the protocol takes as empty, and the scores.
+        captions that are empty, those that the protocol takes as empty, and the scores;
+        ``comparisons`` where they are asked for: see ``avbench.comparing``.
 
     Raises:
         AvbenchError: a file is missing or malformed, ids differ, or a name is unknown.
@@ -52,6 +56,10 @@ def score_files(
         raise AvbenchError(f"--protocol: {unknown('protocol', protocol, PROTOCOLS)}")
     if out is not None and len(hypotheses) != 1:
         raise AvbenchError(f"--out: takes one file of hypotheses, got {len(hypotheses)}")
+    if compare and len(hypotheses) < 2:
+        raise AvbenchError(
+            f"--compare: needs two or more files of hypotheses, got {len(hypotheses)}"
+        )
     components = {
         name: registry.get("metrics", name) for name in metrics or registry.names("metrics")
     }
@@ -67,12 +75,15 @@ def score_files(
     for name, component in components.items():
         metric: Metric = make(component, {})
         try:
-            for one, scores in zip(scored, metric.score(systems, gold), strict=True):
+            made = _scores(
+                metric, systems, gold, [f"{p} against {references}" for p in hypotheses]
+            )
+            for one, scores in zip(scored, made, strict=True):
                 ref = {"name": name, "options": {}}
                 one.extend(Scored(score, metric, ref) for score in scores)
         finally:
             metric.close()
-    results = {
+    results: dict[str, Any] = {
         "protocol": protocol,
         "references": {"file": str(references), "ids": len(captions)},
         "systems": [
@@ -85,11 +96,51 @@ def score_files(
             for path, said, missing, one in zip(hypotheses, given, absent, scored, strict=True)
         ],
     }
+    if compare:
+        results["comparisons"] = list(_compared(hypotheses, scored))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_scores(out, scored[0], {i: i for i in captions})
         write_json(out / SCORES, results)
     return results
+
+
+def _compared(
+    files: Sequence[Path], scored: Sequence[Sequence[Scored]]
+) -> Iterator[dict[str, Any]]:
+    """The tests of all systems against the first, as plain data."""
+    from avbench.comparing import against_first
+
+    for one in against_first(scored):
+        yield {
+            "hypotheses": str(files[one.system]),
+            "to": str(files[0]),
+            "score": one.score,
+            **one.estimate.plain(),
+            "p_corrected": one.corrected,
+            "p_exchanged": one.exchanged,
+            "p_exchanged_corrected": one.exchanged_corrected,
+        }
+
+
+def _scores(
+    metric: Metric, systems: Sequence[Mapping[str, str]], gold: References, files: Sequence[str]
+) -> Sequence[Sequence[Score]]:
+    """The scores of all systems together; an error names the file that it comes of.
+
+    Raises:
+        AvbenchError: a system cannot be scored.
+    """
+    try:
+        return metric.score(systems, gold)
+    except AvbenchError as error:
+        if len(systems) == 1:
+            raise AvbenchError(f"{files[0]}: {error}") from error
+    # Which one it is, tells each by itself; what all share is prepared already.
+    return [
+        _scores(metric, [system], gold, [file])[0]
+        for system, file in zip(systems, files, strict=True)
+    ]
 
 
 def _absent(
@@ -135,5 +186,27 @@ def print_scores(results: Mapping[str, Any]) -> None:
             print(f"  {system['without_caption']} ids have no caption and count as empty")
         if system["empty"]:
             print(f"  {system['empty']} captions are empty")
+    _print_comparisons(results.get("comparisons", []))
     for note in signature_notes(made):
         print(note)
+
+
+def _print_comparisons(comparisons: Sequence[Mapping[str, Any]]) -> None:
+    from avbench.statistics.resampling import RESAMPLES
+    from avbench.tables import TITLES
+
+    last = None
+    for one in comparisons:
+        if one["hypotheses"] != last:
+            last = one["hypotheses"]
+            print(f"{last} − {one['to']}: 95 % interval; corrected p; by exchanging captions")
+        title = TITLES.get(one["score"], one["score"])
+        ends = " ".join("?" if x is None else f"{x:+.3f}" for x in (one["low"], one["high"]))
+        p = " ".join(f"{one[name]:.4f}" for name in ("p_corrected", "p_exchanged_corrected"))
+        print(f"  {title:<16} {one['difference']:+8.3f} [{ends}] {p}")
+    if comparisons:
+        print(
+            f"Tested: these captions on other ids ({RESAMPLES} resamples, each id by itself), by "
+            "paired bootstrap and by approximate randomisation; Holm's correction over "
+            f"{len(comparisons)} differences."
+        )

@@ -11,14 +11,16 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from avbench.agreement import signatures
 from avbench.collect import MOST_FREQUENT
 from avbench.diversity import diversity
 from avbench.evaluate import PREDICTIONS, read_predictions
 from avbench.graph import Plan
+from avbench.media.cliplist import clip_list_hash
 from avbench.media.store import PreparedSplit
 from avbench.pivot import pivot
 from avbench.relevance.counts import WordCounts
-from avbench.results import Measurement, Table
+from avbench.results import Measurement, Table, signature_notes
 from avbench.statistics.stored import Held, Key, Stored
 from avbench.strata import Strata, clip_items, strata, video_items
 from avbench.tables import Column, Row, Sheet, TableLayout
@@ -96,6 +98,10 @@ class _Tables:
         notes = [parts.note]
         if "cider" in metrics:
             notes.append("CIDEr's document frequencies are those of the whole set.")
+        made = [_whole(text) for of in self._signatures(shown).values() for text in of]
+        if made:
+            notes += signature_notes({dataset: made})
+            notes.append(f"Of a stratum, the signature adds {STRATUM}: and its items' hash.")
         return replace(pivot(shown, layout, notes), table=Table.of(long))
 
     def _figures(
@@ -106,10 +112,14 @@ class _Tables:
         items = statistics.videos if joined else statistics.ids
         places = np.array([parts.of.get(item, "") for item in items])
         for name in parts.names:
-            sums = statistics.values[places == name].sum(axis=0, keepdims=True)
-            value = float(held.figure(sums)[0]) if (places == name).any() else np.nan
+            inside = places == name
+            sums = statistics.values[inside].sum(axis=0, keepdims=True)
+            value = float(held.figure(sums)[0]) if inside.any() else np.nan
             if np.isfinite(value):
-                yield self._row(key, dataset, metric, value, held, stratum=name)
+                of = dict.fromkeys((i for i, at in parts.of.items() if at == name), ())
+                signed = f"{held.signature}|{STRATUM}:{len(of)}-{clip_list_hash(of)}"
+                row = self._row(key, dataset, metric, value, held, stratum=name)
+                yield replace(row, signature=signed)
 
     def variety(self) -> Iterator[Sheet]:
         """How varied every row's captions are, beside its scores; none where there are none."""
@@ -143,6 +153,7 @@ class _Tables:
         notes = [
             "Distinct-n: different n-grams among all of a test set's captions; vocabulary: "
             "different words; words: of a caption, mean. Clip by clip.",
+            *signature_notes(self._signatures(Table.of(rows))),
             *self.notes,
         ]
         yield pivot(Table.of(rows), layout, notes)
@@ -183,6 +194,13 @@ class _Tables:
         rows = [Row(label=label) for label in labels if label in has]
         return (*rows, *(Row(label=x, ranked=False) for x in (MOST_FREQUENT,) if x in has))
 
+    def _signatures(self, table: Table) -> dict[str, list[str]]:
+        """How the scores of a table were made, by dataset."""
+        return {
+            dataset: [made[m] for m in self.plan.table["metrics"] if m in made]
+            for dataset, made in signatures(table.frame).items()
+        }
+
     @property
     def _title(self) -> str:
         return self.plan.title or self.plan.suite
@@ -192,3 +210,8 @@ class _Tables:
         stage = self.plan.stages[self.plan.prepared[dataset]]
         store = self.stored.store
         return PreparedSplit.open(store.directory(stage)) if store.done(stage) else None
+
+
+def _whole(signature: str) -> str:
+    """The signature of the whole set, out of a stratum's."""
+    return signature.rpartition(f"|{STRATUM}:")[0]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from avbench.results import Table
+from avbench.statistics.estimate import LEVEL, Estimate
 
 TITLES = {
     "bleu4": "BLEU-4",
@@ -89,13 +90,28 @@ Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Tested:
+    """A difference to ``TableLayout.delta_to``, tested."""
+
+    to: str
+    """The label that the difference is to."""
+    estimate: Estimate
+    corrected: float
+    """Its p after Holm's correction over the table."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Inferred:
     """What is known of a table's uncertainty, see ``avbench.statistics.tabled``."""
 
     intervals: Mapping[Place, tuple[float, float]] = field(default_factory=dict)
-    significant: frozenset[Place] = frozenset()
-    """Whose difference to ``TableLayout.delta_to`` is significant."""
+    differences: Mapping[Place, Tested] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def significant(self) -> frozenset[Place]:
+        """Whose difference to ``TableLayout.delta_to`` is significant."""
+        return frozenset(at for at, one in self.differences.items() if one.corrected <= LEVEL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,6 +199,8 @@ class Sheet:
     table: Table
     """The long rows that it was made from."""
     pictures: tuple[Picture, ...] = ()
+    inferred: Inferred = field(default_factory=Inferred)
+    """The intervals and tests that its cells show."""
 
     @property
     def headers(self) -> list[str]:

@@ -66,6 +66,18 @@ def test_references_in_numbered_columns(tmp_path: Path) -> None:
     assert read_references(tmp_path / "r.csv") == {"7": ("x",), "b": ("a dog", "the dog")}
 
 
+def test_columns_of_other_names_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("id,caption_id,caption\n7,1,x\n7,2,y\n")
+    assert read_references(tmp_path / "r.csv") == {"7": ("x", "y")}
+
+
+def test_a_cell_may_be_as_long_as_a_line_of_json(tmp_path: Path) -> None:
+    long = "dog " * 50_000  # the csv module's own limit is 131,072 characters
+    (tmp_path / "h.csv").write_text(f"id,caption\nx,{long}\n")
+    (tmp_path / "h.jsonl").write_text(lines({"id": "x", "caption": long}))
+    assert read_hypotheses(tmp_path / "h.csv") == read_hypotheses(tmp_path / "h.jsonl")
+
+
 def test_a_caption_may_hold_what_ends_a_line_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "h.jsonl").write_text('{"id": "x", "caption": "a\u2028b"}\n', "utf-8")
     assert read_hypotheses(tmp_path / "h.jsonl") == {"x": "a b"}
@@ -119,6 +131,16 @@ def test_bad_hypotheses_name_the_place(tmp_path: Path, name: str, text: str, mes
         ("r.jsonl", '{"id": 1, "captions": ["a"]}\n' * 2, "line 2: id '1' has references already"),
         ("r.csv", "id,caption_1,caption_2\nx,,\n", "row 2: has no caption in any column caption_"),
         ("r.csv", "id,caption_1\nx,a\nx,b\n", "row 3: id 'x' has references already"),
+        (
+            "r.csv",
+            "id,caption,caption_1,caption_2\nx,a,b,c\n",
+            "row 2: has both columns, 'caption' and 'caption_1', 'caption_2'; give one",
+        ),
+        (
+            "r.jsonl",
+            '{"id": 1, "caption": "a", "captions": ["a", "b"]}',
+            "line 1: has both fields, 'caption' and 'captions'; give one",
+        ),
     ],
 )
 def test_bad_references_name_the_place(tmp_path: Path, name: str, text: str, message: str) -> None:

@@ -176,6 +176,36 @@ def test_the_papers_suites_state_its_claims_and_its_figures_agree(
             assert sign.get(claim["expect"], within) > 0, part
 
 
+@pytest.mark.parametrize(("flops", "verdict"), [(341.5, "supported"), (391.5, "refuted")])
+def test_the_papers_claim_on_flops_is_judged_at_its_geometry(
+    folder: Path, registry: Registry, flops: float, verdict: str, capsys: Any
+) -> None:
+    """In a suite that trains nothing, from its profiles alone."""
+    suite = read_suite("flops", registry)
+    assert suite.preset == "paper"
+    plan = make_plan(suite, registry)
+    store = Store(results=folder / "results", cache=folder / "cache")
+    (first, second) = claims_data(plan, store)["claims"]
+    assert first["verdict"] == second["verdict"] == "inconclusive"
+    assert first["comparisons"][0]["reason"].endswith("has not run")
+    for trial in plan.trials:
+        g = {"Merged, 64 audio tokens": 320.6, "Local-global merged, 64 audio tokens": flops}
+        if trial.label in g:
+            where = store.directory(plan.stages[str(trial.profile)])
+            where.mkdir(parents=True)
+            results = {"flops_g": g[trial.label], "params_m": 280.0}
+            write_json(where / RECORD, {"status": "done", "results": results, "provenance": {}})
+    data = claims_data(plan, store)
+    assert [c["verdict"] for c in data["claims"]] == [verdict, "inconclusive"]
+    (part,) = data["claims"][0]["comparisons"]
+    assert part["difference"] == pytest.approx(100 * (flops / 320.6 - 1))
+    print_claims(data)
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"{verdict} Since there are only a few global tokens" in text
+    assert "corrected p" not in text
+    assert "Holm" not in text
+
+
 # ------------------------------------------------------------------------ verdicts
 
 
@@ -294,6 +324,16 @@ def test_one_seed_is_inconclusive_however_large_the_difference() -> None:
     )
 
 
+def test_a_difference_that_is_equal_for_all_seeds_is_inconclusive() -> None:
+    """On coarse scores two seeds agree by chance, and there is no spread to hold it against."""
+    for more in ({}, {"expect": "less"}, {"expect": "same", "by": 5.0}):
+        outcome = verdict(claim(**more), figures(x={"a": [52.0, 53.0], "b": [50.0, 51.0]}))
+        assert (outcome.verdict, outcome.p, outcome.needed) == ("inconclusive", 1.0, None)
+        assert outcome.reason == (
+            "the difference is equal for all seeds: nothing is known of its spread"
+        )
+
+
 def test_only_shared_seeds_are_compared() -> None:
     known = figures(x={"a": [62.0, 61.0, 63.0, 5.0], "b": [50.0, 50.5, 49.5]})
     (part,) = verdict(claim(), known).compared
@@ -351,7 +391,7 @@ class Made:
         self.plan = make_plan(read(registry, SUITE), registry)
         self.store = Store(results=folder / "results", cache=folder / "cache")
         for trial in self.plan.trials:
-            better = 20.0 if trial.label == "two" else 0.0
+            better = 20.0 + 0.02 * (trial.seed - 1) if trial.label == "two" else 0.0
             for cell in trial.cells:
                 self.score(cell.score, 50 + better + trial.seed, seed=trial.seed)
                 self.score(cell.altered["video zeroed"], 20 + trial.seed, seed=trial.seed)
@@ -450,7 +490,10 @@ def test_what_people_read(made: Made, capsys: pytest.CaptureFixture[str]) -> Non
     assert "Sec. 9; about the methods; expected: more" in text
     assert "vatex CIDEr: two − one +20.0 [+20.0, +20.0] 3 < 0.001 +1.5" in text
     assert "FLOPs (G) (%): two − one +5.0" in text
-    assert "Holm's correction over these 3 claims" in text
+    # Of the third claim, on costs, there is no p.
+    assert text.count("corrected p < 0.001") + text.count("corrected p 0.00") == 2
+    assert "with Holm's correction over these 2 claims" in text
+    assert "Costs do not vary: a claim on them is not tested, it holds or not." in text
     print_claims({"suite": "s", "claims": []})
     assert capsys.readouterr().out == "s: the suite states no claims\n"
 
@@ -484,7 +527,7 @@ def test_a_claim_on_the_losses_at_the_end_of_pre_training(
         write_json(directory / RECORD, {"status": "done", "results": {}})
         log = Curve(directory, 0)
         for step in range(20):
-            joint = 1.0 if step >= 18 else 9.0
+            joint = 1.0 + 0.01 * (trial.label == "mbp") * trial.seed if step >= 18 else 9.0
             alone = 2.0 - 0.5 * (trial.label == "mbp") * (1 + 0.1 * trial.seed)
             log.add(step, {"L": joint, "L_audio": joint, "L_video": alone})
         log.close()

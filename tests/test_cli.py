@@ -118,6 +118,14 @@ def test_report_before_any_run(avbench: Command, tmp_path: Path) -> None:
             ("report", "s.yaml", "--modality-use", "--intervals", "seeds"),
             "error: --modality-use: its tables have no intervals; leave out --intervals\n",
         ),
+        (
+            ("report", "s.yaml", "--delta-to", "merged, V+B"),
+            "error: --delta-to: unknown row 'merged, V+B'; did you mean 'merged, V+A'? Allowed: ",
+        ),
+        (
+            ("report", "s.yaml", "--strata", "--delta-to", "merged, V+A"),
+            "error: --strata: its tables compare no rows; leave out --delta-to\n",
+        ),
         (("check", "merge"), "error: unknown component 'merge'; did you mean 'merged'?"),
         (("plugins", "--plugins-dir", "no"), "error: --plugins-dir no: no such folder\n"),
     ],

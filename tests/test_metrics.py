@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avbench.api import DataError, References, Score, Slot
+from avbench.api import AvbenchError, DataError, References, Score, Slot
 from avbench.builtin.metrics import _java, _meteor, _reference_set
 from avbench.builtin.metrics._java import letters
 from avbench.builtin.metrics._lcs import Subsequences
@@ -203,6 +203,12 @@ def test_a_caption_of_ten_thousand_words(metric: CocoCaption) -> None:
             "the caption says 'dog' 8000 times among 8000 words; METEOR cannot align that "
             "(at most 1997 times)",
         ),
+        # One word of the PTB tokenizer, 12,000 of METEOR's.
+        (
+            "-".join(["dog"] * 12000),
+            "a dog",
+            "the caption has 12000 words; METEOR aligns at most 10000",
+        ),
     ],
 )
 def test_texts_that_meteor_cannot_align_are_named(
@@ -241,12 +247,30 @@ def test_order_of_systems_and_ids_does_not_matter(metric: CocoCaption) -> None:
 
 
 @pytest.mark.java
+def test_the_order_of_a_clips_references_moves_meteor_alone_and_is_signed(
+    metric: CocoCaption,
+) -> None:
+    """Both references of "y" score 0; the words of the first enter METEOR's sums."""
+    case = json.loads((GOLDEN / "coco_small.json").read_text(encoding="utf-8"))
+    gold = {i: tuple(texts) for i, texts in case["references"].items()}
+    gold["y"] = ("zebra", "zebra in the green grass of a wide plain")
+    said = case["hypotheses"] | {"y": "rain falls"}
+    turned = {i: texts[::-1] for i, texts in gold.items()}
+    (first,) = metric.score([said], References(captions=gold))
+    (second,) = metric.score([said], References(captions=turned))
+    for one, other in zip(first, second, strict=True):
+        assert one.per_item == pytest.approx(other.per_item, abs=1e-9)
+        assert (one.value == pytest.approx(other.value, abs=1e-9)) == (one.name != "meteor")
+        assert one.signature != other.signature
+
+
+@pytest.mark.java
 def test_signature_says_how(metric: CocoCaption) -> None:
     gold = {"x": ("a dog barks",), "y": ("a cat", "the cat")}
     (scores,) = metric.score([{"x": "a dog", "y": "a cat"}], References(captions=gold))
     assert scores[1].signature == (
         "meteor|lang:en|norm:yes|jar:1.5|nrefs:1-2|case:lc|tok:ptb-3.4.1|protocol:coco"
-        f"|clips:2-{clip_list_hash(gold)}|version:pycocoevalcap-1.2|java:25.0"
+        f"|clips:2-{clip_list_hash(gold)}|avbench:1|version:pycocoevalcap-1.2|java:25.0"
     )
     paragraph = References(captions=gold, protocol="paragraph")
     (other,) = metric.score([{"x": "a dog", "y": "a cat"}], paragraph)
@@ -340,7 +364,7 @@ def test_meteor_that_crashes_at_a_caption_names_it(monkeypatch: pytest.MonkeyPat
     vocabulary = ["dog", "cat", "man", "a", "the", "with", "ball", "runs"]
     long = " ".join(vocabulary[i * i % 8] for i in range(9000)), ["a man with the dog runs"]
     expected = process.statistics([fine])
-    with pytest.raises(RuntimeError, match="METEOR ended with exit status 1 at the caption 'dog"):
+    with pytest.raises(AvbenchError, match="METEOR ended with exit status 1 at the caption 'dog"):
         process.statistics([fine, fine, long, fine])
     assert process.statistics([fine]).tolist() == expected.tolist()
     process.close()
@@ -351,9 +375,40 @@ def test_meteor_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_meteor, "START_LIMIT", 0.0)
     monkeypatch.setattr(_meteor, "BATCH_LIMIT", 0.2)
     process = _meteor.Meteor()  # still loading when the limit passes
-    with pytest.raises(RuntimeError, match="METEOR hung and was killed at the caption 'a dog'"):
+    with pytest.raises(AvbenchError, match="METEOR hung and was killed at the caption 'a dog'"):
         process.statistics([("a dog", ["a dog"])])
     assert not process.close.alive
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [(_java.ptb, "PTB tokenizer"), (_java.normalised, "METEOR's normaliser")],
+)
+def test_java_that_hangs_is_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Any, what: str
+) -> None:
+    fake = tmp_path / "java"
+    fake.write_text("#!/bin/sh\nexec sleep 100\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(_java, "java", lambda: str(fake))
+    monkeypatch.setattr(_java, "START_LIMIT", 0.2)
+    begun = time.monotonic()
+    with pytest.raises(AvbenchError, match=f"^{what}: no end after 0 s for 2 texts$"):
+        call(["A dog!", "a man's dog"])
+    assert time.monotonic() - begun < 30
+
+
+def test_java_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake = tmp_path / "java"
+    fake.write_text("#!/bin/sh\necho no memory >&2\nexit 3\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(_java, "java", lambda: str(fake))
+    with pytest.raises(AvbenchError, match="PTB tokenizer ended with exit status 3: no memory"):
+        _java.ptb(["A dog!"])
+
+
+def test_the_limit_of_a_hundred_thousand_texts_is_minutes() -> None:
+    assert _java.START_LIMIT + 100_000 * _java.TEXT_LIMIT < 30 * 60
 
 
 @pytest.mark.java
@@ -502,6 +557,25 @@ def test_accuracies_by_hand() -> None:
     assert {s.value for s in none if not s.name.endswith(("chance", "frequent"))} == {0.0}
     assert chance(slots) == pytest.approx({"colour": 100 / 3, "shape": 50, "sound": 25})
     assert most_frequent(slots) == pytest.approx({"colour": 100, "shape": 100, "sound": 50})
+
+
+def test_slots_that_differ_are_signed_differently() -> None:
+    """What is right, what else there was to say, and in which mean it counts."""
+
+    def signature(slot: Slot, name: str = "colour") -> str:
+        gold = References(captions={"1": ("x",)}, slots={"1": {name: slot}})
+        (scores,) = SlotAccuracy().score([{"1": "a red ball"}], gold)
+        return scores[0].signature.partition("|")[2]
+
+    given = signature(_slot("red", COLOURS, "video"))
+    assert given == signature(_slot("red", COLOURS, "video"))
+    others = {
+        signature(_slot("blue", COLOURS, "video")),
+        signature(_slot("red", COLOURS[:2], "video")),
+        signature(_slot("red", COLOURS, "audio")),
+        signature(_slot("red", COLOURS, "video"), "tint"),
+    }
+    assert len(others - {given}) == 4
 
 
 def test_without_slots_it_does_not_apply() -> None:

@@ -156,7 +156,8 @@ def test_costs_rank_only_when_asked_and_low_is_good() -> None:
 
 
 def test_differences() -> None:
-    table = _table(("x", 0, 10.0), ("x", 1, 11.0), ("y", 0, 10.46), ("z", 0, 12.0))
+    x, y = (("x", 0, 10.0), ("x", 1, 11.0)), (("y", 0, 9.96), ("y", 1, 10.96))
+    table = _table(*x, *y, ("z", 0, 12.0), ("z", 1, 12.0))
     cells = _cells(table, delta_to="x")
     assert [cells[x].change for x in "xyz"] == ["", "(+0.0)", "(+1.5)"]
     assert cells["y"].delta == pytest.approx(-0.04)
@@ -164,6 +165,19 @@ def test_differences() -> None:
     assert not any(c.change for c in _cells(table, delta_to="x", columns=off).values())
     with pytest.raises(AvbenchError, match="delta_to is 'q', which is none of its rows: x, y, z"):
         _cells(table, delta_to="q")
+
+
+def test_a_difference_is_of_the_seeds_that_both_rows_have() -> None:
+    """As it is tested; the means' difference would be of seeds that one row alone has."""
+    x = ("x", 0, 10.0), ("x", 1, 20.0)
+    table = _table(*x, ("y", 0, 11.0), ("z", 1, 20.0), ("z", 2, 60.0), ("w", 3, 16.0))
+    layout = TableLayout(title="T", columns=(Column(metric="cider"),), delta_to="x")
+    sheet = pivot(table, layout)
+    cells = {title: line[0] for title, line in sheet.rows}
+    assert [cells[x].change for x in "xyzw"] == ["", "(+1.0)", "(+0.0)", "(+1.0)"]
+    marks = [[sheet.footnotes[n - 1] for n in cells[x].footnotes] for x in "xyzw"]
+    shared = "difference of the seed shared with x"
+    assert marks == [[], [shared], [shared], ["no seed in common with x"]]
 
 
 def test_two_rows_for_one_figure_are_an_error() -> None:
@@ -189,11 +203,12 @@ def test_every_kind_of_cell() -> None:
         "seed 2 failed: loss is nan (log: runs/a|b.txt)",
         "failed: killed, signal 9 (log: runs/g_1.txt)",
         "skipped: needs two streams",
+        "difference of the 2 seeds shared with plain",
     )
     assert [cell.footnotes for cell in cells["balanced"]] == [(1,), (1,), (1,), (1,), ()]
     assert [cell.rank for cell in cells["plain"]] == [0, 2, 0, 1, 0]
     assert [cell.rank for cell in cells["most frequent caption"]] == [0] * 5
-    assert cells["balanced"][1].change == "(+8.5)"
+    assert cells["balanced"][1].change == "(+9.5)"
     assert large.notes[-2:] == (
         "12 steps: the pipeline, not the paper.",
         "talk: 3 clips lost (no picture).",

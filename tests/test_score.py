@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from avbench import cli, sufficient
+from avbench.builtin.metrics import _java, _meteor
 from avbench.media.cliplist import clip_list_hash
+from avbench.statistics.estimate import holm
 
 
 def _published() -> ModuleType:
@@ -211,6 +213,48 @@ def test_several_systems_for_people(command: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.java
+def test_files_are_compared_with_the_first(command: Any, tmp_path: Path) -> None:
+    """One system much worse, one the same in other files; the tests are those of a table."""
+    texts = ["a dog barks", "rain falls on a roof", "the bell rings", "two men talk", "a car"]
+    gold = {f"c{i}": [f"{texts[i % 5]} number {i}"] for i in range(40)}
+    said = {i: captions[0] for i, captions in gold.items()}
+    wrong = {i: "a zebra" if n % 4 else text for n, (i, text) in enumerate(said.items())}
+    first, references = as_lines(tmp_path, said, gold)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "c").mkdir()
+    worse, same = as_csv(tmp_path / "b", wrong, gold)[0], as_csv(tmp_path / "c", said, gold)[0]
+    asked = [x for file in (first, worse, same) for x in ("--hypotheses", file)]
+    asked += ["--references", references, "--compare"]
+    code, out, err = command(*asked, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    values = [{s["name"]: s["value"] for s in one["scores"]} for one in found["systems"]]
+    tests = found["comparisons"]
+    assert [(t["hypotheses"], t["score"]) for t in tests] == [
+        (str(file), name) for file in (worse, same) for name in NAMES
+    ]
+    for number, test in enumerate(tests):
+        name, system = test["score"], 1 + number // 4
+        assert test["to"] == str(first)
+        assert test["n"] == 40
+        assert test["difference"] == pytest.approx(values[system][name] - values[0][name])
+        assert test["low"] <= test["difference"] <= test["high"]
+        assert (
+            (test["p_corrected"] < 0.01) == (test["p_exchanged_corrected"] < 0.01) == (system == 1)
+        )
+    assert holm([t["p"] for t in tests]) == [t["p_corrected"] for t in tests]
+    assert holm([t["p_exchanged"] for t in tests]) == [t["p_exchanged_corrected"] for t in tests]
+    code, out, _ = command(*asked)
+    assert code == 0
+    lines = out.splitlines()
+    assert f"{worse} − {first}: 95 % interval; corrected p; by exchanging captions" in lines
+    (bleu, *_) = (line for line in lines if line.startswith("  BLEU-4") and "[" in line)
+    shown = f"{tests[0]['difference']:+8.3f} [{tests[0]['low']:+.3f} {tests[0]['high']:+.3f}]"
+    assert shown in bleu
+    assert any("Holm's correction over 8 differences" in line for line in lines)
+
+
+@pytest.mark.java
 def test_a_video_without_a_paragraph_counts_as_nothing_said(command: Any, tmp_path: Path) -> None:
     few = {i: SAID[i] for i in ("x", "y")}
     asked = ("--protocol", "paragraph", "--json")
@@ -251,6 +295,7 @@ def test_a_video_without_a_paragraph_counts_as_nothing_said(command: Any, tmp_pa
             "paragraph",
         ),
         (SAID, ("--metric", "coco"), "unknown metric 'coco'; did you mean 'coco_caption'?"),
+        (SAID, ("--compare",), "--compare: needs two or more files of hypotheses, got 1"),
         (
             SAID,
             ("--hypotheses", "other.jsonl", "--out", "there"),
@@ -273,4 +318,39 @@ def test_a_caption_that_is_too_long_is_named(command: Any, tmp_path: Path) -> No
     files = as_lines(tmp_path, {**SAID, "y": " ".join(["dog"] * 10001)}, GOLD)
     code, _, err = command("--hypotheses", files[0], "--references", files[1])
     assert code == 2
-    assert "'y': the caption has 10001 words; METEOR aligns at most 10000" in err
+    said = "coco_caption: 'y': the caption has 10001 words; METEOR aligns at most 10000"
+    assert err == f"error: {files[0]} against {files[1]}: {said}\n"
+
+
+@pytest.mark.java
+def test_of_several_files_the_one_at_fault_is_named(command: Any, tmp_path: Path) -> None:
+    said, gold = as_lines(tmp_path, SAID, GOLD)
+    odd = tmp_path / "odd.csv"
+    odd.write_text(f"id,caption\nx,a\ny,{'dog ' * 10001}\nz,b\n")
+    files = ("--hypotheses", said, "--hypotheses", odd, "--references", gold)
+    code, _, err = command(*files)
+    assert code == 2
+    assert err.startswith(f"error: {odd} against {gold}: coco_caption: 'y': the caption has 10001")
+
+
+def test_java_that_fails_is_no_traceback(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "java"
+    fake.write_text("#!/bin/sh\nexit 3\n")
+    fake.chmod(0o755)
+    for module in (_java, _meteor):
+        monkeypatch.setattr(module, "java", lambda: str(fake))
+    files = as_lines(tmp_path, SAID, GOLD)
+    code, out, err = command("--hypotheses", files[0], "--references", files[1])
+    assert (code, out) == (2, "")
+    assert err == (
+        f"error: {files[0]} against {files[1]}: PTB tokenizer ended with exit status 3\n"
+    )
+    # METEOR's process ends at the first caption; the paragraph protocol has no tokenizer.
+    asked = ("--hypotheses", files[0], "--references", files[1], "--protocol", "paragraph")
+    code, _, err = command(*asked)
+    assert code == 2
+    assert err.startswith(
+        f"error: {files[0]} against {files[1]}: METEOR ended with exit status 3 a"
+    )

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from avbench import sufficient
+from avbench.agreement import agreed
 from avbench.api import References
 from avbench.builtin.metrics.coco_caption import CocoCaption
+from avbench.cli import app
 from avbench.collect import MOST_FREQUENT, collect
 from avbench.diversity import diversity
 from avbench.errors import AvbenchError, DataError
@@ -330,13 +334,41 @@ def test_strata_of_stored_scores(made: Made) -> None:
         MOST_FREQUENT: ["2.0", "4.0", "2.0"],
     }
     assert "Mean ± standard deviation over 2 seeds." in sheet.notes
-    assert "CIDEr's document frequencies are those of the whole set." in sheet.notes
+    assert sheet.notes[-3:] == (
+        "CIDEr's document frequencies are those of the whole set.",
+        "vatex: cider; v:1",
+        "Of a stratum, the signature adds stratum: and its items' hash.",
+    )
     bleu = [cells[i].text for _, cells in sheet.rows for i in (1, 3, 5)]
     assert set(bleu) == {"–"}  # it kept no statistics
     frame = sheet.table.frame
     assert set(frame["dataset"]) == {"vatex"}
     assert set(frame["stratum"]) == {"sound present", "sound absent", "sound silent"}
     assert set(frame["unit"]) == {"x100"}
+
+
+def test_a_stratum_is_signed_by_its_items(made: Made) -> None:
+    frames = [sheet.table.frame for sheet in made.sheets().values()]
+    signed = {
+        (row.stratum, row.signature)
+        for frame in frames
+        if "stratum" in frame
+        for row in frame.itertuples()
+        if row.dataset == "vatex"
+    }
+    found = dict(signed)
+    assert len(found) == len(signed)  # all systems of a stratum alike
+    for name, number in (("sound present", 2), ("sound silent", 1), ("words ≤ 3.5", 2)):
+        assert found[name].startswith(f"cider|v:1|stratum:{number}-")
+    assert found["sound present"] != found["words ≤ 3.5"]  # clips 0 and 2, clips 0 and 3
+
+
+def test_a_score_of_a_stratum_shares_no_column_with_that_of_the_whole_set(made: Made) -> None:
+    sheets = made.sheets()
+    rows = sheets["T: vatex by presence of sound"].table.frame
+    whole = sheets["T: how varied the captions are"].table.frame
+    both = pd.concat([whole[whole["metric"] == "cider"], rows[rows["stratum"] == "sound silent"]])
+    assert "refused" in set(agreed(both.reset_index())["status"])
 
 
 def test_strata_of_the_paragraph_protocol_are_of_videos(made: Made) -> None:
@@ -365,6 +397,7 @@ def test_variety_stands_beside_the_scores_and_tells_what_was_not_divided(made: M
     assert rows["References, the first of each"][4:6] == [
         str(first.vocabulary), f"{first.words:.1f}",
     ]  # fmt: skip
+    assert {"vatex: cider; v:1", "activitynet: cider; v:1"} <= {*sheet.notes}
     assert "T: vatex by slot evidence" not in made.sheets()
 
 
@@ -419,3 +452,35 @@ def test_reports_show_the_intervals_that_are_asked_for(
     write_report(made.plan, made.store, tmp_path / "out", ["md"], False)
     assert "In brackets" not in (tmp_path / "out" / "table.md").read_text()
     capsys.readouterr()
+
+
+def test_rows_are_tested_against_the_one_that_the_command_line_names(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVBENCH_CACHE", str(tmp_path / "cache"))
+    asked = ["report", "s.yaml", "--intervals", "videos", "--json"]
+
+    def told(*more: str) -> dict[str, Any]:
+        result = CliRunner().invoke(app, [*asked, *more])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.output)
+
+    bare = told()
+    assert bare["differences"] == []
+    assert {(x["label"], x["dataset"], x["metric"]) for x in bare["intervals"]} == {
+        (label, dataset, "cider")
+        for label in ("one", "two", MOST_FREQUENT)
+        for dataset in ("vatex", "activitynet")
+    }
+    tested = {x["dataset"]: x for x in told("--delta-to", "one")["differences"]}
+    assert set(tested) == {"vatex", "activitynet"}
+    # 10 more on every clip; the smallest p that 10,000 resamples can give, times two tests.
+    for dataset, clips in (("vatex", 4), ("activitynet", 3)):
+        assert tested[dataset] == {
+            "table": "T", "label": "two", "dataset": dataset, "metric": "cider", "to": "one",
+            "difference": 10.0, "low": 10.0, "high": 10.0, "n": clips,
+            "p": pytest.approx(2 / 10_001), "p_corrected": pytest.approx(4 / 10_001),
+        }  # fmt: skip
+    found = told("--delta-to", "one", "--intervals", "seeds")
+    assert [x["p"] for x in found["differences"]] == [1.0, 1.0]  # 10 with both seeds: no spread
+    assert {(x["low"], x["high"]) for x in found["differences"]} == {(None, None)}

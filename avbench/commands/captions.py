@@ -103,6 +103,9 @@ def score(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write figures and statistics by id.")
     ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Test each file of captions against the first.")
+    ] = False,
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -111,6 +114,12 @@ def score(
     from avbench.score import print_scores, score_files
 
     found = score_files(
-        hypotheses, references, protocol, load(plugins_dir), metrics=metric or (), out=out
+        hypotheses,
+        references,
+        protocol,
+        load(plugins_dir),
+        metrics=metric or (),
+        out=out,
+        compare=compare,
     )
     print_json(found) if as_json else print_scores(found)

@@ -1,6 +1,7 @@
 """Suites: plan them, run them, report and judge what came out."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -139,6 +140,12 @@ def report(
         str | None,
         typer.Option(help="95 % intervals: none, seeds or videos; as the suite says."),
     ] = None,
+    delta_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL", help="The row that differences refer to; as the suite says."
+        ),
+    ] = None,
     strata: Annotated[
         bool, typer.Option("--strata", help="Scores by stratum, and how varied captions are.")
     ] = False,
@@ -166,6 +173,11 @@ def report(
         raise AvbenchError(f"{' and '.join(asked)}: give one of them at a time")
     if asked and intervals is not None:
         raise AvbenchError(f"{asked[0]}: its tables have no intervals; leave out --intervals")
+    if asked and delta_to is not None:
+        raise AvbenchError(f"{asked[0]}: its tables compare no rows; leave out --delta-to")
+    if delta_to is not None:
+        known_value("--delta-to", "row", delta_to, {trial.label for trial in made.trials})
+        made = replace(made, table={**made.table, "delta_to": delta_to})
     folder = results / made.suite
     if strata:
         from avbench.listing import write_strata

@@ -28,6 +28,8 @@ LARGEST = sys.float_info.max
 MOST = 12
 """Names that an error lists."""
 
+csv.field_size_limit(2**31 - 1)  # a cell may be as long as a text in JSON
+
 
 class MalformedError(DataError):
     """Something in a file that is not as the format has it; ``place`` and ``problem`` say what.

@@ -1,5 +1,6 @@
 """A figure with its interval and what speaks for and against it; Holm's correction."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,11 @@ class Estimate:
     def p(self) -> float:
         """Two-sided."""
         return min(1.0, 2 * min(self.above, self.below))
+
+    def plain(self) -> dict[str, float | int | None]:
+        """As plain data: ends that are not known are None, as JSON has no infinity."""
+        low, high = (x if math.isfinite(x) else None for x in (self.low, self.high))
+        return {"difference": self.value, "low": low, "high": high, "n": self.n, "p": self.p}
 
 
 def holm(p: Sequence[float]) -> list[float]:

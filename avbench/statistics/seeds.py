@@ -8,6 +8,9 @@ from jaxtyping import Float64
 from avbench.statistics.estimate import LEVEL, Estimate
 from avbench.statistics.student import quantile, tail
 
+TIE = 1e-9
+"""A standard deviation below this is none: sums in another order differ by as much."""
+
 
 def over_seeds(values: Float64[np.ndarray, " S"], *, null: float = 0.0) -> Estimate:
     """The mean over seeds, by Student's t.
@@ -15,6 +18,10 @@ def over_seeds(values: Float64[np.ndarray, " S"], *, null: float = 0.0) -> Estim
     For a difference between rows pass each seed's difference: rows that share a seed share
     weights, batches or a whole pre-training, so they are compared seed by seed. The interval
     holds for other seeds on this test set.
+
+    Figures that are equal for all seeds say nothing of their spread, as one seed does: on scores
+    as coarse as one point two seeds often agree by chance, and taking their spread for none would
+    reject twice as often as the level allows.
 
     Args:
         values: one figure, or one difference, a seed.
@@ -27,16 +34,14 @@ def over_seeds(values: Float64[np.ndarray, " S"], *, null: float = 0.0) -> Estim
     if n == 0:
         raise ValueError("over_seeds: no seed")
     mean = float(values.mean())
-    if n == 1:
+    spread = float(values.std(ddof=1)) if n > 1 else 0.0
+    if spread < TIE:
         return Estimate(
-            value=mean, low=-math.inf, high=math.inf, above=1.0, below=1.0, error=math.inf, n=1
+            value=mean, low=-math.inf, high=math.inf, above=1.0, below=1.0, error=math.inf, n=n
         )
-    error = float(values.std(ddof=1)) / math.sqrt(n)
+    error = spread / math.sqrt(n)
     half = quantile(LEVEL / 2, n - 1) * error
-    if error:
-        t = (mean - null) / error
-    else:  # equal for all seeds
-        t = math.copysign(math.inf, mean - null) if mean != null else 0.0
+    t = (mean - null) / error
     return Estimate(
         value=mean,
         low=mean - half,

@@ -9,7 +9,7 @@ from avbench.statistics.estimate import LEVEL, Estimate, holm
 from avbench.statistics.resampling import RESAMPLES, over_videos
 from avbench.statistics.seeds import over_seeds
 from avbench.statistics.stored import Stored
-from avbench.tables import Inferred, Place, TableLayout
+from avbench.tables import Inferred, Place, TableLayout, Tested
 
 
 def inferred(
@@ -31,19 +31,21 @@ def inferred(
         return Inferred()
     made = _Tabled(table, layout, stored if what == "videos" else None)
     intervals = {}
-    tests: dict[Place, float] = {}
+    tests: dict[Place, Estimate] = {}
     for place in made.places():
         found = made.figure(place)
         if found is not None and np.isfinite(found.low):
             intervals[place] = found.low, found.high
         gap = made.gap(place)
         if gap is not None:
-            tests[place] = gap.p
-    corrected = dict(zip(tests, holm(list(tests.values())), strict=True))
-    significant = frozenset(place for place, p in corrected.items() if p <= LEVEL)
+            tests[place] = gap
+    corrected = holm([gap.p for gap in tests.values()])
     return Inferred(
         intervals=intervals,
-        significant=significant,
+        differences={
+            place: Tested(to=str(layout.delta_to), estimate=gap, corrected=p)
+            for (place, gap), p in zip(tests.items(), corrected, strict=True)
+        },
         notes=tuple(_notes(what, layout, bool(intervals), len(tests))),
     )
 

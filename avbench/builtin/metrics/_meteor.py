@@ -17,6 +17,7 @@ from typing import IO
 import numpy as np
 from jaxtyping import Float64
 
+from avbench.api import AvbenchError
 from avbench.builtin.metrics._java import JVM, METEOR_JAR, java, package
 
 HEAP = ("-Xms512m", "-Xmx2g")
@@ -116,7 +117,7 @@ class Meteor:
             requests: captions and references, normalised.
 
         Raises:
-            RuntimeError: the process ends again at the same batch, or hangs; it names the caption.
+            AvbenchError: the process ends again at the same batch, or hangs; it names the caption.
         """
         rows: list[list[float]] = []
         for first in range(0, len(requests), BATCH):
@@ -207,7 +208,7 @@ class _SilentError(Exception):
     """The process takes no requests or gives no answer any more."""
 
 
-class _EndedError(RuntimeError):
+class _EndedError(AvbenchError):
     """The process has ended before its work was done."""
 
     def __init__(self, text: str, *, hung: bool) -> None:

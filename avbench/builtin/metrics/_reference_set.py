@@ -48,7 +48,7 @@ class ReferenceSet:
 
         Raises:
             DataError: no reference holds a word.
-            RuntimeError: a Java process fails.
+            AvbenchError: a Java process fails.
         """
         texts = {text for system in systems for text in system.values()}
         if not self._ready:
@@ -80,13 +80,14 @@ class ReferenceSet:
 
         Raises:
             DataError: a text is too long, or too repetitive, for METEOR.
-            RuntimeError: the METEOR process fails.
+            AvbenchError: the METEOR process fails.
         """
         captions = [self._words[system[i]] for i in self.ids]
         if process is not None:
             for i, caption, references in zip(self.ids, captions, self._for_meteor, strict=True):
                 try:
-                    check_size(caption, references)
+                    # As METEOR gets it: normalised, a hyphenated word is several.
+                    check_size(self._plain[caption], references)
                 except ValueError as error:
                     raise DataError(f"coco_caption: '{i}': {error}") from None
         rows, cider = self._ngrams.score(captions)

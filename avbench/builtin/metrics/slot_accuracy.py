@@ -12,6 +12,7 @@ Source: the slots of the embedded world; the rule is ours.
 """
 
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -158,8 +159,13 @@ def _score(
 
 
 def _listed(slots: Slots) -> str:
-    """Number and hash of the scored clips."""
-    listed = "\n".join(sorted(slots)).encode("utf-8", "replace")
+    """Number of the scored clips, and a hash of them and of all that is known of their slots."""
+    known = [
+        [clip, name, slot.value, sorted(slot.choices), sorted(slot.evidence)]
+        for clip in sorted(slots)
+        for name, slot in sorted(slots[clip].items())
+    ]
+    listed = json.dumps(known, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return f"{len(slots)}-{hashlib.sha256(listed).hexdigest()[:8]}"
 
 

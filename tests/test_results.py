@@ -205,7 +205,7 @@ def test_every_kind_of_cell() -> None:
         "skipped: needs two streams",
         "difference of the 2 seeds shared with plain",
     )
-    assert [cell.footnotes for cell in cells["balanced"]] == [(1,), (1,), (1,), (1,), ()]
+    assert [cell.footnotes for cell in cells["balanced"]] == [(1,), (1, 4), (1,), (1, 4), ()]
     assert [cell.rank for cell in cells["plain"]] == [0, 2, 0, 1, 0]
     assert [cell.rank for cell in cells["most frequent caption"]] == [0] * 5
     assert cells["balanced"][1].change == "(+9.5)"

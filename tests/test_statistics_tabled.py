@@ -1,6 +1,7 @@
 """Intervals and significance marks of a table: over seeds, over videos, corrected together."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,13 @@ def test_one_seed_everywhere_is_said() -> None:
     )
     assert not any(cell.spread for _, cells in sheet.rows for cell in cells)
     assert pivot(once, LAYOUT).notes == sheet.notes[:1]
+
+
+def test_seeds_that_agree_have_no_interval_and_no_mark() -> None:
+    tied = table({("plain", "x"): (50.0, 50.0), ("far", "x"): (60.0, 60.0)})
+    found = inferred(tied, replace(LAYOUT, rows=LAYOUT.rows[:2]), "seeds")
+    assert (found.intervals, found.significant) == ({}, frozenset())
+    assert found.notes[0] == "The seeds of each row agree: there are no intervals over seeds."
 
 
 def test_unranked_rows_with_one_seed_are_marked_too() -> None:

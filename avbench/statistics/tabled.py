@@ -46,7 +46,7 @@ def inferred(
             place: Tested(to=str(layout.delta_to), estimate=gap, corrected=p)
             for (place, gap), p in zip(tests.items(), corrected, strict=True)
         },
-        notes=tuple(_notes(what, layout, bool(intervals), len(tests))),
+        notes=tuple(_notes(what, layout, bool(intervals), made.seeds(), len(tests))),
     )
 
 
@@ -68,6 +68,10 @@ class _Tabled:
             for place in self.values
             if (not labels or place[0] in labels) and place[2] in metrics
         ]
+
+    def seeds(self) -> int:
+        """The most that a shown score has."""
+        return max((len(self.values[place]) for place in self.places()), default=0)
 
     def figure(self, place: Place) -> Estimate | None:
         """A figure; None where there is no telling."""
@@ -120,8 +124,9 @@ class _Tabled:
         return over_videos(float(values.mean()), draws, videos=videos)
 
 
-def _notes(what: str, layout: TableLayout, found: bool, tests: int) -> list[str]:
+def _notes(what: str, layout: TableLayout, found: bool, seeds: int, tests: int) -> list[str]:
     notes = []
+    why = "One seed a row" if seeds < 2 else "The seeds of each row agree"
     if what == "videos":
         notes.append(
             f"In brackets: 95 % interval of these trained models over videos (bootstrap, "
@@ -133,7 +138,7 @@ def _notes(what: str, layout: TableLayout, found: bool, tests: int) -> list[str]
         notes.append(
             "In brackets: 95 % interval of the method over seeds (Student's t), on this test set."
             if found
-            else "One seed a row: there are no intervals over seeds."
+            else f"{why}: there are no intervals over seeds."
         )
     if tests:
         title = next((r.title or r.label for r in layout.rows if r.label == layout.delta_to), "")

@@ -60,6 +60,8 @@ class Encoder(nn.Module, ABC):
     """N: tokens per clip; a zeroed stream has as many."""
     started_from: str = "scratch"
     """What the weights were before training, for the tables."""
+    own_attention: str | None = None
+    """What computes its attention where it is not ``avbench.api.Attention``, for the record."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tokens:

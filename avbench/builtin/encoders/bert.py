@@ -106,6 +106,7 @@ class Bert(Encoder):
     """
 
     modality = "text"
+    own_attention = "sdpa"
 
     def __init__(self, options: BertOptions, context: EncoderContext) -> None:
         super().__init__()

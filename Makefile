@@ -26,6 +26,7 @@ bench: $(STAMP)
 
 # Needs a CUDA device; prints peak memory and steps per second.
 bench-gpu: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,xformers]'
 	$(BIN)/pytest tests/test_gpu.py -o addopts=--import-mode=importlib -m gpu -s
 
 lint: $(STAMP)

@@ -1,6 +1,7 @@
 """How a captioner is computed: device, precision, attention backend and compilation."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,8 +30,14 @@ def compile_parts(parts: Sequence[nn.Module], settings: ComputeSettings) -> None
 
 
 def backends(captioner: Captioner) -> list[str]:
-    """The attention backends that ran in the last pass, for the record."""
-    return sorted({a.ran for a in _attention(captioner) if a.ran is not None})
+    """The attention backends that ran in the last pass, for the record.
+
+    Encoders with an attention of their own, which no setting reaches, are named with it.
+    """
+    ran = sorted({a.ran for a in _attention(captioner) if a.ran is not None})
+    encoders: Any = captioner.encoders
+    own = {m: encoder.own_attention for m, encoder in encoders.items()}
+    return [*ran, *(f"{name} ({m})" for m, name in own.items() if name is not None)]
 
 
 def _attention(captioner: Captioner) -> list[Attention]:

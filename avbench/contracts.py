@@ -46,6 +46,9 @@ class InitialWeights:
     """Whether a text that is no local file names published weights; None: none are known."""
     also: tuple[str, ...] = ()
     """Options that only say more of these weights, e.g. their revision; cleared with them."""
+    words: Callable[[Path], Path | None] | None = None
+    """Of weights that know words by their ids, which a suite must then use: gives the file of
+    the vocabulary beside local ones, or None where there is none. None: they know no words."""
 
 
 class Encoder(nn.Module, ABC):
@@ -57,6 +60,8 @@ class Encoder(nn.Module, ABC):
     """N: tokens per clip; a zeroed stream has as many."""
     started_from: str = "scratch"
     """What the weights were before training, for the tables."""
+    own_attention: str | None = None
+    """What computes its attention where it is not ``avbench.api.Attention``, for the record."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tokens:

@@ -17,6 +17,7 @@ from avbench.contracts import InitialWeights
 from avbench.errors import DataError
 from avbench.registry import Registry
 from avbench.settings import ModelSettings
+from avbench.vocabulary import difference
 
 CONTENT = "content:"
 """How the option begins where a local file's digest stands in its place."""
@@ -98,6 +99,39 @@ def placed(model: ModelSettings, registry: Registry, places: Mapping[str, str]) 
     return model
 
 
+def check_words(model: ModelSettings, registry: Registry, vocabulary: str | None) -> None:
+    """Whether the suite has the vocabulary that weights over words were made for.
+
+    Of published weights that are named it is only seen that a vocabulary is given.
+
+    Args:
+        model: as the suite gives it, files as paths.
+        registry: the encoders.
+        vocabulary: the suite's ``vocabulary.file``.
+
+    Raises:
+        DataError: it is not set, or its tokens are others.
+    """
+    for modality, name, text, mark in _given(model, registry):
+        if mark.words is None:
+            continue
+        where = f"model.encoders.{modality}.{name}"
+        place = local_path(text, mark, where)
+        theirs = mark.words(place) if place is not None else None
+        if vocabulary is None:
+            raise DataError(
+                f"{where}: the embeddings of '{text}' are of its own vocabulary, and the suite "
+                "would train another: vocabulary.file is not set. Give it the weights' "
+                f"{theirs or 'vocab.txt or tokenizer.json'}"
+            )
+        differs = theirs and difference(Path(vocabulary).expanduser(), theirs)
+        if differs:
+            raise DataError(
+                f"{where}: the embeddings of '{text}' are of another vocabulary than "
+                f"vocabulary.file: {differs}"
+            )
+
+
 def cleared(model: ModelSettings, registry: Registry) -> ModelSettings:
     """The model with every encoder from scratch."""
     for modality, name, _, mark in _given(model, registry):
@@ -125,4 +159,4 @@ def _with(model: ModelSettings, modality: str, option: str, value: Any) -> Model
     return replace(model, encoders={**model.encoders, modality: changed})
 
 
-__all__ = ["ROLE", "cleared", "local_path", "located", "marked", "placed"]
+__all__ = ["ROLE", "check_words", "cleared", "local_path", "located", "marked", "placed"]

@@ -22,7 +22,13 @@ from avbench.media.reading import refuse
 from avbench.registry import Registry
 from avbench.rows import Row
 from avbench.sections import Training
-from avbench.settings import ComponentRef, SelectionSettings, TrainSettings, WorldSettings
+from avbench.settings import (
+    ComponentRef,
+    ModelSettings,
+    SelectionSettings,
+    TrainSettings,
+    WorldSettings,
+)
 from avbench.sources import DataSource
 from avbench.suite import Suite
 
@@ -185,12 +191,23 @@ class _Planner:
         made: Mapping[str, str] = self._model(row)[2]
         return made
 
-    def _model(self, row: Row) -> tuple[Any, Any, dict[str, str]]:
-        settings, streams = row.settings.model, row.configuration.streams
-        key = ("model", id(settings), streams)
+    def words(self, row: Row) -> None:
+        """Check that weights which know words get their own vocabulary."""
+        file, streams = row.settings.vocabulary.file, row.configuration.streams
+        key = ("words", id(row.settings.model), streams, file)
         if key not in self._parts:
-            needed = {m: ref for m, ref in settings.encoders.items() if m in streams}
-            model = replace(settings, encoders=needed)
+            initial.check_words(self._needed(row), self.registry, file)
+            self._parts[key] = True
+
+    def _needed(self, row: Row) -> ModelSettings:
+        settings, streams = row.settings.model, row.configuration.streams
+        needed = {m: ref for m, ref in settings.encoders.items() if m in streams}
+        return replace(settings, encoders=needed)
+
+    def _model(self, row: Row) -> tuple[Any, Any, dict[str, str]]:
+        key = ("model", id(row.settings.model), row.configuration.streams)
+        if key not in self._parts:
+            model = self._needed(row)
             located, places = initial.located(model, self.registry)
             READ.update(map(Path, places.values()))
             bare = initial.cleared(model, self.registry)
@@ -250,7 +267,10 @@ class _Planner:
             **start,
         }
         used = [*parts, ("losses", training.train.loss.name)]
-        places = {} if start else self.places(row)
+        places: Mapping[str, str] = {}
+        if not start:
+            places = self.places(row)
+            self.words(row)
         local = {initial.ROLE: places} if places else {}
         hashed: dict[str, Any] = {}
         if training.train.select == "best":

@@ -217,7 +217,10 @@ class ComputeSettings:
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: matrix products and attention in bfloat16; weights, optimiser and losses in fp32."""
     attention: Backend = "auto"
-    """What computes attention, see ``avbench.attention``; the record says what ran."""
+    """What computes attention in the fusion, the decoder and the encoders built of
+    ``avbench.api.Attention`` (audio), see ``avbench.attention``. Video Swin (attention in windows
+    with a bias), BERT (sdpa) and timm's backbones have their own, whatever is set here; the record
+    says what ran."""
     compile: bool = False
     """Whether torch.compile compiles encoders, fusion and (in training) decoder; it needs a C++
     compiler on the CPU, Triton on CUDA."""

@@ -82,17 +82,7 @@ class Vocabulary:
         Raises:
             DataError: the file is missing, of another kind, or lacks a special token.
         """
-        try:
-            if path.suffix == ".txt":
-                words = path.read_text(encoding="utf-8").splitlines()
-                tokenizer = _of_words({w: i for i, w in enumerate(words)})
-            else:
-                tokenizer = Tokenizer.from_file(str(path))
-                tokenizer.no_truncation()
-                tokenizer.no_padding()
-        except Exception as error:  # the library raises bare Exception
-            raise DataError(f"vocabulary {path}: cannot be read: {error}") from error
-        return cls(tokenizer, size, where=f"vocabulary {path}")
+        return cls(_read(path), size, where=f"vocabulary {path}")
 
     @classmethod
     def open(cls, directory: Path) -> "Vocabulary":
@@ -122,6 +112,36 @@ class Vocabulary:
         """The caption that ids spell, special tokens dropped."""
         drop = {PAD, self.eos, *self.bos.values()}
         return str(self._tokenizer.decode([i for i in ids if i not in drop]))
+
+
+def difference(ours: Path, theirs: Path) -> str | None:
+    """The first id at which two vocabulary files have other tokens; None where they are equal.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    one, other = (
+        {i: token for token, i in _read(path).get_vocab().items()} for path in (ours, theirs)
+    )
+    differ = [i for i in sorted(one.keys() | other.keys()) if one.get(i) != other.get(i)]
+    if not differ:
+        return None
+    first, second = (repr(words.get(differ[0])) for words in (one, other))
+    return f"token {differ[0]} is {first} in {ours}, {second} in {theirs}"
+
+
+def _read(path: Path) -> Tokenizer:
+    """The tokenizer of a file; see ``Vocabulary.from_file``."""
+    try:
+        if path.suffix == ".txt":
+            words = path.read_text(encoding="utf-8").splitlines()
+            return _of_words({w: i for i, w in enumerate(words)})
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise DataError(f"vocabulary {path}: cannot be read: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _wordpiece(model: models.WordPiece) -> Tokenizer:

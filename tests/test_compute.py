@@ -3,12 +3,18 @@
 import pytest
 import torch
 
+from avbench import train
 from avbench.compute import backends, compile_parts, place
 from avbench.contracts import LossContext
 from avbench.model import Captioner, build_captioner
+from avbench.options import plain
+from avbench.plan import make_plan
 from avbench.registry import Registry, load
 from avbench.settings import ComponentRef, ComputeSettings, InputSpec, ModelSettings
+from avbench.stage import Job
+from avbench.suite import read_suite
 from avbench.types import Batch
+from tests.records import TINY_WORLD
 
 INPUT = InputSpec(frames=4, size=32, mel_frames=32, caption_tokens=10)
 SWIN = {
@@ -95,10 +101,49 @@ def test_bf16_keeps_weights_losses_and_gradients_in_fp32(registry) -> None:
 
 def test_backends_train_alike_and_say_what_ran(registry) -> None:
     chosen, explicit = made(registry, attention="auto"), made(registry, attention="reference")
-    assert backends(chosen) == []
+    assert backends(chosen) == ["windows (video)"]  # whatever is set
     ours, theirs = trained(chosen, registry), trained(explicit, registry)
     torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=1e-4, atol=0)
-    assert (backends(chosen), backends(explicit)) == (["sdpa"], ["reference"])
+    assert backends(chosen) == ["sdpa", "windows (video)"]
+    assert backends(explicit) == ["reference", "windows (video)"]
+
+
+SUITE = (
+    """
+name: s
+rows: [{label: one}]
+defaults: {fusion: merged, loss: plain, modalities: V+A, tasks: [pcc]}
+vocabulary: {size: 300}
+compute: {precision: bf16, attention: reference}
+pretrain: {dataset: howto100m, steps: 2, batch: 6}
+finetune: {datasets: [vatex], steps: 1}
+"""
+    + TINY_WORLD
+)
+
+
+def test_a_suites_settings_reach_the_record(narrated, tmp_path, registry) -> None:
+    (tmp_path / "s.yaml").write_text(SUITE)
+    plan = make_plan(read_suite(str(tmp_path / "s.yaml"), registry), registry)
+    (stage,) = (s for s in plan.stages.values() if s.kind == "pretrain")
+    found = {}
+    for name, compute in {"set": stage.spec["compute"], "plain": plain(ComputeSettings())}.items():
+        spec = {**stage.spec, "compute": compute}
+        (tmp_path / name).mkdir()
+        found[name] = train.run(
+            Job(
+                kind=stage.kind,
+                id=stage.id,
+                spec=spec,
+                directory=tmp_path / name,
+                parents=narrated,
+            )
+        )
+    assert found["set"]["attention"] == ["reference", "windows (video)"]
+    assert found["plain"]["attention"] == ["sdpa", "windows (video)"]
+    # The same training but for bf16's rounding, which shows.
+    assert found["set"]["loss"] != found["plain"]["loss"]
+    assert found["set"]["loss"] == pytest.approx(found["plain"]["loss"], rel=0.1)
 
 
 @pytest.mark.slow
@@ -112,4 +157,4 @@ def test_a_compiled_captioner_trains_alike(registry) -> None:
         rtol=1e-4,
         atol=0,
     )
-    assert backends(compiled) == ["sdpa"]
+    assert backends(compiled) == ["sdpa", "windows (video)"]

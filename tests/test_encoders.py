@@ -1,5 +1,6 @@
 """The encoders: geometry, faithfulness to the networks that they wrap, and their weights."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,75 @@ def test_bert_weights_that_are_not_whole(tmp_path: Path) -> None:
     assert "surplus: encoder.layer.7.output.dense.bias" in str(caught.value)
 
 
+def test_bert_weights_of_another_shape_than_their_config_says(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    saved_bert(tmp_path, head=False)
+    state = load_file(tmp_path / "model.safetensors")
+    name = "encoder.layer.0.output.dense.bias"
+    state[name] = torch.zeros(13)
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DataError) as caught:
+        build("bert", pretrained=str(tmp_path), **BERT)
+    assert str(caught.value) == (
+        f"bert: weights '{tmp_path}' do not fit; mis-shaped: {name} (got (13,), wanted (12,))"
+    )
+
+
+class Code:
+    """What runs when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return print, ("it ran",)
+
+
+DAMAGED: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "cut": ("model.safetensors", lambda f: f.write_bytes(f.read_bytes()[:300]), "SafetensorError"),
+    "empty": ("model.safetensors", lambda f: f.write_bytes(b""), "SafetensorError: "),
+    "emptied": ("pytorch_model.bin", lambda f: f.write_bytes(b""), "EOFError"),
+    "cut in two": ("pytorch_model.bin", lambda f: f.write_bytes(f.read_bytes()[:300]), "RuntimeE"),
+    "a pointer": (
+        "pytorch_model.bin",
+        lambda f: f.write_text("version https://git-lfs.github.com/spec/v1"),
+        "it does not hold plain tensors alone: Unsupported operand 118\n",
+    ),
+    "code": (
+        "pytorch_model.bin",
+        lambda f: torch.save({"a": Code()}, f),
+        "it does not hold plain tensors alone: Unsupported global: GLOBAL print was not an "
+        "allowed global by default.\n",
+    ),
+    "a list": ("pytorch_model.bin", lambda f: torch.save([1, 2], f), "TypeError: "),
+    "settings cut": ("config.json", lambda f: f.write_text("{"), "OSError: "),
+    "settings of a list": ("config.json", lambda f: f.write_text("[]"), "TypeError: "),
+    "settings of words": ("config.json", lambda f: f.write_text('{"hidden_size": "x"}'), "Strict"),
+}
+
+
+def put_into(folder: Path, name: str, damage: Callable[[Path], object]) -> Path:
+    """The file of a saved model, damaged; of torch's format where its name says so."""
+    from safetensors.torch import load_file
+
+    if name == "pytorch_model.bin":
+        whole = folder / "model.safetensors"
+        torch.save(load_file(whole), folder / name)
+        whole.unlink()
+    damage(folder / name)
+    return folder / name
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_bert_weights_that_are_damaged_or_code(tmp_path: Path, capsys, case: str) -> None:
+    name, damage, why = DAMAGED[case]
+    saved_bert(tmp_path, head=False)
+    file = put_into(tmp_path, name, damage)
+    with pytest.raises(DataError) as caught:
+        build("bert", pretrained=str(tmp_path), **BERT)
+    assert str(caught.value).startswith(f"bert: weights '{file}' do not load: {why}")
+    assert "weights_only" not in str(caught.value)
+    assert "it ran" not in capsys.readouterr().out
+
+
 # ------------------------------------------------------------------ timm per frame
 
 
@@ -249,8 +319,65 @@ def test_timm_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert encoder.started_from == "hf-hub:some/resnet (timm)"
     with pytest.raises(DataError, match=r"'hf-hub:some/resnet' are of test_resnet, name is 'te"):
         build("timm_frames", name="test_vit", pretrained="hf-hub:some/resnet")
-    with pytest.raises(DataError, match=r"weights 'hf-hub:some/none' cannot be fetched: "):
+    with pytest.raises(DataError, match=r"weights 'hf-hub:some/none' do not load: "):
         build("timm_frames", name="test_resnet", pretrained="hf-hub:some/none")
+
+
+def timm_folder(folder: Path, architecture: str, safe: bool, **config: Any) -> Any:
+    """A model as timm saves it on a disk."""
+    import timm
+    from timm.models import save_for_hf
+
+    torch.manual_seed(6)
+    model = timm.create_model(architecture, pretrained=False).eval()
+    model.pretrained_cfg |= config
+    save_for_hf(model, folder, safe_serialization=safe)
+    return model
+
+
+@pytest.mark.parametrize("safe", [True, False])
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+def test_timm_from_a_local_folder(tmp_path: Path, name: str, safe: bool) -> None:
+    state = timm_folder(tmp_path / "mine", name, safe).state_dict()
+    context = replace(CONTEXT, input=replace(INPUT, size=160))  # as test_vit was made for
+    encoder: Any = build("timm_frames", context, name=name, pretrained=str(tmp_path / "mine"))
+    assert all(torch.equal(t, state[key]) for key, t in encoder.backbone.state_dict().items())
+    assert encoder.started_from == "mine (local folder)"
+
+
+def test_timm_folders_that_do_not_fit(tmp_path: Path) -> None:
+    timm_folder(tmp_path, "test_resnet", safe=True)
+    with pytest.raises(DataError) as caught:
+        build("timm_frames", name="test_vit", pretrained=str(tmp_path))
+    assert str(caught.value) == (
+        f"timm_frames: weights '{tmp_path}' are of test_resnet, name is 'test_vit'"
+    )
+    timm_folder(tmp_path / "grey", "test_resnet", safe=True, mean=(0.1, 0.1, 0.1))
+    with pytest.raises(DataError, match=r"grey' expect frames of mean \(0.1, 0.1, 0.1\) and"):
+        build("timm_frames", name="test_resnet", pretrained=str(tmp_path / "grey"))
+
+
+DAMAGED_TIMM: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    **{k: DAMAGED[k] for k in ("cut", "emptied", "code")},
+    "no settings": ("config.json", lambda f: f.unlink(), "FileNotFoundError: "),
+    "settings of nothing": ("config.json", lambda f: f.write_text("{}"), "KeyError: 'architectu"),
+    "tensors missing": (
+        "pytorch_model.bin",
+        lambda f: torch.save({"conv1.weight": torch.ones(3)}, f),
+        "RuntimeError: Error(s) in loading state_dict for ResNet:\n\tMissing key(s)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED_TIMM)
+def test_timm_folders_that_are_damaged_or_code(tmp_path: Path, capsys, case: str) -> None:
+    name, damage, why = DAMAGED_TIMM[case]
+    timm_folder(tmp_path, "test_resnet", safe=True)
+    put_into(tmp_path, name, damage)
+    with pytest.raises(DataError) as caught:
+        build("timm_frames", name="test_resnet", pretrained=str(tmp_path))
+    assert str(caught.value).startswith(f"timm_frames: weights '{tmp_path}' do not load: {why}")
+    assert "it ran" not in capsys.readouterr().out
 
 
 def test_timm_weights_for_other_frames_are_refused(tmp_path: Path, monkeypatch) -> None:

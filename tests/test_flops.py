@@ -431,9 +431,28 @@ def test_the_suite_of_costs_at_the_papers_geometry(tmp_path: Path) -> None:
     for label, row in found.items():
         assert row["flops_g"] == 2 * row["macs_g"]
         assert row["macs_g"] == pytest.approx(row["closed_form_g"], rel=1e-3), label
-        implied = "256" not in label and "flops_difference" in row
-        assert not implied or abs(row["flops_difference"]) < 1.5, label
     both = "Local-global merged, "
+    # The rows beside a figure of the paper's; by the text's reading they are 11 % off and more.
+    compared = {
+        label: row["flops_difference"] for label, row in found.items() if "flops_difference" in row
+    }
+    implied = {label: share for label, share in compared.items() if "256" not in label}
+    assert implied.keys() == {
+        "Merged, 64 audio tokens",
+        "Merged, one caption position",
+        *(
+            f"{both}{rest}"
+            for rest in (
+                "64 audio tokens",
+                "one caption position",
+                "shared global layers",
+                "4 global tokens",
+                "16 global tokens",
+            )
+        ),
+    }
+    assert len(compared) == len(implied) + 2
+    assert max(map(abs, implied.values())) < 1.5
     assert found[f"{both}64 audio tokens"]["params_m"] == pytest.approx(290, abs=0.5)
     assert found[f"{both}shared global layers"]["params_m"] == pytest.approx(269, abs=1)
     # The paper prints whole GFLOPs: 338 − 316 lies between 21 and 23.

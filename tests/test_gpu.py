@@ -101,7 +101,7 @@ def test_twenty_mbp_steps_are_alike(
         pytest.skip("xformers is not installed")
     expected = trained(device, fusion, "fp32", "sdpa")
     found = trained(device, fusion, precision, attention)
-    assert expected.ran == ["sdpa"]
+    assert expected.ran == ["sdpa", "windows (video)"]
     assert attention in (*found.ran, "auto")
     assert expected.losses[-1, 0] < 0.9 * expected.losses[0, 0]
     torch.testing.assert_close(found.losses, expected.losses, rtol=TOLERANCE[precision], atol=0)
@@ -114,6 +114,12 @@ def test_twenty_mbp_steps_are_alike(
             + (f"peak {run.peak / 2**30:.2f} GiB, " if run.peak else "")
             + f"attention by {', '.join(run.ran)}"
         )
+
+
+def test_make_bench_gpu_installs_what_it_compares() -> None:
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
+    recipe = makefile.partition("\nbench-gpu:")[2].partition("\n\n")[0]
+    assert "'.[dev,xformers]'" in recipe
 
 
 def double(batch: Batch) -> Batch:

@@ -19,6 +19,7 @@ from avbench.registry import load
 from avbench.settings import ComponentRef, ModelSettings
 from avbench.started import started_notes
 from avbench.suite import read_suite
+from avbench.vocabulary import Vocabulary
 
 SUITE = """
 name: s
@@ -28,6 +29,7 @@ model:
   encoders:
     video: {name: video_swin, weights: swin.pth}
     text: {name: bert, pretrained: some/bert, revision: v1}
+vocabulary: {file: vocab.txt}
 pretrain: {dataset: howto100m}
 finetune: {datasets: [vatex]}
 """
@@ -41,6 +43,8 @@ weights:
   audio: null
 """
 
+WORDS = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "red", "cone"]
+
 REGISTRY = load()
 
 
@@ -50,7 +54,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AVBENCH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "s.yaml").write_text(SUITE)
     (tmp_path / "swin.pth").write_bytes(b"one")
+    write_words(tmp_path / "vocab.txt", WORDS)
     return tmp_path
+
+
+def write_words(path: Path, words: list[str]) -> None:
+    path.write_text("\n".join(words), encoding="utf-8")
 
 
 def planned() -> Plan:
@@ -141,6 +150,65 @@ def test_a_remembered_plan_notices_other_contents(folder: Path) -> None:
     (folder / "swin.pth").unlink()
     with pytest.raises(AvbenchError, match=r"no such file or folder: .*swin\.pth"):
         plan_for("s.yaml", Overrides())
+
+
+def rewrite(folder: Path, old: str, new: str) -> None:
+    text = (folder / "s.yaml").read_text()
+    assert old in text
+    (folder / "s.yaml").write_text(text.replace(old, new))
+
+
+def test_weights_over_words_need_their_vocabulary(folder: Path) -> None:
+    """Otherwise embeddings would stand on the ids of other words, and nothing would tell."""
+    rewrite(folder, "vocabulary: {file: vocab.txt}\n", "")
+    with pytest.raises(DataError) as caught:
+        planned()
+    assert str(caught.value) == (
+        "model.encoders.text.pretrained: the embeddings of 'some/bert' are of its own vocabulary, "
+        "and the suite would train another: vocabulary.file is not set. Give it the weights' "
+        "vocab.txt or tokenizer.json"
+    )
+    (folder / "bert").mkdir()
+    write_words(folder / "bert" / "vocab.txt", WORDS)
+    rewrite(folder, "some/bert, revision: v1", "bert")
+    with pytest.raises(DataError, match=f"Give it the weights' {folder}/bert/vocab.txt$"):
+        planned()
+    # A row that reads no text starts from no such weights, and one from scratch needs no file.
+    rewrite(folder, "V+A+T", "V+A")
+    planned()
+    rewrite(folder, "V+A", "V+A+T")
+    rewrite(folder, ", pretrained: bert", "")
+    planned()
+
+
+@pytest.mark.parametrize("kind", ["vocab.txt", "tokenizer.json"])
+def test_weights_over_other_words_are_refused(folder: Path, kind: str) -> None:
+    (folder / "bert").mkdir()
+    theirs = folder / "bert" / kind
+    rewrite(folder, "some/bert, revision: v1", "bert")
+
+    def write(words: list[str]) -> None:
+        write_words(folder / "words.txt", words)
+        tokenizer = Vocabulary.from_file(folder / "words.txt", 30)
+        tokenizer.save(folder / "bert")
+        if kind == "vocab.txt":
+            (folder / "bert" / "tokenizer.json").unlink()
+            write_words(theirs, words)
+
+    write(WORDS)
+    planned()
+    for words, said in (
+        ([*WORDS[:-2], "blue", "ball"], f"token 7 is 'red' in vocab.txt, 'blue' in {theirs}"),
+        (WORDS[:-1], f"token 8 is 'cone' in vocab.txt, None in {theirs}"),
+        ([*WORDS, "ball"], f"token 9 is None in vocab.txt, 'ball' in {theirs}"),
+    ):
+        write(words)
+        with pytest.raises(DataError) as caught:
+            planned()
+        assert str(caught.value) == (
+            "model.encoders.text.pretrained: the embeddings of 'bert' are of another vocabulary "
+            f"than vocabulary.file: {said}"
+        )
 
 
 def test_a_folder_counts_by_its_files(tmp_path: Path) -> None:

@@ -106,6 +106,28 @@ def test_masking_a_stream_is_another_model_than_zeroing_it(registry, batch) -> N
     assert taught(masked, batch, [A]).isfinite().all()
 
 
+@pytest.mark.parametrize("views", [[A], [AV, A]])
+@pytest.mark.parametrize(
+    "fusion", ["merged", "cross", "global", "local_global_merged", "local_global_cross"]
+)
+def test_what_a_masked_stream_holds_does_not_matter(registry, batch, fusion, views) -> None:
+    """Neither its input nor the positions that stand in its place, which zeros let through.
+
+    Global tokens are the fusion's own: they stay, with the stream's type embedding.
+    """
+    for zeroing in ("mask", "zeros"):
+        model = captioner(registry, fusion=fusion, zeroing=zeroing)
+        before = taught(model, batch, views).chunk(len(views))[-1]
+        with torch.no_grad():
+            model.embedding.positions["video"].normal_()
+        other = replace(batch, video=255 - batch.video)
+        after = taught(model, other, views).chunk(len(views))[-1]
+        if zeroing == "mask":
+            torch.testing.assert_close(after, before)
+        else:
+            assert not torch.allclose(after, before, atol=1e-4)
+
+
 def test_the_loss_is_the_mean_over_real_target_tokens(registry, batch) -> None:
     model = captioner(registry)
     loss = model.losses(model.encode(batch), batch, [AV])[AV]

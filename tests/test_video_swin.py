@@ -146,6 +146,31 @@ def test_graphs_and_other_devices_take_public_operators_to_the_same_features(
         close(ours(frames), features(theirs, frames))
 
 
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_other_devices_train_by_public_operators_to_the_same_gradients(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    options, shape = GEOMETRIES[name]
+    network = build(**{"stochastic_depth_prob": 0.0, **options}).train().backbone
+    with torch.no_grad():  # so that every part of it matters
+        for n, p in network.named_parameters():
+            p.add_(torch.randn_like(p) * (0.5 if "table" in n else 0.03))
+    frames, found = torch.randn(shape), {}
+    fused, calls = _attention._fused, []
+    monkeypatch.setattr(_attention, "_fused", lambda *a: (calls.append(1), fused(*a))[1])
+    for cached in (True, False):
+        monkeypatch.setattr(_attention, "in_cache", lambda _, cached=cached: cached)
+        network.zero_grad()
+        features_ = network(frames)
+        features_.square().sum().backward()
+        assert bool(calls) is not cached
+        found[cached] = [features_, *(p.grad for p in network.parameters())]
+    for wanted, got in zip(found[True], found[False], strict=True):
+        assert wanted is not None
+        assert got is not None
+        close(got, wanted, within=2e-5)
+
+
 @pytest.mark.parametrize("drop", [0.0, 0.5])
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_gradients_are_torchvisions(tmp_path: Path, name: str, drop: float) -> None:
@@ -389,7 +414,10 @@ def authors_state(names: dict[str, list[int]], window: tuple[int, int, int]) -> 
 
 
 @pytest.mark.slow
-def test_golden_features_of_the_authors_code(test_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["fast", "portable", "training", "training elsewhere"])
+def test_golden_features_of_the_authors_code(
+    test_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     folder = test_data / "videoswin"
     names = json.loads((folder / "names_shapes.json").read_text())
     assert len(names) == 351
@@ -399,8 +427,14 @@ def test_golden_features_of_the_authors_code(test_data: Path, tmp_path: Path) ->
     assert encoder.started_from == f"{path.name} (authors' layout)"
     frames = torch.randn(1, 3, 16, 224, 224, generator=torch.Generator().manual_seed(7))
     golden = torch.from_numpy(np.load(folder / "features.npy")).permute(1, 2, 3, 0)
-    with torch.no_grad():
+    if way in ("portable", "training elsewhere"):
+        for module in (_attention, gemm, _swin):
+            monkeypatch.setattr(module, "portable", lambda _: True)
+        monkeypatch.setattr(_attention, "in_cache", lambda _: False)
+    with torch.set_grad_enabled(way.startswith("training")):
         got = encoder.features(frames.transpose(1, 2))[0]
+    assert got.requires_grad is way.startswith("training")
+    got = got.detach()
     torch.testing.assert_close(got, golden, rtol=0, atol=1e-4)
 
 

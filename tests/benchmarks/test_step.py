@@ -128,5 +128,5 @@ def test_mbp_step_at_the_papers_geometry(compare_steps, benchmark, fusion: str) 
     benchmark.pedantic(lambda: None)
     if benchmark.stats is not None:
         threads = torch.get_num_threads()
-        times = apart("step", "paper", fusion, "1", environment=MEMORY, threads=threads)
+        times = apart("step", "paper", fusion, "1", environment=MEMORY, threads=threads, rounds=5)
         compare_steps(given, naively=0, times=times)

@@ -138,8 +138,7 @@ def test_against_torchvision(
         return
     threads = torch.get_num_threads()
     what = "training" if training else "forward"
-    rounds = 3 if clips == 1 else 2 if not training else 1
-    times = apart("swin", dtype, what, str(clips), environment={}, threads=threads, rounds=rounds)
+    times = apart("swin", dtype, what, str(clips), environment={}, threads=threads)
     report.add(
         Comparison(
             name=f"Video Swin-B {'forward + backward' if training else 'forward'}, {dtype}, "

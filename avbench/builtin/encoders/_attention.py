@@ -3,7 +3,7 @@
 The scores of all windows at once would be 157 MB in Swin-B's first stage alone. Here a piece of
 them (some windows, some heads) is made, normalised and used before the next; the backward pass
 makes them again, so nothing of their size is ever kept, and the bias still gets its gradient,
-which PyTorch's fused CPU kernel does not give.
+which PyTorch's fused CPU kernel does not give. Other devices take PyTorch's operator.
 """
 
 import math
@@ -71,10 +71,21 @@ def attend(
         positions: the row of the table for each pair of a window's tokens.
         masks: of the windows.
     """
-    if torch.is_grad_enabled() and (qkv.requires_grad or table.requires_grad):
+    training = torch.is_grad_enabled() and (qkv.requires_grad or table.requires_grad)
+    if training and in_cache(qkv):
         out: Tensor = _Attend.apply(qkv, table, positions, masks)
         return out
+    if training:
+        return _fused(qkv, relative_bias(table, positions, qkv.dtype), masks)
     return infer(qkv, relative_bias(table, positions, qkv.dtype), masks)
+
+
+def in_cache(x: Tensor) -> bool:
+    """Whether a piece of scores stays in a processor's cache; elsewhere pieces only add calls.
+
+    And elsewhere PyTorch's operator gives the bias its gradient.
+    """
+    return x.device.type == "cpu"
 
 
 def infer(

@@ -33,7 +33,9 @@ def read_state(path: str) -> dict[str, Tensor]:
             return load_file(file)
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        raise DataError(f"weights: {file} does not load as plain tensors: {error}") from error
+        raise DataError(
+            f"weights: {file} does not load as plain tensors: {reason(error)}"
+        ) from error
     except Exception as error:
         # safetensors raises an exception class of its own that no public name stands for.
         if type(error).__name__ != "SafetensorError":
@@ -45,6 +47,19 @@ def read_state(path: str) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping) or not all(isinstance(t, Tensor) for t in loaded.values()):
         raise DataError(f"weights: {file} holds no state dict (names to tensors)")
     return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def reason(error: Exception) -> str:
+    """Why weights did not load; without PyTorch's advice to load them as code.
+
+    timm hands on what pickle raised as a cause.
+    """
+    cause = error.__cause__ if isinstance(error.__cause__, UnpicklingError) else error
+    if isinstance(cause, UnpicklingError):
+        said = str(cause).partition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
+        said = said.partition(" Please use")[0] or type(cause).__name__
+        return f"it does not hold plain tensors alone: {said}"
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def load_strictly(

@@ -1,7 +1,7 @@
 """BERT over the ASR text of a clip."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, final
@@ -21,12 +21,16 @@ from avbench.api import (
     transformer_encoder_macs,
 )
 
+from ._weights import reason
+
 HEADS = ("cls.", "pooler.", "bert.pooler.", "classifier.")
 """Prefixes of what published checkpoints hold beside the encoder."""
 
 TABLES = ("embeddings.position_embeddings.weight", "embeddings.token_type_embeddings.weight")
 """What is cut to the rows that are used: positions of longer texts, a second sentence."""
 
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""The weights in a model's folder, as transformers looks for them."""
 
 FILES = (".bin", ".ckpt", ".json", ".pt", ".pth", ".safetensors", ".txt")
 """Ends of texts that name a file and no model of the hub."""
@@ -36,6 +40,16 @@ def hub_name(text: str) -> bool:
     """Whether a text has the form of a Hugging Face model's name: ``name`` or ``owner/name``."""
     word = r"[A-Za-z0-9][\w.-]*"
     return re.fullmatch(f"{word}(/{word})?", text) is not None and not text.endswith(FILES)
+
+
+def words_beside(folder: Path) -> Path | None:
+    """The vocabulary in the folder of a Hugging Face model."""
+    return first_of(folder, ("vocab.txt", "tokenizer.json"))
+
+
+def first_of(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of some files that there is in a folder."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,9 +63,11 @@ class BertOptions:
     ratio: int = 4
     """Width of the feed-forward block over width."""
     dropout: float = 0.1
-    pretrained: Annotated[str | None, InitialWeights(named=hub_name, also=("revision",))] = None
+    pretrained: Annotated[
+        str | None, InitialWeights(named=hub_name, also=("revision",), words=words_beside)
+    ] = None
     """A local folder of a Hugging Face model, or a model's name there; its geometry must be the
-    one given here. None: scratch."""
+    one given here, and the suite's ``vocabulary.file`` its own. None: scratch."""
     revision: str | None = None
     """Branch, tag or commit of a named model; None: its main branch, which may move."""
 
@@ -73,6 +89,10 @@ class Bert(Encoder):
     Padding is masked. A clip without speech is all padding: its tokens are then hidden from
     every attention after it.
 
+    [CLS] and [SEP], between which published weights had their sentences, are not added: the
+    fusion reads the tokens of words, no pooled sentence, training runs through the whole of BERT,
+    and a clip without speech would have tokens to attend to.
+
     Args:
         options: geometry, and the weights to start from.
         context: the model's geometry.
@@ -86,6 +106,7 @@ class Bert(Encoder):
     """
 
     modality = "text"
+    own_attention = "sdpa"
 
     def __init__(self, options: BertOptions, context: EncoderContext) -> None:
         super().__init__()
@@ -146,32 +167,43 @@ def pretrained(source: str, revision: str | None, wanted: Any) -> dict[str, Tens
     Raises:
         DataError: see ``Bert``.
     """
-    from transformers import BertModel
+    from transformers import BertConfig, BertModel
 
+    read: Any = BertConfig.from_pretrained
     load: Any = BertModel.from_pretrained
+    revision, folder = revision or "main", Path(source)
+    file = first_of(folder, ("config.json",))
     try:
+        config = read(source, revision=revision)
+        file = first_of(folder, WEIGHTS)
         model, report = load(
             source,
-            revision=revision or "main",
+            config=config,
+            revision=revision,
             add_pooling_layer=False,
             weights_only=True,
+            ignore_mismatched_sizes=True,  # they are refused below, with all else that differs
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of transformers, pickle, safetensors and the hub alike
         raise DataError(
-            f"bert: weights '{source}' do not load: {error}\nAllowed: a local folder with "
-            "config.json and the weights, or a model's name on the hub and a connection to it"
+            f"bert: weights '{file or source}' do not load: {reason(error)}\nAllowed: a local "
+            "folder with config.json and the weights, or a model's name on the hub and a "
+            "connection to it"
         ) from error
     surplus = [k for k in report["unexpected_keys"] if not k.startswith(HEADS)]
     found = {
         "missing": sorted(report["missing_keys"]),
         "surplus": sorted(surplus),
-        "mis-shaped": sorted(str(k[0]) for k in report["mismatched_keys"]),
+        "mis-shaped": sorted(
+            f"{name} (got {tuple(got)}, wanted {tuple(shape)})"
+            for name, got, shape in report["mismatched_keys"]
+        ),
     }
     listed = [f"{kind}: {', '.join(names)}" for kind, names in found.items() if names]
     if listed:
         raise DataError(f"bert: weights '{source}' do not fit; {'; '.join(listed)}")
-    _check_geometry(source, model.config, wanted)
+    _check_geometry(source, config, wanted)
     state: Mapping[str, Tensor] = model.state_dict()
     used = (wanted.max_position_embeddings, wanted.type_vocab_size)
     rows = dict(zip(TABLES, used, strict=True))

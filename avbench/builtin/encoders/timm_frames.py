@@ -1,5 +1,6 @@
 """A timm image backbone, applied to each frame."""
 
+import json
 import math
 import re
 from dataclasses import dataclass
@@ -25,10 +26,10 @@ from avbench.api import (
 )
 
 from ._images import Normalise
-from ._weights import load_strictly, read_state
+from ._weights import load_strictly, read_state, reason
 
-HUB = "hf-hub:"
-"""How timm marks the names of models on the hub."""
+HUB, FOLDER = "hf-hub:", "local-dir:"
+"""How timm marks the names of models on the hub, and of folders with what lies there."""
 
 
 def published_name(text: str) -> bool:
@@ -46,8 +47,9 @@ class TimmFramesOptions:
     """Tokens a frame, along each side. 1: pooled as the architecture does before its classifier;
     more: the last feature map, averaged over a grid×grid raster."""
     pretrained: Annotated[str | None, InitialWeights(named=published_name)] = None
-    """A local file of weights in timm's layout; a tag of the architecture's weights as timm
-    lists them, e.g. ``a1_in1k``; or ``hf-hub:owner/name[@revision]``. None: scratch."""
+    """A local file of weights in timm's layout, or a folder with such a file and the
+    ``config.json`` that timm saves beside it; a tag of the architecture's weights as timm lists
+    them, e.g. ``a1_in1k``; or ``hf-hub:owner/name[@revision]``. None: scratch."""
 
     def __post_init__(self) -> None:
         if self.grid < 1:
@@ -98,12 +100,15 @@ class TimmFrames(Encoder):
         self.positions = nn.Parameter(0.02 * torch.randn(context.input.frames, 1, context.D))
         self.n_tokens = context.input.frames * options.grid**2
         if options.pretrained is not None:
-            if Path(options.pretrained).is_file() or not published_name(options.pretrained):
-                state, where = read_state(options.pretrained), options.pretrained
-                self.started_from = f"{Path(where).name} (timm's layout)"
-            else:
+            path = Path(options.pretrained)
+            if path.is_dir() or (not path.is_file() and published_name(options.pretrained)):
                 state, where = published(options, config, size)
-                self.started_from = f"{where} (timm)"
+                self.started_from = (
+                    f"{path.name} (local folder)" if path.is_dir() else f"{where} (timm)"
+                )
+            else:
+                state, where = read_state(options.pretrained), options.pretrained
+                self.started_from = f"{path.name} (timm's layout)"
             heads = (
                 (config.classifier,) if isinstance(config.classifier, str) else config.classifier
             )
@@ -139,7 +144,7 @@ class TimmFrames(Encoder):
 def published(
     options: TimmFramesOptions, config: Any, size: dict[str, Any]
 ) -> tuple[dict[str, Tensor], str]:
-    """Weights that timm fetches, and their full name.
+    """Weights that timm fetches or finds in a folder, and their full name.
 
     Args:
         options: the architecture and the weights' name.
@@ -147,16 +152,17 @@ def published(
         size: what the architecture is told of the frames.
 
     Raises:
-        DataError: there are none of that name, they cannot be fetched, or they are of another
+        DataError: there are none of that name, they do not load, or they are of another
             architecture or expect frames normalised otherwise.
     """
     import timm
-    from timm.models import load_model_config_from_hf
 
     asked = str(options.pretrained)
     base = options.name.partition(".")[0]
     name = asked
-    if not asked.startswith(HUB):
+    if Path(asked).is_dir():
+        name = FOLDER + asked
+    elif not asked.startswith(HUB):
         tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{base}.*")]
         if asked not in tags:
             raise DataError(
@@ -164,26 +170,40 @@ def published(
                 f"{unknown(f'tag of {base}', asked, tags)}"
             )
         name = f"{base}.{asked}"
+    said = name.removeprefix(FOLDER)
     try:
         # Asked first: another architecture may not even take the same arguments.
-        of = load_model_config_from_hf(asked.removeprefix(HUB))[1] if name == asked else base
+        of = architecture(name)
         model: Any = timm.create_model(name, pretrained=True, **size) if of == base else None
-    except Exception as error:  # what fetching raises is of the hub, of HTTP and of timm
+    except Exception as error:  # what loading raises is of files, of the hub, HTTP and timm
         raise DataError(
-            f"timm_frames: weights '{name}' cannot be fetched: {error}\nAllowed: a local file, or "
-            "published weights and a connection to where they lie"
+            f"timm_frames: weights '{said}' do not load: {reason(error)}\nAllowed: a local file, "
+            "a folder with config.json and the weights, or published weights and a connection to "
+            "where they lie"
         ) from error
     if model is None:
-        raise DataError(f"timm_frames: weights '{name}' are of {of}, name is '{base}'")
+        raise DataError(f"timm_frames: weights '{said}' are of {of}, name is '{base}'")
     theirs = model.pretrained_cfg
     if (tuple(theirs["mean"]), tuple(theirs["std"])) != (config.mean, config.std):
         full = f"{base}.{theirs.get('tag') or asked}"
         raise DataError(
-            f"timm_frames: weights '{name}' expect frames of mean {tuple(theirs['mean'])} and "
+            f"timm_frames: weights '{said}' expect frames of mean {tuple(theirs['mean'])} and "
             f"deviation {tuple(theirs['std'])}, '{options.name}' has {config.mean} and "
             f"{config.std}; use the name '{full}'"
         )
-    return model.state_dict(), name
+    return model.state_dict(), said
+
+
+def architecture(name: str) -> str:
+    """Which architecture weights are of, by timm's name for them."""
+    from timm.models import load_model_config_from_hf
+
+    if name.startswith(FOLDER):
+        text = (Path(name.removeprefix(FOLDER)) / "config.json").read_text(encoding="utf-8")
+        return str(json.loads(text)["architecture"])
+    if name.startswith(HUB):
+        return str(load_model_config_from_hf(name.removeprefix(HUB))[1])
+    return name.partition(".")[0]
 
 
 def pool(maps: Float[Tensor, "K C h w"], grid: int) -> Float[Tensor, "K N C"]:

@@ -96,6 +96,7 @@ class VideoSwin(Encoder):
     """
 
     modality = "video"
+    own_attention = "windows"
 
     def __init__(self, options: VideoSwinOptions, context: EncoderContext) -> None:
         super().__init__()

@@ -325,14 +325,14 @@ def test_a_stage_killed_at_random_moments_ends_as_an_undisturbed_one(
     Before each kill the stage has gone on, to a whole checkpoint that was not there before. One
     kill meets a checkpoint that is being written, and one of G-Blend's a probe.
     """
-    given = spec(loss=loss, steps=200)
+    given = spec(loss=loss, steps=120)
     whole = job(narrated, tmp_path / "a", given, checkpoint_seconds=1e9, workers=1)
     broken = job(narrated, tmp_path / "b", given, checkpoint_seconds=0.0, workers=1)
     undisturbed = start(whole)
     draw, reached = random.Random(0), [0]
     for kill in range(KILLS):
         process = start(broken)
-        wanted = reached[-1] + draw.randint(1, 6)
+        wanted = reached[-1] + draw.randint(1, 4)
         until(lambda at_least=wanted: steps_behind(broken) >= at_least, broken, process)
         if kill == 3:
             leftover = stopped_amid_a_write(broken, process)

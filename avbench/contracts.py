@@ -222,7 +222,11 @@ class LossStrategy(ABC):
     def modulate(  # noqa: B027
         self, encoders: Mapping[Modality, Sequence[nn.Parameter]]
     ) -> None:
-        """Change the encoders' gradients after the backward pass; by default nothing."""
+        """Change the encoders' gradients after the backward pass; by default nothing.
+
+        What it draws from PyTorch's global generators is the same in all processes, whose weights
+        must stay alike.
+        """
 
     def probe_at(self, steps: int) -> Mapping[int, int]:  # noqa: ARG002
         """When to probe in a run of ``steps``: first step of a super-epoch to its length."""

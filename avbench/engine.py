@@ -5,8 +5,8 @@ environment. All that is said of a step, such as its losses, is then the same in
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from avbench import checkpoint, sharding
+from avbench.data import derive_seed
 from avbench.errors import AvbenchError
 from avbench.model import Captioner
 from avbench.types import Batch, View, ViewLoss
@@ -214,6 +215,17 @@ class Engine:
         if not self.sharded:
             return value
         return sharding.whole(value, keep=everywhere or self.rank == 0)
+
+    @contextmanager
+    def alike(self, *seed: object) -> Iterator[None]:
+        """Within it all processes draw the same, by a seed; one process draws as ever."""
+        if self.world == 1:
+            yield
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(derive_seed(*seed))
+            yield
 
     def random_states(self) -> list[dict[str, Tensor]]:
         """The states of the random generators of every process, by rank."""

@@ -1,12 +1,15 @@
 """Batches on a device, in an order that depends on the seed alone."""
 
+import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
 import torch
 from torch.utils.data import DataLoader
 
 from avbench.data import ClipData, Share, StepSampler, collate
+from avbench.stage import NOTICES
 from avbench.types import Batch
 
 
@@ -17,6 +20,20 @@ def to(batch: Batch, device: torch.device) -> Batch:
         if isinstance(value, torch.Tensor):
             moved[name] = value.to(device, non_blocking=True)
     return Batch(**moved)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that are started within are never reached by a notice; we are, after it.
+
+    Schedulers give notice to every process of a job, and a training that saves on it still needs
+    its workers, whom it ends itself.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, NOTICES)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +78,10 @@ class Feed:
             # would have drawn once more from the global one.
             generator=torch.Generator(),
         )
+        with _deaf():
+            read = iter(loader)
         parts: list[Batch] = []
-        for batch in loader:
+        for batch in read:
             parts.append(to(batch, self.device))
             if len(parts) == self.share.parts:
                 yield parts

@@ -27,7 +27,16 @@ from typing import Any
 from avbench.errors import AvbenchError
 from avbench.kinds import KINDS
 from avbench.lock import StageLock
-from avbench.stage import INTERRUPTED, LOG, RECORD, Job, read_job, read_json, write_json
+from avbench.stage import (
+    INTERRUPTED,
+    LOG,
+    NOTICES,
+    RECORD,
+    Job,
+    read_job,
+    read_json,
+    write_json,
+)
 
 ATTENDED = "--attended"
 """First argument where a runner holds our standard input open and logs are files."""
@@ -54,7 +63,8 @@ def main(arguments: Sequence[str]) -> int:
     if not folders:
         print("usage: python -m avbench.job DIR [DIR …]", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _leave)
+    for notice in NOTICES:
+        signal.signal(notice, _leave)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         threading.Thread(target=_watch_launcher, args=(os.getppid(),), daemon=True).start()
     if int(os.environ.get("RANK", "0")) > 0:
@@ -191,7 +201,7 @@ def write_record(
 
 
 def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    """On SIGTERM: unwind, so that workers and files are closed. Training saves by itself."""
+    """On a notice: unwind, so that workers and files are closed. Training saves by itself."""
     raise SystemExit(INTERRUPTED)
 
 
@@ -245,6 +255,7 @@ def _device(asked: str) -> str:
 def _provenance(job: Job, started: str, wall: float) -> dict[str, Any]:
     """What the record says about how the result came about."""
     scale = 1 if sys.platform == "darwin" else 1024
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
     peaks = [
         resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     ]
@@ -256,6 +267,9 @@ def _provenance(job: Job, started: str, wall: float) -> dict[str, Any]:
         "seed": job.spec.get("seed"),
         "threads": int(job.local.get("threads", 1)),
         "device": job.local.get("device"),
+        "processes": processes,
+        "strategy": job.local.get("strategy", "ddp") if processes > 1 else None,
+        "workers": int(job.local.get("workers", 0)),
         "machine": {
             "host": platform.node(),
             "system": platform.platform(),

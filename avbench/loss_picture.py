@@ -2,7 +2,8 @@
 
 A panel for each combination of what does not concern the loss strategy. Colour tells the loss,
 the line's style the strategy: solid where single modalities are only measured, as in the paper,
-then dashed and so on in the suite's order. With several seeds: the mean, and their range.
+then dotted, as the paper draws MBP, and so on in the suite's order. With several seeds: the mean,
+and their range.
 
 Source: Exploring the Role of Audio in Video Captioning (Shen et al.), Fig. 4
 """
@@ -26,7 +27,7 @@ LOSS = "loss"
 
 COLOURS = ("#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's, which the colour-blind can tell apart."""
-STYLES = ("solid", "dashed", "dotted", "dashdot", (0, (8, 2, 1, 2, 1, 2)), (0, (1, 4)))
+STYLES = ("solid", "dotted", "dashed", "dashdot", (0, (8, 2, 1, 2, 1, 2)), (0, (1, 4)))
 COLUMNS = 3
 IN_ONE_ROW = 6
 """Entries of a legend at most in one row."""

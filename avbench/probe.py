@@ -58,8 +58,10 @@ class Prober:
         """Train a copy for ``steps`` steps on one view; see ``contracts.Probe``."""
         train_rows = self._slice(self.feed.rows)
         held_rows = self._slice(self.held_out)
+        # Dropout differs between processes, as in the training itself.
+        rank = [self.engine.rank] if self.engine.rank else []
         with torch.random.fork_rng():
-            torch.manual_seed(derive_seed(self.seed, "probe", self.step, *sorted(view)))
+            torch.manual_seed(derive_seed(self.seed, "probe", self.step, *sorted(view), *rank))
             probed = copy.deepcopy(self.captioner)
             train_before = self._measure(probed, train_rows, view)
             held_before = self._measure(probed, held_rows, view)
@@ -72,6 +74,10 @@ class Prober:
             )
 
     def _train(self, captioner: Captioner, view: View, steps: int) -> None:
+        for m, encoder in captioner.encoders.items():
+            if m not in view:
+                # No gradient reaches it, for which several processes would wait.
+                encoder.requires_grad_(False)
         module, adam = self.engine.set_up(captioner, lambda it: optimiser(it, self.settings))
         captioner.train()
         seed = derive_seed(self.seed, "probe order", self.step)
@@ -93,12 +99,18 @@ class Prober:
         return sorted(rows[i] for i in order[: SLICE_BATCHES * self.feed.batch].tolist())
 
     def _measure(self, captioner: Captioner, rows: Sequence[int], view: View) -> float:
-        """Mean nats per token of one view over rows, without dropout."""
+        """Mean nats per token of one view over rows, without dropout; the same in all processes.
+
+        Each process measures its part of the rows.
+        """
         captioner.eval()
         total, tokens = 0.0, 0
+        mine = rows[self.engine.rank :: self.engine.world]
         with torch.no_grad():
-            for batch in self.feed.in_order(rows, FIXED_EPOCH):
+            for batch in self.feed.in_order(mine, FIXED_EPOCH):
                 loss = captioner.losses(captioner.encode(batch), batch, [view])[view]
                 total += loss.nats.item() * loss.tokens
                 tokens += loss.tokens
-        return total / tokens
+        sums = torch.tensor([total, tokens], dtype=torch.float64, device=self.feed.device)
+        mean = self.engine.mean(sums)
+        return float(mean[0] / mean[1])

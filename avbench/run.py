@@ -13,10 +13,20 @@ from avbench.graph import Plan, Stage, Store
 from avbench.job import write_record
 from avbench.kinds import KINDS
 from avbench.lock import locked
-from avbench.stage import JOB, PROGRESS, RECORD, read_job, read_json, write_json
+from avbench.stage import (
+    INTERRUPTED,
+    JOB,
+    LEFT,
+    NOTICES,
+    PROGRESS,
+    RECORD,
+    read_job,
+    read_json,
+    write_json,
+)
 
 INTERRUPT = 130
-"""Exit status after SIGINT or SIGTERM."""
+"""Exit status after SIGINT or a notice (``stage.NOTICES``)."""
 
 
 @runtime_checkable
@@ -75,7 +85,7 @@ class Run:
         Returns:
             0: everything is done; 1: stages failed; 130: interrupted.
         """
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = (signal.SIGINT, *NOTICES)
         previous = {number: signal.signal(number, self._interrupt) for number in numbers}
         try:
             while not self.finished and not self.interrupted:
@@ -104,11 +114,7 @@ class Run:
                 (self._folders[f] for f in process.folders if not (f / RECORD).exists()),
                 self._folders[process.folders[-1]],
             )
-            folder = self.store.directory(stage)
-            try:
-                progress = read_json(folder / PROGRESS)
-            except (OSError, ValueError):
-                progress = {}
+            progress = _progress(self.store.directory(stage))
             shown.append((stage, time.monotonic() - process.started, progress))
         return shown
 
@@ -258,10 +264,12 @@ class Run:
             if record is None and locked(folder):
                 self.status[stage.id] = "elsewhere"
                 continue
-            if record is None and self.interrupted:
+            code = process.ended() or 0
+            if record is None and (self.interrupted or _left(folder, code)):
+                # Whoever tells a stage to leave wants the machine: the run ends, to go on later.
+                self.interrupted = True
                 self.status[stage.id] = "waiting"
                 continue
-            code = process.ended() or 0
             if record is None and code < 0 and self._again(stage):
                 self.status[stage.id] = "waiting"
                 continue
@@ -301,6 +309,21 @@ class Run:
             stage = self.plan.stages[id_]
             if not locked(self.store.directory(stage)):
                 self.status[id_] = "done" if self.store.done(stage) else "waiting"
+
+
+def _progress(folder: Path) -> Mapping[str, Any]:
+    """What a stage said last of its progress."""
+    try:
+        progress: Mapping[str, Any] = read_json(folder / PROGRESS)
+    except (OSError, ValueError):
+        return {}
+    return progress
+
+
+def _left(folder: Path, code: int) -> bool:
+    """Whether a stage without a record, whose process ended so, was told to leave."""
+    told = code in (INTERRUPTED, *(-number for number in NOTICES))
+    return told or _progress(folder).get("note") == LEFT
 
 
 def _needed(plan: Plan, children: Mapping[str, list[str]], done: set[str]) -> list[str]:

@@ -6,6 +6,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,8 +15,14 @@ from typing import Any
 
 from avbench.registry import Registry, load
 
+NOTICES = (signal.SIGTERM, signal.SIGUSR1)
+"""Signals that ask a stage to leave, as schedulers send them before they take a machine away."""
+
 INTERRUPTED = 143
-"""Exit status of a stage that left on SIGTERM or SIGUSR1; training has saved then."""
+"""Exit status of a stage that left on a notice; training has saved then."""
+
+LEFT = "left"
+"""A training's last word where it left on a notice: its launcher's exit status does not tell."""
 
 JOB, RECORD, PROGRESS, LOG = "job.json", "record.json", "progress.json", "log.txt"
 

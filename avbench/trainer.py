@@ -6,6 +6,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from avbench.pacing import Saving, batch_size, hold_out, rate
 from avbench.probe import Interrupted, Prober, optimiser
 from avbench.selection import Selection
 from avbench.settings import ComputeSettings, TrainSettings
-from avbench.stage import INTERRUPTED, Job
+from avbench.stage import INTERRUPTED, LEFT, NOTICES, Job
 from avbench.types import Batch, Modality, View, ViewLoss
 
 _FP32 = ComputeSettings()
@@ -100,7 +101,7 @@ class Trainer:
         self._resume(directory)
         log = curve.Curve(directory, self.step) if first else None
         schedule = self.strategy.probe_at(self.steps)
-        previous = {s: signal.signal(s, self._leave) for s in (signal.SIGTERM, signal.SIGUSR1)}
+        previous = {number: signal.signal(number, self._notice) for number in NOTICES}
         try:
             self._select(directory, job, log, saving)  # what a notice left undone
             for parts in self.feed.batches(self.step, self.steps, self.seed):
@@ -111,8 +112,7 @@ class Trainer:
                     try:
                         figures |= self.strategy.reestimate(self._prober(), schedule[self.step])
                     except Interrupted:
-                        self._save(directory, log, saving)
-                        raise SystemExit(INTERRUPTED) from None
+                        self._leave(directory, job, log, saving)
                 figures |= self._step(parts)
                 if log is not None:
                     log.add(self.step, figures)
@@ -122,19 +122,28 @@ class Trainer:
                     job.progress(self.step, self.steps, f"L {figures['L']:.3f}")
                 self._select(directory, job, log, saving)
                 stop, save = self.engine.agree(self.stop, saving.due(self.step))
-                if stop or save:
-                    self._save(directory, log, saving)
                 if stop:
-                    raise SystemExit(INTERRUPTED)
+                    self._leave(directory, job, log, saving)
+                if save:
+                    self._save(directory, log, saving)
         finally:
             if log is not None:
                 log.close()
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _leave(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _notice(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """On SIGTERM or SIGUSR1, a scheduler's notice: save after this step and leave."""
         self.stop = True
+
+    def _leave(
+        self, directory: Path, job: Job, log: curve.Curve | None, saving: Saving
+    ) -> NoReturn:
+        """Save, say that it was a notice, and leave."""
+        self._save(directory, log, saving)
+        if self.engine.rank == 0:
+            job.progress(self.step, self.steps, LEFT)
+        raise SystemExit(INTERRUPTED)
 
     def _select(self, directory: Path, job: Job, log: curve.Curve | None, saving: Saving) -> None:
         """Evaluate the captioner where that is due."""
@@ -146,8 +155,7 @@ class Trainer:
         try:
             value = chosen.evaluate(self.captioner, self.step, directory, lambda: self.stop)
         except Interrupted:
-            self._save(directory, log, saving)
-            raise SystemExit(INTERRUPTED) from None
+            self._leave(directory, job, log, saving)
         figures = {f"select_{chosen.settings.by}": value}
         if log is not None:
             log.add(self.step - 1, figures)
@@ -162,6 +170,7 @@ class Trainer:
         views = self.strategy.views()
         log: dict[str, float] = {}
         weights: dict[View, float] = {}
+        own: list[Tensor] = []
 
         def observe(losses: Mapping[View, ViewLoss]) -> None:
             log.update(self.strategy.observe({view: losses[view] for view in views}))
@@ -169,7 +178,8 @@ class Trainer:
         def weigh(losses: Mapping[View, ViewLoss]) -> Tensor:
             objective = self.strategy.combine(losses)
             weights.update(objective.weights)
-            self._check(objective.total, parts)
+            nats = [loss.nats for loss in losses.values()]
+            own.append(torch.stack([objective.total, *nats]).detach())
             return objective.total
 
         last = self.step == self.steps - 1
@@ -178,12 +188,14 @@ class Trainer:
         losses = self.engine.backward(
             self.module, parts, views, weigh, measured=unseen, observe=observe
         )
+        self._check([losses[view].nats for view in views], own, parts)
         encoders = {m: list(e.parameters()) for m, e in self.captioner.encoders.items()}
         norms = self._gradient_norms(encoders) if measuring else {}
-        self.strategy.modulate(encoders)
+        with self.engine.alike(self.seed, "modulate", self.step):
+            self.strategy.modulate(encoders)
         figures = {view_name(v, self.joint): loss.nats.item() for v, loss in losses.items()}
         figures |= {f"w_{'+'.join(sorted(v))}": w for v, w in weights.items()}
-        figures |= log | norms
+        figures |= log | norms | (self._gaps(losses) if measuring else {})
         if self.settings.clip_norm is not None:
             figures["gradient_norm"] = self.engine.clip(
                 self.module, self.optimiser, self.settings.clip_norm
@@ -191,13 +203,31 @@ class Trainer:
         self.optimiser.step()
         return figures
 
-    def _check(self, total: Tensor, parts: Sequence[Batch]) -> None:
-        if not torch.isfinite(total):
-            raise DataError(
-                f"step {self.step}: the loss is {total.item()}, with learning rate "
-                f"{self._lr(self.step):.3g} (lr {self.settings.lr}) "
-                f"on clips {', '.join(parts[0].ids[:3])} …"
-            )
+    def _check(
+        self, losses: Sequence[Tensor], own: Sequence[Tensor], parts: Sequence[Batch]
+    ) -> None:
+        """Stop where a loss is not finite, by what all processes know: all of them or none.
+
+        Args:
+            losses: of all processes and micro-batches.
+            own: of each micro-batch of this process what it minimised, and its losses.
+            parts: these micro-batches.
+        """
+        known = [*losses, *(of[0] for of in own if self.engine.world == 1)]
+        if torch.isfinite(torch.stack(known)).all():
+            return
+        wrong = next(value.item() for value in known if not torch.isfinite(value))
+        mine = [p.ids for p, of in zip(parts, own, strict=True) if not of[1:].isfinite().all()]
+        ids = next((ids for found in self.engine.gather(mine) for ids in found), parts[0].ids)
+        raise DataError(
+            f"step {self.step}: the loss is {wrong}, with learning rate "
+            f"{self._lr(self.step):.3g} (lr {self.settings.lr}) on clips {', '.join(ids[:3])} …"
+        )
+
+    def _gaps(self, losses: Mapping[View, ViewLoss]) -> dict[str, float]:
+        """``L_m − L`` of each modality, signed."""
+        joint = losses[self.joint].nats
+        return {f"gap_{'+'.join(v)}": (losses[v].nats - joint).item() for v in self._single()}
 
     def _gradient_norms(
         self, encoders: Mapping[Modality, Sequence[nn.Parameter]]

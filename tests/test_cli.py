@@ -248,3 +248,39 @@ def test_dependencies_run_one_way() -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "0 broken" in done.stdout
+
+
+def test_what_a_run_is_told_of_its_trainings_reaches_them(tmp_path, monkeypatch) -> None:
+    """Into the ``job.json`` of a training, and to what starts it."""
+    from typer.testing import CliRunner
+
+    from avbench.cli import app
+    from avbench.run import INTERRUPT, Run
+    from avbench.stage import read_job
+
+    (tmp_path / "s.yaml").write_text(SUITE)
+    monkeypatch.setenv("AVBENCH_CACHE", str(tmp_path / "cache"))
+    found = []
+
+    def go(self: Run, watcher: object) -> int:
+        training = next(s for s in self.plan.stages.values() if s.kind == "pretrain")
+        found.append((read_job(self._write_job(training, 1)).local, self.executor.processes))
+        return INTERRUPT
+
+    monkeypatch.setattr(Run, "go", go)
+    told = [
+        *("--checkpoint-minutes", "2.5", "--checkpoint-steps", "100", "--checkpoint-keep", "5"),
+        *("--processes", "2", "--strategy", "fsdp", "--workers", "3", "--tensorboard"),
+        *("--device", "cpu", "--results", str(tmp_path / "out")),
+    ]
+    for arguments in (told, told[-4:]):
+        done = CliRunner().invoke(app, ["run", str(tmp_path / "s.yaml"), *arguments])
+        assert done.exit_code == INTERRUPT, done.output
+    names = (
+        *("checkpoint_seconds", "checkpoint_steps", "checkpoint_keep", "strategy", "workers"),
+        "tensorboard",
+    )
+    (local, processes), (default, one) = found
+    assert [local[name] for name in names] == [150.0, 100, 5, "fsdp", 3, True]
+    assert [default[name] for name in names] == [30.0, None, 2, "ddp", 0, False]
+    assert (processes, one) == (2, 1)

@@ -6,8 +6,8 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from safetensors.torch import load_file
 from avbench import checkpoint, curve, sharding, train
 from avbench.data import Share
 from avbench.errors import AvbenchError, DataError
+from avbench.executors.local import LocalExecutor
 from avbench.lock import locked
 from avbench.options import plain
 from avbench.pacing import Saving, batch_size
 from avbench.settings import ComponentRef, ComputeSettings, TrainSettings
-from avbench.stage import JOB, RECORD, Job, read_json, write_json
+from avbench.stage import JOB, LOG, PROGRESS, RECORD, Job, read_json, write_json
 from avbench.weights import WEIGHTS
 
 INPUT = {
@@ -31,7 +32,9 @@ INPUT = {
 }  # fmt: skip
 
 
-def spec(*, dropout: float = 0.1, loss: str = "mbp", **train_) -> dict:
+def spec(
+    *, dropout: float = 0.1, loss: str = "mbp", options: dict[str, object] | None = None, **train_
+) -> dict:
     from avbench.settings import InputSpec, ModelSettings
 
     video = {
@@ -52,7 +55,9 @@ def spec(*, dropout: float = 0.1, loss: str = "mbp", **train_) -> dict:
         "input": plain(InputSpec(**INPUT)),
         "train": plain(
             TrainSettings(
-                loss=ComponentRef(name=loss), tasks=("pcc", "pnc"), **{**given, **train_}
+                loss=ComponentRef(name=loss, options=options or {}),
+                tasks=("pcc", "pnc"),
+                **{**given, **train_},
             )
         ),
         "compute": plain(ComputeSettings()),
@@ -84,14 +89,25 @@ def job(narrated, directory: Path, spec: dict, **local) -> Job:
 
 
 def start(work: Job, processes: int = 1) -> subprocess.Popen[bytes]:
-    launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
-    command = [sys.executable, "-m", *(launcher if processes > 1 else []), "avbench.job"]
+    """Start a stage as the executor does."""
+    command = LocalExecutor(1)._command_of(processes)
     with (work.directory / "log.txt").open("ab") as log:
         return subprocess.Popen(
             [*command, str(work.directory)],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
+
+
+def until(
+    happens: Callable[[], bool], work: Job, process: subprocess.Popen[bytes], seconds: float = 300
+) -> None:
+    """Wait for something that a running stage does."""
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert process.poll() is None, (work.directory / LOG).read_text()[-3000:]
+        assert time.monotonic() < deadline, (work.directory / LOG).read_text()[-3000:]
+        time.sleep(0.002)
 
 
 def losses(work: Job) -> dict[tuple[int, str], float]:
@@ -106,6 +122,16 @@ def close(ours: Job, theirs: Job, within: float) -> None:
         assert mine[key] == pytest.approx(value, rel=within, abs=within), key
     mine, other = (load_file(j.directory / WEIGHTS) for j in (ours, theirs))
     torch.testing.assert_close(mine, other, rtol=0, atol=10 * within)
+
+
+def equal(ours: Job, theirs: Job) -> None:
+    """Equal weights, logs and results, bit for bit."""
+    mine, other = (load_file(j.directory / WEIGHTS) for j in (ours, theirs))
+    assert mine.keys() == other.keys()
+    assert all(torch.equal(mine[name], other[name]) for name in other)
+    assert curve.read(ours.directory) == curve.read(theirs.directory)
+    results = [read_json(j.directory / RECORD)["results"] for j in (ours, theirs)]
+    assert results[0] == results[1]
 
 
 # ------------------------------------------------------------------ processes, micro-batches
@@ -258,43 +284,72 @@ def test_a_run_whose_checkpoint_is_damaged_ends_as_an_undisturbed_one(
 # ------------------------------------------------------------------ kills
 
 
+KILLS = 20
+
+
+def stopped_amid_a_write(work: Job, process: subprocess.Popen[bytes]) -> Path:
+    """Stop a stage where a part of a checkpoint has been written; the file it writes."""
+    writing = work.directory / checkpoint.FOLDER / "writing"
+    whole = checkpoint.newest_first(work.directory)[0].stat().st_size
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if not writing.exists():
+            continue
+        os.killpg(process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if writing.exists() and 0 < writing.stat().st_size <= whole:
+            return writing
+        os.killpg(process.pid, signal.SIGCONT)
+    raise AssertionError("no write was met")
+
+
+def steps_behind(work: Job) -> int:
+    """The steps of the newest checkpoint."""
+    found = checkpoint.newest_first(work.directory)
+    return checkpoint.step_of(found[0]) if found else 0
+
+
+def said(work: Job) -> str:
+    """What a stage says that it is doing."""
+    place = work.directory / PROGRESS
+    return str(read_json(place)["note"]) if place.exists() else ""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["mbp", "gblend"])
 def test_a_stage_killed_at_random_moments_ends_as_an_undisturbed_one(
     narrated, tmp_path, loss: str
 ) -> None:
-    """SIGKILL, ten times each, with a data worker, SpecAugment, probes and averages in play.
+    """SIGKILL, twenty times each, with a data worker, SpecAugment, probes and averages in play.
 
-    The first kill waits for the moment when a checkpoint is being written.
+    Before each kill the stage has gone on, to a whole checkpoint that was not there before. One
+    kill meets a checkpoint that is being written, and one of G-Blend's a probe.
     """
-    given = spec(loss=loss, steps=60)
-    often = {"checkpoint_seconds": 0.0, "workers": 1}
-    whole, broken = (job(narrated, tmp_path / name, given, **often) for name in ("a", "b"))
-    assert start(whole).wait(timeout=300) == 0
-    draw, kills, during_a_write = random.Random(0), 0, False
-    while kills < 10:
+    given = spec(loss=loss, steps=120)
+    whole = job(narrated, tmp_path / "a", given, checkpoint_seconds=1e9, workers=1)
+    broken = job(narrated, tmp_path / "b", given, checkpoint_seconds=0.0, workers=1)
+    undisturbed = start(whole)
+    draw, reached = random.Random(0), [0]
+    for kill in range(KILLS):
         process = start(broken)
-        writing = broken.directory / checkpoint.FOLDER / "writing"
-        if kills == 0:
-            deadline = time.monotonic() + 60
-            while not during_a_write and time.monotonic() < deadline:
-                during_a_write = writing.exists()
-        else:
-            seen = len(checkpoint.newest_first(broken.directory)) and os.stat(broken.directory)
-            while process.poll() is None and seen == os.stat(broken.directory):
-                time.sleep(0.005)
-            time.sleep(draw.uniform(0, 0.4))
+        wanted = reached[-1] + draw.randint(1, 4)
+        until(lambda at_least=wanted: steps_behind(broken) >= at_least, broken, process)
+        if kill == 3:
+            leftover = stopped_amid_a_write(broken, process)
+            size = leftover.stat().st_size
+        elif kill == 7 and loss == "gblend":
+            until(lambda: said(broken) == "probing", broken, process)
+        time.sleep(draw.uniform(0, 0.05))
         assert process.poll() is None, "the stage ended before all kills"
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        kills += 1
-    assert during_a_write
-    assert start(broken).wait(timeout=300) == 0
-    ours, theirs = (load_file(j.directory / WEIGHTS) for j in (broken, whole))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert curve.read(broken.directory) == curve.read(whole.directory)
-    records = [read_json(j.directory / RECORD) for j in (broken, whole)]
-    assert records[0]["results"] == records[1]["results"]
+        if kill == 3:
+            assert leftover.stat().st_size == size
+        reached.append(steps_behind(broken))
+    assert reached == sorted(set(reached))
+    assert start(broken).wait(timeout=600) == 0
+    assert undisturbed.wait(timeout=600) == 0
+    equal(broken, whole)
 
 
 def test_a_notice_during_a_probe_saves_what_was_before_it_and_leaves(

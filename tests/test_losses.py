@@ -68,6 +68,14 @@ def test_mbp_treats_a_negative_gap_as_its_square_but_logs_the_sign() -> None:
     assert log == {"gap_audio": -0.5, "gap_video": 0.5}
 
 
+@pytest.mark.parametrize(("start", "first"), [(None, 0.5), (0.0, 0.0), (1.0, 1.0)])
+def test_mbps_weights_start_where_they_are_told(start: float | None, first: float) -> None:
+    strategy = MBP(MBPOptions(start=start), CONTEXT)
+    assert strategy.weights == {"audio": first, "video": first}
+    strategy.observe(losses(1.0, 1.1, 1.5))
+    assert strategy.weights["video"] == pytest.approx(0.99 * first + 0.01 * 0.9168273, abs=1e-9)
+
+
 def test_mbp_of_three_streams_keeps_a_weight_for_each() -> None:
     strategy = MBP(MBPOptions(), LossContext(streams=("audio", "video", "text")))
     assert len(strategy.views()) == 4
@@ -153,6 +161,8 @@ def test_gblend_probes_offline_once() -> None:
     [
         (lambda: MBPOptions(alpha=0.0), "alpha must be above 0, got 0.0"),
         (lambda: MBPOptions(beta=1.0), r"beta must be in \(0, 1\), got 1.0"),
+        (lambda: MBPOptions(start=-0.5), "start must be at least 0 and finite, got -0.5"),
+        (lambda: MBPOptions(start=math.inf), "start must be at least 0 and finite, got inf"),
         (lambda: GBlendOptions(held_out=0.0), r"held_out must be in \(0, 1\], got 0.0"),
     ],
 )

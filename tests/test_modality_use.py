@@ -170,12 +170,12 @@ def test_a_long_curve_has_fewer_points_each_the_mean_of_measurements_next_to_eac
     assert audio.points == tuple((s, 2 + s) for s in steps)
 
 
-def test_fig_4_is_drawn_solid_without_balancing_and_dashed_with_it(made: Made) -> None:
-    made.trained("balanced", 0, balanced)  # the suite's first row, and yet dashed
+def test_fig_4_is_drawn_solid_without_balancing_and_dotted_with_it(made: Made) -> None:
+    made.trained("balanced", 0, balanced)  # the suite's first row, and yet dotted
     made.trained("plain", 0, plain)
     made.trained("plain", 1, plain)
     (picture,) = made.sheets()[0].pictures
-    assert picture.caption.startswith("plain solid, mbp dashed. ")
+    assert picture.caption.startswith("plain solid, mbp dotted. ")
     assert "Measured every 10 steps, and at the last." in picture.caption
     assert "means over 2 seeds" in picture.caption
     (again,) = made.sheets()[0].pictures
@@ -183,7 +183,7 @@ def test_fig_4_is_drawn_solid_without_balancing_and_dashed_with_it(made: Made) -
     root = ET.fromstring(picture.svg)
     assert root.tag.endswith("svg")
     assert picture.png.startswith(b"\x89PNG")
-    # Lines of the panel: each colour once solid and once dashed.
+    # Lines of the panel: each colour once solid and once dotted.
     drawn = re.findall(
         rb"<path d=[^>]*?clip-path=[^>]*?style=\"fill: none; ([^\"]*)\"", picture.svg
     )
@@ -191,8 +191,8 @@ def test_fig_4_is_drawn_solid_without_balancing_and_dashed_with_it(made: Made) -
     for colour in ("#000000", "#d55e00", "#0072b2"):
         styles = {"stroke-dasharray" in s for s in strokes if s.get("stroke") == colour}
         assert styles == {True, False} or colour == "#000000", colour
-    dashed = [s for s in strokes if "stroke-dasharray" in s]
-    assert len(dashed) == 3
+    dotted = [s for s in strokes if "stroke-dasharray" in s]
+    assert len(dotted) == 3
 
 
 def test_rows_that_differ_in_more_than_the_strategy_have_panels_of_their_own(made: Made) -> None:

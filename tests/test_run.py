@@ -15,7 +15,7 @@ from avbench.executors.local import MEMORY, LocalExecutor
 from avbench.graph import Plan, Stage, Store
 from avbench.lock import StageLock, locked
 from avbench.run import Run
-from avbench.stage import LOG, RECORD, read_json
+from avbench.stage import LOG, NOTICES, RECORD, read_json
 
 TRIM = "MALLOC_TRIM_THRESHOLD_"
 FAKE = '''
@@ -53,6 +53,14 @@ def run(job):
             time.sleep(0.05)
             job.progress(step + 1, 60, "step")
             state.write_text(json.dumps({"done": step + 1}))
+    if do == "told once" and not (job.directory / "tried").exists():
+        (job.directory / "tried").touch()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(60)
+    if do == "launcher told once" and not (job.directory / "tried").exists():
+        (job.directory / "tried").touch()
+        job.progress(3, 60, "left")
+        os._exit(1)  # as torchrun does, whatever its processes left with
     if do == "slow":
         time.sleep(60)
     below = [json.loads((p / "record.json").read_text())["results"]["sum"]
@@ -186,6 +194,7 @@ def test_provenance_is_apart_from_results(bench: Bench) -> None:
     assert isinstance(provenance, dict)
     assert provenance["seed"] == 7
     assert provenance["threads"] == 1
+    assert [provenance[n] for n in ("processes", "strategy", "workers")] == [1, None, 0]
     assert provenance["peak_memory_mb"] > 1
     assert provenance["wall_s"] >= 0
     assert set(bench.record(a)) == {
@@ -232,6 +241,19 @@ def test_a_failure_blocks_what_is_below_and_nothing_else(
     assert in_log in log
     assert ("Traceback" in log) == (do == "bug")
     assert not bench.store.directory(a2).exists()
+
+
+@pytest.mark.parametrize("do", ["told once", "launcher told once"])
+def test_a_stage_that_left_on_a_notice_interrupts_its_run_and_goes_on_with_the_next(
+    bench: Bench, do: str
+) -> None:
+    a, b = stage("a", do=do, x=2), stage("b", "generate", {"model": "a"}, x=3)
+    assert bench.go(plan_of(a, b)) == 130
+    assert bench.run.status == {"a": "waiting", "b": "waiting"}
+    assert not (bench.store.directory(a) / RECORD).exists()
+    assert bench.go(plan_of(a, b)) == 0
+    assert bench.traced() == ["a", "a", "b"]
+    assert bench.record(b)["results"]["sum"] == 5  # type: ignore[index]
 
 
 def test_a_failed_stage_is_tried_again_at_the_next_run(bench: Bench) -> None:
@@ -434,7 +456,7 @@ class Killed:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, *NOTICES])
 def test_an_interrupted_run_ends_its_children_and_goes_on_later(
     bench: Bench, number: signal.Signals
 ) -> None:

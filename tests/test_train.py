@@ -137,6 +137,38 @@ def test_measuring_mono_modal_losses_changes_nothing(narrated, tmp_path) -> None
     assert {"L", "L_audio", "L_video"} <= measured
 
 
+@pytest.mark.parametrize("loss", ["plain", "mbp"])
+def test_signed_gaps_are_logged_where_single_modalities_are_measured(
+    loss, narrated, tmp_path
+) -> None:
+    train.run(job(narrated, tmp_path / "a", loss=loss))
+    found: dict[int, dict[str, float]] = {}
+    for step, name, value in curve.read(tmp_path / "a"):
+        found.setdefault(step, {})[name] = value
+    logged = [step for step, of in found.items() if "gap_audio" in of]
+    assert logged == ([0, 4, 7] if loss == "plain" else list(range(8)))
+    for step in logged:
+        for m in ("audio", "video"):
+            gap = found[step][f"L_{m}"] - found[step]["L"]
+            assert found[step][f"gap_{m}"] == pytest.approx(gap, abs=1e-6)
+
+
+def test_gradient_blending_offline_probes_once_and_keeps_its_weights(narrated, tmp_path) -> None:
+    work = job(narrated, tmp_path / "a", loss="gblend")
+    options = {"mode": "offline", "offline_length": 0.5}
+    ref = plain(ComponentRef(name="gblend", options=options))
+    train.run(replace(work, spec={**work.spec, "train": {**work.spec["train"], "loss": ref}}))
+    found = curve.read(work.directory)
+    assert {step for step, name, _ in found if name[:2] in ("G_", "O_")} == {0}
+    weights = {
+        name: {v for _, n, v in found if n == name}
+        for name in ("w_audio", "w_video", "w_audio+video")
+    }
+    assert all(len(values) == 1 for values in weights.values())
+    assert sum(value for (value,) in weights.values()) == pytest.approx(1)
+    assert weights["w_audio"] != {1 / 3}, "nothing was estimated"
+
+
 def test_worker_processes_change_nothing(narrated, tmp_path) -> None:
     alone = job(narrated, tmp_path / "alone", steps=3)
     helped = replace(job(narrated, tmp_path / "helped", steps=3), local={"workers": 1})

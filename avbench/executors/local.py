@@ -11,12 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avbench.job import ATTENDED, THREADS
-from avbench.stage import LOG
+from avbench.stage import LOG, NOTICES
 
 KEPT = str(2**36)
 MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), KEPT)
 """glibc keeps freed memory for the next step, which asks for the same sizes again: given back to
 the system, each page of it would be cleared and mapped anew (tests/benchmarks/test_memory.py)."""
+
+
+LAUNCHER = (
+    "torch.distributed.run",
+    "--standalone",
+    # By itself it would die of SIGUSR1, and its processes with it, instead of handing it on.
+    "--signals-to-handle=" + ",".join(["SIGINT", "SIGHUP", "SIGQUIT", *(n.name for n in NOTICES)]),
+)
+"""The module, and its options, that starts several processes and ends them with each other."""
 
 
 def cores() -> int:
@@ -90,8 +99,7 @@ class LocalExecutor:
         if processes == 1:
             return self._command
         python, *rest = self._command
-        launcher = ("-m", "torch.distributed.run", "--standalone")
-        return (python, *launcher, f"--nproc-per-node={processes}", *rest)
+        return (python, "-m", *LAUNCHER, f"--nproc-per-node={processes}", *rest)
 
     def reap(self) -> list[LocalProcess]:
         """The processes that have ended since the last call."""

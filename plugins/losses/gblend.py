@@ -66,8 +66,19 @@ class GBlend(LossStrategy):
 
     ``total = Σ_i w_i·L_i`` over every modality and the joint head, with
     ``w_i = (G_i / O_i²) / Σ_j (G_j / O_j²)``. Each head is probed by training a copy of the model
-    on its loss alone. Heads are the shared decoder with the other modalities zeroed, not separate
-    classifiers as in its paper. If no head gains, the previous weights stay.
+    on its loss alone, for a super-epoch.
+
+    How this differs from its paper:
+
+    - Heads are the shared decoder with the other modalities zeroed, not classifiers of their own.
+    - Super-epochs are shares of a run (``first``, ``then``), not 10 and 5 epochs, so that a short
+      run re-estimates too. Until the first estimate, at the first step, weights are uniform.
+    - L^T and L^V are measured without dropout on fixed slices, of four batches at most, of the
+      clips that are trained on and of those held out, not on all of them.
+    - Probes take the learning rates that the run's schedule has for these steps, with a fresh
+      optimiser; the offline probe goes through the run's schedule from its start.
+    - O² is floored (``floor``), and G below 0 counts as 0. If no head gains, the previous weights
+      stay. Every raw G and O is logged.
 
     Source: What Makes Training Multi-Modal Classification Networks Hard? (Wang, Tran, Feiszli,
     CVPR 2020), https://arxiv.org/abs/1905.12681

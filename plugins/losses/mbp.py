@@ -1,5 +1,6 @@
 """Modality Balanced Pre-training."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,12 +27,18 @@ class MBPOptions:
     """Temperature of the softmax over the gaps (paper: 10; acts on squared nats per token)."""
     beta: float = 0.99
     """Smoothing of the weights, per iteration (paper: 0.99)."""
+    start: float | None = None
+    """w⁽⁰⁾ of every modality, on which the paper is silent. None: uniform, 1 over their number, as
+    the softmax of equal gaps gives; 0: an average over nothing yet, by which Eq. 5 lets the
+    mono-modal losses in over about 1 / (1 − β) steps."""
 
     def __post_init__(self) -> None:
         if not self.alpha > 0:
             raise ValueError(f"alpha must be above 0, got {self.alpha}")
         if not 0 < self.beta < 1:
             raise ValueError(f"beta must be in (0, 1), got {self.beta}")
+        if self.start is not None and not 0 <= self.start < math.inf:
+            raise ValueError(f"start must be at least 0 and finite, got {self.start}")
 
 
 class MBP(LossStrategy):
@@ -43,10 +50,12 @@ class MBP(LossStrategy):
         w_m ← β·w_m + (1 − β)·w̃_m             (Eq. 5)
         total = L + Σ_m w_m·L_m                (Eq. 4)
 
-    The paper leaves open where the weights start (here: uniform), in which unit α acts (here: nats
-    per target token) and more than two modalities (here: the same formula over all streams; with
-    a single stream the mono-modal loss is the loss, so this is the plain loss). The square hides
-    the gap's sign, so the signed gap is logged. Weights carry no gradient.
+    The paper leaves open where the weights start (``start``; here: uniform), in which unit α acts
+    (here: nats per target token) and more than two modalities (here: the same formula over all
+    streams; with a single stream the mono-modal loss is the loss, so this is the plain loss). The
+    square hides the gap's sign, so the signed gap is logged. Weights carry no gradient. They are
+    of the step's own losses, as in Eq. 4–6; where a step is accumulated over micro-batches, these
+    are known only after its last, and the step is weighted by those of the step before.
 
     Source: Exploring the Role of Audio in Video Captioning (Shen et al.), Sec. 3.2, Eq. 2–6
     """
@@ -58,7 +67,8 @@ class MBP(LossStrategy):
         self._single: dict[Modality, View] = (
             {m: frozenset({m}) for m in context.streams} if several else {}
         )
-        self.weights = {m: 1 / len(context.streams) for m in self._single}
+        start = 1 / len(context.streams) if options.start is None else options.start
+        self.weights = dict.fromkeys(self._single, start)
 
     def views(self) -> tuple[View, ...]:
         """The joint view, then each modality alone."""

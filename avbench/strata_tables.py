@@ -22,6 +22,7 @@ from avbench.results import Measurement, Table
 from avbench.statistics.stored import Held, Key, Stored
 from avbench.strata import Strata, clip_items, strata, video_items
 from avbench.tables import Column, Row, Sheet, TableLayout
+from avbench.used import clip_notes
 from avbench.world.relevance import shipped_counts
 
 REFERENCES = "References, the first of each"
@@ -96,6 +97,7 @@ class _Tables:
         notes = [parts.note]
         if "cider" in metrics:
             notes.append("CIDEr's document frequencies are those of the whole set.")
+        notes += clip_notes(self.plan, self.stored.store)
         return replace(pivot(shown, layout, notes), table=Table.of(long))
 
     def _figures(
@@ -144,6 +146,7 @@ class _Tables:
             "Distinct-n: different n-grams among all of a test set's captions; vocabulary: "
             "different words; words: of a caption, mean. Clip by clip.",
             *self.notes,
+            *clip_notes(self.plan, self.stored.store),
         ]
         yield pivot(Table.of(rows), layout, notes)
 

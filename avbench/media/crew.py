@@ -61,10 +61,12 @@ class Crew(Generic[Made]):
 
     Args:
         workers: processes, this one included.
+        apart: whether this one decodes nothing, as no other process would go on after its death.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, *, apart: bool = False) -> None:
         self._others = workers - 1
+        self._apart = apart
         self._pool: ProcessPoolExecutor | None = None
         self._started: list[BaseProcess] = []
         self._futures: dict[int, Future[Made]] = {}
@@ -98,7 +100,7 @@ class Crew(Generic[Made]):
         sizes = [part.clips for part in parts]
         spent, counted = 0.0, 0
         report(0)
-        if any(_deaths(part) for part in parts):
+        if self._apart or any(_deaths(part) for part in parts):
             self._start(parts, 0)
         for i, part in enumerate(parts):
             begin = time.monotonic()
@@ -120,7 +122,7 @@ class Crew(Generic[Made]):
         self._leave()
         # Of processes that live, journals say the same as of those that died: nobody lives here.
         self._deaths = sum(map(_deaths, parts))
-        self._afraid = self._deaths > 0
+        self._afraid = self._apart or self._deaths > 0
         places = [i for i in range(first, len(parts)) if not parts[i].done]
         # Spawned, not forked: the stage's process has threads.
         context = multiprocessing.get_context("spawn")

@@ -3,10 +3,16 @@
 JSON lines
     ``{"id": …, "caption": …}``; references ``{"id": …, "captions": […]}``, or ``caption``, an id
     once for each.
+VALUE's lines
+    ``{"vid_name": …, "descs": [{"desc": …}, …]}``; in results ``video_id`` and one ``desc``.
 coco-caption, results
     ``[{"image_id": …, "caption": …}, …]``; in references an id once for each.
 coco-caption, annotations
     ``{"annotations": [{"image_id": …, "caption": …}, …]}``, the same.
+by id
+    ``{id: caption}``, ``{id: [caption, …]}``; or, as paragraphs of the sentences joined by blanks,
+    ActivityNet-Captions' ``{video: {"sentences": […], …}}`` and its evaluation's
+    ``{"results": {video: [{"sentence": …, …}, …]}}``.
 csv with a head
     columns ``id`` and ``caption``; in references an id once for each, or columns ``caption_1``,
     ``caption_2``, …
@@ -25,6 +31,8 @@ from avbench.errors import DataError
 from avbench.media.annotations import MalformedError, Node, open_csv, open_json, open_lines
 
 NUMBERED = re.compile(r"caption_\d+")
+LINE = frozenset({"id", "caption", "captions", "descs"})
+"""Fields by which an object is known as a line of JSON lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,10 @@ def _entries(path: Path, *, references: bool) -> Iterator[_Entry]:
     if lines is not None:
         return (_of_line(line, references=references) for line in lines)
     whole = open_json(path)
+    if isinstance(whole.value, dict) and "annotations" not in whole:
+        if "results" in whole:
+            whole = whole["results"]
+        return (_of_field(id_, node, references=references) for id_, node in whole.fields())
     if isinstance(whole.value, dict):
         whole = whole["annotations"]
     return (
@@ -99,12 +111,36 @@ def _lines(path: Path) -> list[Node] | None:
         return None
     if len(lines) == 1:
         value = lines[0].value
-        if isinstance(value, list) or (isinstance(value, dict) and "annotations" in value):
+        said = isinstance(value, dict) and (not value or not LINE.isdisjoint(value))
+        if isinstance(value, list) or (isinstance(value, dict) and not said):
             return None
     return lines
 
 
+def _of_field(id_: str, node: Node, *, references: bool) -> _Entry:
+    """A field of an object by ids."""
+    value = node.value
+    if isinstance(value, str):
+        captions: tuple[str, ...] = (node.string(),)
+    elif isinstance(value, dict) and "sentences" in value:
+        captions = (" ".join(node["sentences"].strings()),)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        captions = (" ".join(item["sentence"].string() for item in node.items()),)
+    elif isinstance(value, list) and value and (references or len(value) == 1):
+        captions = tuple(node.strings())
+    else:
+        several = ", an array of captions" if references else ""
+        raise node.wrong(f"a caption{several}, or a video's sentences")
+    return _Entry(node.place, id_, captions, whole=True)
+
+
 def _of_line(line: Node, *, references: bool) -> _Entry:
+    if "descs" in line:
+        id_ = _id(line["vid_name" if "vid_name" in line else "video_id"])
+        descs = line["descs"].items(None if references else 1)
+        if not descs:
+            raise line["descs"].wrong("an array of one or more captions")
+        return _Entry(line.place, id_, tuple(d["desc"].string() for d in descs), whole=True)
     id_ = _id(line["id"])
     if references and "caption" in line and "captions" in line:
         raise MalformedError(line.place, "has both fields, 'caption' and 'captions'; give one")

@@ -14,6 +14,7 @@ from avbench.selected import Selected, leaking, selection_notes
 from avbench.stage import LOG
 from avbench.started import started_notes
 from avbench.tables import Column, Row, TableLayout
+from avbench.used import clip_notes
 
 MOST_FREQUENT = "Most frequent caption"
 
@@ -183,7 +184,7 @@ class Collector:
             yield layout, table.where(altered=""), costs.part_notes(costed)
         if any(cell.altered for trial in plan.trials for cell in trial.cells):
             layout = use_layout(plan, asked["use_metrics"])
-            notes = [*explained(alterations(plan).values()), *self._clips()]
+            notes = [*explained(alterations(plan).values()), *clip_notes(plan, self.store)]
             yield layout, table, [*notes, *self._signatures(asked["use_metrics"])]
         if len(paper):
             names = {row.label for row in _paper(plan)}
@@ -209,7 +210,7 @@ class Collector:
             f"{dataset}: {number} videos without a usable clip count as nothing said."
             for dataset, number in self._silent.items()
         ]
-        return [*notes, *self._clips(), *silent, *self._signatures(metrics)]
+        return [*notes, *clip_notes(plan, self.store), *silent, *self._signatures(metrics)]
 
     def _started(self) -> Iterator[tuple[str, str, str]]:
         """Row, modality, and what its encoder started from, of all that has been trained."""
@@ -240,23 +241,6 @@ class Collector:
                 for dataset, made in self.signatures.items()
             }
         )
-
-    def _clips(self) -> list[str]:
-        """How many clips each split gave, which, and what became of the others."""
-        told, lost = [], []
-        for stage in self.plan.stages.values():
-            record = self.record(stage) if stage.kind == "prepare" else None
-            if record is None or record["status"] != "done":
-                continue
-            results = record["results"]
-            name = f"{stage.spec['dataset']} {results['split']}"
-            told.append(f"{name} {results['kept']} (list {results['list_hash']})")
-            if results["lost"]:
-                reasons = ", ".join(f"{n} {why}" for why, n in results["lost"].items())
-                lost.append(f"{name} {results['expected'] - results['kept']} ({reasons})")
-        if not told:
-            return []
-        return [f"Clips used: {', '.join(told)}; lost: {', '.join(lost) or 'none'}."]
 
     def _costs(self, trial: Trial, base: Mapping[str, Any]) -> Iterator[Measurement]:
         if trial.profile is None:

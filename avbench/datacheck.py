@@ -1,7 +1,7 @@
 """``avbench data check``: what the datasets of a data file hold, and what is missing or shared.
 
 Annotations are read completely, media by their headers, as many as the time allows. What only
-decoding tells (damage, silence) is told by the prepare stage.
+decoding tells (damage, silence) is told on demand, by the prepare stage's own code.
 """
 
 import os
@@ -20,12 +20,21 @@ from avbench.errors import AvbenchError, SuiteError
 from avbench.media.cliplist import clip_list_hash
 from avbench.media.container import Loss
 from avbench.media.digest import file_digest
+from avbench.media.guard import Outcome
 from avbench.media.headers import Header, read_headers
+from avbench.media.losing import loss_of
 from avbench.media.members import is_there
+from avbench.media.trial import try_clips
 from avbench.registry import Registry
 from avbench.sections import Builder
-from avbench.sources import file_sources
+from avbench.sources import DataSource, file_sources
 from avbench.types import Clip
+
+NEEDED = ("train", "report")
+"""Roles whose splits must hold clips; one for selection is needed only where that is asked for."""
+
+APART = (("train", "report"), ("select", "report"))
+"""Roles whose splits must share no video."""
 
 EXAMPLES = 5
 """Clips that are named as shared between splits."""
@@ -38,11 +47,13 @@ class _Split:
     dataset: str
     name: str
     roles: tuple[str, ...]
-    """Whether it is trained on, or reported, or both, or neither."""
+    """Those of ``train``, ``report`` and ``select`` that it has."""
     clips: Sequence[Clip]
     defects: Sequence[Defect]
     lost: list[dict[str, str]] = field(default_factory=list)
     found: list[Clip] = field(default_factory=list)
+    tried: list[Outcome] = field(default_factory=list)
+    """What decoding the clips that are found came to; empty: they were not decoded."""
 
     @property
     def title(self) -> str:
@@ -54,7 +65,12 @@ class _Split:
 
 
 def data_check(
-    path: Path, registry: Registry, *, seconds: float = 60.0, workers: int = 1
+    path: Path,
+    registry: Registry,
+    *,
+    seconds: float = 60.0,
+    workers: int = 1,
+    decode: bool = False,
 ) -> dict[str, Any]:
     """Check a data file's datasets.
 
@@ -63,6 +79,7 @@ def data_check(
         registry: the readers.
         seconds: for opening media; files that it does not reach count as found if they exist.
         workers: processes that open media.
+        decode: whether every clip is decoded too, as preparation does, however long that takes.
 
     Returns:
         ``datasets`` (each with its splits), ``overlaps`` between splits of any of them, and
@@ -101,6 +118,8 @@ def data_check(
     headers = read_headers(present, seconds=seconds, workers=workers)
     for split in splits:
         _lose(split, headers)
+        if decode:
+            _try(split, sources[split.dataset], workers)
         (report,) = (r for r in reports if r["key"] == split.dataset)
         report["splits"].append(_report(split, headers))
     return {
@@ -113,10 +132,10 @@ def data_check(
 
 def _splits(key: str, dataset: Dataset) -> Iterator[_Split]:
     held = dataset.splits()
-    used = {"train": dataset.train, "report": dataset.report}
+    needed = [name for role in NEEDED if (name := dataset.of(role)) is not None]
     # A split that the files lack but that models are trained on or scored on is asked for too.
-    for name in dict.fromkeys([*held, *(n for n in used.values() if n is not None)]):
-        roles = tuple(role for role, split in used.items() if split == name)
+    for name in dict.fromkeys([*held, *needed]):
+        roles = tuple(role for role in (*NEEDED, "select") if dataset.of(role) == name)
         yield _Split(key, name, roles, dataset.clips(name), dataset.defects(name))
 
 
@@ -142,6 +161,34 @@ def _lose(split: _Split, headers: Mapping[Path, Header]) -> None:
             split.found.append(clip)
 
 
+def _try(split: _Split, source: DataSource, workers: int) -> None:
+    """Decode what seems to be found, and tell what is lost then."""
+    outcomes = try_clips(split.found, seconds=source.clip_seconds, workers=workers)
+    kept = []
+    for clip, outcome in zip(split.found, outcomes, strict=True):
+        loss = loss_of(clip, outcome, source.sound)
+        if loss is None:
+            kept.append(clip)
+            split.tried.append(outcome)
+        else:
+            split.lost.append({"id": clip.id, "reason": loss.reason, "detail": loss.detail})
+    split.found = kept
+
+
+def _decoded(split: _Split) -> dict[str, Any] | None:
+    """What decoding told of the clips that can be used."""
+    if not split.tried:
+        return None
+    entries = [outcome["entry"] for outcome in split.tried]
+    told = [
+        {"id": clip.id, "note": note}
+        for clip, entry in zip(split.found, entries, strict=True)
+        for note in entry["notes"]
+    ]
+    partial = sum(bool(entry["notes"]) for entry in entries)
+    return {"partial": partial, "notes": told, "sound": _counts(e["sound"] for e in entries)}
+
+
 def _report(split: _Split, headers: Mapping[Path, Header]) -> dict[str, Any]:
     """A split's figures."""
     opened = {path: headers[path] for path in sorted(split.files) if path in headers}
@@ -162,6 +209,7 @@ def _report(split: _Split, headers: Mapping[Path, Header]) -> dict[str, Any]:
         "list_hash": clip_list_hash({clip.id: clip.captions for clip in split.found}),
         "annotated_hash": clip_list_hash({clip.id: clip.captions for clip in split.clips}),
         "clip_seconds": _spread(lengths),
+        "decoded": _decoded(split),
         "speech": sum(bool(clip.speech) for clip in split.found),
         "files": {
             "all": len(split.files),
@@ -224,7 +272,8 @@ def _overlaps(splits: Sequence[_Split]) -> list[dict[str, Any]]:
             found.append(
                 {
                     "splits": [one.title, other.title],
-                    "serious": _both_used(one, other),
+                    "serious": bool(_both_used(one, other)),
+                    "roles": _both_used(one, other),
                     "videos": len(shared),
                     "clips": len(clips),
                     "files": len(files),
@@ -238,9 +287,13 @@ def _overlaps(splits: Sequence[_Split]) -> list[dict[str, Any]]:
     return found
 
 
-def _both_used(one: _Split, other: _Split) -> bool:
-    """Whether models are trained on one of them and scored on the other."""
-    return any("train" in a.roles and "report" in b.roles for a, b in ((one, other), (other, one)))
+def _both_used(one: _Split, other: _Split) -> list[str]:
+    """The roles of two splits that must be apart: on one of them models would see the other."""
+    for pair in APART:
+        for a, b in ((one, other), (other, one)):
+            if pair[0] in a.roles and pair[1] in b.roles:
+                return [*pair]
+    return []
 
 
 def _digests(files: set[Path]) -> dict[Path, str]:
@@ -255,6 +308,6 @@ def _digests(files: set[Path]) -> dict[Path, str]:
 def _good(report: Mapping[str, Any]) -> bool:
     if report["problem"] is not None:
         return False
-    used = [split for split in report["splits"] if split["roles"]]
+    used = [split for split in report["splits"] if {*split["roles"]} & {*NEEDED}]
     strict = report["policy"] == "fail"
     return all(s["found"] and not (strict and s["lost"]) for s in used)

@@ -9,6 +9,9 @@ from rich.text import Text
 
 from avbench.progress import console as make_console
 
+WARNINGS = {"train": "trained on and reported", "select": "selected and reported on"}
+"""What is wrong with splits that share videos, by the role of the one that is not reported."""
+
 MOST = 3
 """Clips that are named of each kind of loss; ``--json`` names all."""
 
@@ -66,6 +69,10 @@ def _print_losses(console: Console, name: str, split: Mapping[str, Any]) -> None
         title: [f"{x['id']}: {x['detail']}" for x in split["lost_clips"] if x["reason"] == reason]
         for title, reason in groups
     }
+    if split["decoded"] is not None:
+        sound = _listed(split["decoded"]["sound"])
+        console.print(Text(f"{name}: decoded; sound: {sound}"), soft_wrap=True)
+        told["used in part"] = [f"{x['id']}: {x['note']}" for x in split["decoded"]["notes"]]
     told["noted"] = [f"{d['place']}: {d['problem']}" for d in split["defects"] if not d["clip"]]
     for title, lines in told.items():
         for line in lines[:MOST]:
@@ -87,7 +94,7 @@ def _overlap(overlap: Mapping[str, Any]) -> str:
         if overlap[what]
     )
     examples = ", ".join(overlap["examples"]) or " = ".join(overlap["same_content"][0])
-    warning = "trained on and reported: " if overlap["serious"] else ""
+    warning = f"{WARNINGS[overlap['roles'][0]]}: " if overlap["serious"] else ""
     return f"{warning}{one} and {other} share {shared}, e.g. {examples}"
 
 

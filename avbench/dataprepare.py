@@ -35,8 +35,8 @@ from avbench.media.evidence import read_evidence
 from avbench.media.members import INDEX
 from avbench.media.reading import refuse
 from avbench.media.recode import Encoding
+from avbench.media.shard import need_webdataset
 from avbench.media.shardfolder import CLIPS, Tally, read_index, shard_path, written
-from avbench.media.sharding import need_webdataset
 from avbench.media.shardset import FORM, LIST, MANIFEST, PARAGRAPHS, ShardFile, hash_of
 from avbench.media.store import LOST, clip_to_json
 from avbench.options import canonical, plain
@@ -93,6 +93,7 @@ def plan_shards(order: Order, registry: Registry) -> Mapping[str, Any]:
         "fingerprint": dataset.fingerprint(),
         "policy": source.policy,
         "sound": plain(source.sound),
+        "clip_seconds": source.clip_seconds,
         "encoding": plain(order.encoding),
         "versions": {name: package_version(name) for name in ("av", "webdataset")},
     }
@@ -259,7 +260,9 @@ def _lose(file: TextIO, clip: str, reason: str, detail: str) -> None:
 
 def _stages(plan: Mapping[str, Any], folder: Path, jobs: int) -> list[Stage]:
     """The jobs, as stages whose ids say all that their shards depend on."""
-    kept = ("dataset", "split", "listed", "encoding", "policy", "sound", "versions")
+    kept = (
+        "dataset", "split", "listed", "encoding", "policy", "sound", "clip_seconds", "versions",
+    )  # fmt: skip
     stages = []
     for job in range(jobs):
         spec = {**{k: plan[k] for k in kept}, "job": job, "jobs": jobs}

@@ -281,42 +281,9 @@ def _folder(name: str, folder: Path, remedy: str) -> Iterator[Advice]:
 
 
 def _data(path: Path, plugins_dir: Path | None) -> Iterator[Advice]:
-    from avbench.documents import Problems
-    from avbench.registry import load
-    from avbench.sections import Builder
-    from avbench.sources import file_sources
+    from avbench.doctor_data import examine_data
 
-    remedy = f"mend {path}; 'avbench schema data' gives editors its form"
-    if not path.is_file():
-        yield Advice(check="data", status="problem", found=f"{path}: no such file", remedy=remedy)
-        return
-    registry = load(plugins_dir)
-    problems = Problems()
-    try:
-        sources = file_sources(path, Builder(registry, problems))
-        problems.check()
-    except AvbenchError as error:
-        for line in str(error).splitlines():
-            yield Advice(check="data", status="problem", found=line, remedy=remedy)
-        sources = {}
-    for source in sources.values():
-        name = f"data {source.key}"
-        try:
-            dataset = source.open(registry)
-            held = dataset.splits()
-        except AvbenchError as error:
-            yield Advice(check=name, status="problem", found=str(error), remedy=remedy)
-            continue
-        lacking = [s for s in (dataset.train, dataset.report) if s is not None and s not in held]
-        said = f"{source.root}: splits {', '.join(held) or '(none)'}"
-        if lacking:
-            said = f"{said}; no annotations of {', '.join(lacking)}"
-            origin = registry.get("datasets", source.reader.name).source
-            get = f"get the files, see {origin}, or name other splits"
-            yield Advice(check=name, status="problem", found=said, remedy=get)
-        else:
-            more = f"avbench data check {path} looks at every clip"
-            yield Advice(check=name, status="ok", found=said, remedy=more)
+    return examine_data(path, plugins_dir)
 
 
 def _said(command: list[str]) -> str | None:

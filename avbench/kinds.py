@@ -48,7 +48,9 @@ KINDS: Mapping[str, Kind] = {
         wide=True,
         wary=True,
     ),
-    "shards": Kind(module="avbench.media.sharding", versions=("av", "webdataset"), weight=30),
+    "shards": Kind(
+        module="avbench.media.sharding", versions=("av", "webdataset"), weight=30, wary=True
+    ),
     "vocabulary": Kind(module="avbench.vocabulary", versions=("tokenizers",), weight=2),
     "pretrain": Kind(
         module="avbench.train",

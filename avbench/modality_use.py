@@ -17,6 +17,7 @@ from avbench.pivot import pivot
 from avbench.results import Measurement, Table, signature_notes
 from avbench.shapley import shapley
 from avbench.tables import TITLES, Column, Row, Sheet, TableLayout
+from avbench.used import clip_notes
 
 NOTHING, EVERYTHING, VALUE = "shapley_none", "shapley_all", "shapley_of_"
 """The metrics of v(∅), v(all), and, before a modality's name, of its Shapley value."""
@@ -86,6 +87,7 @@ class _Tables:
             "before it is modulated or clipped.",
             "Losses that a strategy does not train are measured without gradients every "
             f"{every} steps and at the last; gradients are measured at the same steps.",
+            *clip_notes(self.plan, self.store),
         ]
         layout = TableLayout(
             title=f"{self._suite}: how pre-training ended",
@@ -122,7 +124,11 @@ class _Tables:
             return None
         score = [self._score] if self._divided else []
         metrics = tuple(dict.fromkeys([*self.plan.table["use_metrics"], *score]))
-        notes = [*explained(self.known.values()), *self._signatures(metrics)]
+        notes = [
+            *explained(self.known.values()),
+            *clip_notes(self.plan, self.store),
+            *self._signatures(metrics),
+        ]
         layout = use_layout(self.plan, metrics, differences=True)
         return pivot(self._scored, layout, notes)
 
@@ -142,6 +148,7 @@ class _Tables:
             "A modality's value is what it adds to the score, averaged over all orders in which "
             "the modalities can come in; those that are not in are zeroed. A row's values add up "
             "to the score with everything less the score with nothing.",
+            *clip_notes(self.plan, self.store),
             *self._signatures([self._score]),
         ]
         layout = TableLayout(

@@ -31,8 +31,9 @@ def score_files(
     metrics: Sequence[str] = (),
     out: Path | None = None,
     compare: bool = False,
+    further: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Score files of captions against one file of references; formats: ``avbench.captionfiles``.
+    """Score files of captions against references; formats: ``avbench.captionfiles``.
 
     Args:
         hypotheses: one file a system.
@@ -43,6 +44,7 @@ def score_files(
         out: where to write ``per_clip.csv``, ``statistics.npz`` and ``scores.json`` of the one
             system; None: nowhere.
         compare: whether each file but the first is tested against the first.
+        further: files of more references, of the same ids, as of a second annotator.
 
     Returns:
         ``protocol``, ``references`` (their number), ``systems``: for each file its name, the
@@ -64,6 +66,9 @@ def score_files(
         name: registry.get("metrics", name) for name in metrics or registry.names("metrics")
     }
     captions = read_references(references)
+    for path in further:
+        for id_, texts in read_references(path).items():
+            captions[id_] = (*captions.get(id_, ()), *texts)
     given = [read_hypotheses(path) for path in hypotheses]
     absent = [
         _absent(path, said, references, captions, protocol)

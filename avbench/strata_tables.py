@@ -24,6 +24,7 @@ from avbench.results import Measurement, Table, signature_notes
 from avbench.statistics.stored import Held, Key, Stored
 from avbench.strata import Strata, clip_items, strata, video_items
 from avbench.tables import Column, Row, Sheet, TableLayout
+from avbench.used import clip_notes
 from avbench.world.relevance import shipped_counts
 
 REFERENCES = "References, the first of each"
@@ -102,6 +103,7 @@ class _Tables:
         if made:
             notes += signature_notes({dataset: made})
             notes.append(f"Of a stratum, the signature adds {STRATUM}: and its items' hash.")
+        notes += clip_notes(self.plan, self.stored.store)
         return replace(pivot(shown, layout, notes), table=Table.of(long))
 
     def _figures(
@@ -155,6 +157,7 @@ class _Tables:
             "different words; words: of a caption, mean. Clip by clip.",
             *signature_notes(self._signatures(Table.of(rows))),
             *self.notes,
+            *clip_notes(self.plan, self.stored.store),
         ]
         yield pivot(Table.of(rows), layout, notes)
 

@@ -198,6 +198,11 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
     )
 
 
+def preset_sections(name: str, problems: Problems) -> Document:
+    """The sections of a predefined preset, every component in its one form."""
+    return normal_sections(_sections(documents.load(find_preset(name, Path()))), problems)
+
+
 def _fields(doc: Document, allowed: set[str], problems: Problems) -> None:
     for key in doc.data:
         if key not in allowed:

@@ -29,6 +29,28 @@ HYPOTHESES = {
     "pretty.json": json.dumps(RESULTS, indent=1),
     "annotations": json.dumps({"info": {}, "annotations": RESULTS}),
     "pretty": json.dumps({"annotations": RESULTS}, indent=1),
+    "value.jsonl": lines(
+        *({"video_id": i, "clip_id": 3, "descs": [{"desc": text}]} for i, text in SAID.items())
+    ),
+    "ids.json": json.dumps({"b": "a dog", "7": "", "a/x é": "two  lines"}),
+    "lists.json": json.dumps({"b": ["a dog"], "7": [""], "a/x é": ["two\nlines"]}, indent=1),
+    "segments.json": json.dumps(
+        {
+            "b": {"duration": 2.0, "timestamps": [[0, 1], [1, 2]], "sentences": ["a", " dog"]},
+            "7": {"duration": 1.0, "timestamps": [], "sentences": []},
+            "a/x é": {"sentences": ["two lines"]},
+        }
+    ),
+    "results.json": json.dumps(
+        {
+            "version": "1.0",
+            "results": {
+                "b": [{"sentence": "a", "timestamp": [0, 1]}, {"sentence": "dog"}],
+                "7": [{"sentence": ""}],
+                "a/x é": [{"sentence": "two lines"}],
+            },
+        }
+    ),
     "h.csv": 'id,caption,more\nb,a dog,1\n7,,2\na/x é,"two\r\nlines",3\n',
 }
 REPEATED = [
@@ -42,6 +64,10 @@ REFERENCES = {
     "one.jsonl": lines(*({"id": r["image_id"], "caption": r["caption"]} for r in REPEATED)),
     "r.json": json.dumps({"images": [{"id": 7}], "annotations": REPEATED}, indent=2),
     "list.json": json.dumps(REPEATED),
+    "value.jsonl": lines(
+        *({"vid_name": i, "descs": [{"desc": t} for t in texts]} for i, texts in GOLD.items())
+    ),
+    "ids.json": json.dumps({"7": "x", "b": ["a dog", "the dog"], "a/x é": ""}),
     "r.csv": "id,caption\n7,x\nb,a dog\na/x é,\nb,the dog\n",
 }
 
@@ -106,7 +132,17 @@ def test_a_caption_may_hold_what_ends_a_line_elsewhere(tmp_path: Path) -> None:
         ("h.json", '[{"id": 1, "caption": ""}]', "[0]: the field 'image_id' is missing"),
         ("h.json", "{}", "line 1: the field 'id' is missing"),
         ("h.json", "3", "line 1: must be an object with the field 'id', got number 3"),
-        ("h.json", '{\n"images": []}', "the field 'annotations' is missing. It has: images"),
+        (
+            "h.json",
+            '{\n"images": []}',
+            "images: must be a caption, or a video's sentences, got arr",
+        ),
+        ("h.json", '{"a": ["x", "y"]}', "a: must be a caption, or a video's sentences, got array"),
+        (
+            "h.jsonl",
+            '{"video_id": "x", "descs": [{"desc": "a"}, {"desc": "b"}]}',
+            "line 1.descs: must be an array of 1 items, got array",
+        ),
         ("h.csv", "id,text\nx,a\n", "row 2: the field 'caption' is missing"),
         ("h.csv", "name,caption\nx,a\n", "the column 'id' is missing"),
         ("h.csv", "id,caption\nx,a,b\n", "row 2: must have 2 cells as the head has, got 3"),
@@ -126,9 +162,11 @@ def test_bad_hypotheses_name_the_place(tmp_path: Path, name: str, text: str, mes
     ("name", "text", "message"),
     [
         ("r.jsonl", '{"id": 1, "captions": []}', "must be an array of one or more captions, got"),
+        ("r.jsonl", '{"vid_name": 1, "descs": []}', "must be an array of one or more captions, g"),
         ("r.jsonl", '{"id": 1, "captions": "a"}', "line 1.captions: must be an array, got text"),
         ("r.jsonl", '{"id": 1, "captions": [1]}', "line 1.captions[0]: must be a text, got num"),
         ("r.jsonl", '{"id": 1, "captions": ["a"]}\n' * 2, "line 2: id '1' has references already"),
+        ("r.json", '{"a": []}', "a: must be a caption, an array of captions, or a video's sent"),
         ("r.csv", "id,caption_1,caption_2\nx,,\n", "row 2: has no caption in any column caption_"),
         ("r.csv", "id,caption_1\nx,a\nx,b\n", "row 3: id 'x' has references already"),
         (

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from avbench.cli import app
 from avbench.datacheck import data_check
+from avbench.datalisting import print_data_check
 from avbench.errors import SuiteError
 from avbench.media.cliplist import clip_list_hash
 from avbench.media.headers import read_header, read_headers
@@ -164,6 +165,85 @@ def test_a_video_of_two_datasets_is_told_whatever_the_prefix(data: Path) -> None
     assert shared["examples"] == ["eeeeeeeeeee"]
     # Its only video is missing, so there is nothing to train on.
     assert not found["ok"]
+
+
+def test_the_split_for_selection_is_told_and_is_apart_from_the_reported_one(data: Path) -> None:
+    web = data.parent / "web"
+    info = {
+        "videos": [
+            {"video_id": f"video{i}", "split": split}
+            for i, split in enumerate(("test", "train", "validate"))
+        ],
+        "sentences": [
+            {"video_id": f"video{i}", "caption": "a film", "sen_id": i} for i in range(3)
+        ],
+    }
+    (web / "MSRVTT_data.json").write_text(json.dumps(info))
+    film(web / "videos/video1.mp4", 4)
+    shutil.copy(web / "videos/video0.mp4", web / "videos/video2.mp4")
+    data.write_text(
+        "datasets:\n"
+        "  cooking: {reader: youcook2, root: cooking, select: validation}\n"
+        "  web: {reader: msrvtt, root: web}\n"
+    )
+    found = check(data)
+    roles = {s["split"]: s["roles"] for d in found["datasets"] for s in d["splits"]}
+    assert roles == {
+        "training": ["train"], "validation": ["report", "select"],
+        "train": ["train"], "validate": ["select"], "test": ["report"],
+    }  # fmt: skip
+    overlap = next(o for o in found["overlaps"] if "web test" in o["splits"])
+    assert (overlap["serious"], overlap["roles"]) == (True, ["select", "report"])
+    shown = CliRunner().invoke(app, ["data", "check", str(data)], env={"COLUMNS": "200"})
+    assert "selected and reported on: web validate and web test share" in shown.output
+    # It is needed only where a suite asks for selection.
+    (web / "videos/video2.mp4").unlink()
+    assert check(data)["ok"]
+
+
+@pytest.mark.slow
+def test_decoding_tells_what_headers_do_not(
+    test_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that breaks after 28 of its 50 frames, at 2.7 of 5 s, and one without sound."""
+    root = tmp_path / "cooking"
+    (root / "videos").mkdir(parents=True)
+    videos: dict[str, tuple[str, list[list[float]]]] = {
+        "aaaaaaaaaaa": ("training", [[0, 2], [1, 4], [4, 5]]),
+        "bbbbbbbbbbb": ("training", [[1, 3]]),
+        "ccccccccccc": ("validation", [[0, 2]]),
+    }
+    (root / NAME).write_text(json.dumps(cooking(videos)))
+    for video, file in (
+        ("aaaaaaaaaaa.mp4", "decord/corrupted.mp4"),
+        ("bbbbbbbbbbb.mkv", "decord/flipping_a_pancake.mkv"),
+        ("ccccccccccc.mp4", "mmaction2/demo.mp4"),
+    ):
+        (root / "videos" / video).symlink_to(test_data / "videos" / file)
+    path = tmp_path / "my_data.yaml"
+    path.write_text("datasets: {cooking: {reader: youcook2, root: cooking}}")
+    train, _ = check(path)["datasets"][0]["splits"]
+    assert (train["found"], train["lost"], train["decoded"]) == (4, {}, None)
+    found = check(path, decode=True)
+    train, validation = found["datasets"][0]["splits"]
+    assert (train["found"], train["lost"]) == (3, {"no_frame": 1})
+    assert (
+        "the clip starts at 4.00 s, the picture ends at 2.70 s" in train["lost_clips"][0]["detail"]
+    )
+    assert train["decoded"]["sound"] == {"absent": 2, "present": 1}
+    assert train["decoded"]["partial"] == 1
+    assert {note["id"] for note in train["decoded"]["notes"]} == {"aaaaaaaaaaa#1"}
+    assert validation["decoded"] == {"partial": 0, "notes": [], "sound": {"absent": 1}}
+    print_data_check(found)
+    said = capsys.readouterr().out
+    assert "cooking training: decoded; sound: 2 absent, 1 present" in said
+    assert "cooking training: used in part: aaaaaaaaaaa#1: " in said
+    path.write_text(
+        "datasets: {cooking: {reader: youcook2, root: cooking, sound: {absent: drop}}}"
+    )
+    train, validation = check(path, decode=True)["datasets"][0]["splits"]
+    assert train["lost"] == {"no_frame": 1, "sound_absent": 2}
+    assert validation["lost"] == {"sound_absent": 1}
 
 
 def test_time_bounds_what_is_opened_not_what_is_looked_for(data: Path) -> None:

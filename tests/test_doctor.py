@@ -158,6 +158,46 @@ def test_data_that_are_not_there_are_told_with_what_to_do(
     assert only(doctor._data(tmp_path / "none.yaml", None)).found.endswith("no such file")
 
 
+def test_files_that_a_reader_would_miss_are_told(tmp_path: Path) -> None:
+    data = tmp_path / "my_data.yaml"
+    data.write_text("datasets: {cooking: {reader: youcook2, root: cooking}}")
+    root = tmp_path / "cooking"
+    root.mkdir()
+    found = only(doctor._data(data, None))
+    assert (found.check, found.status) == ("data cooking", "problem")
+    assert found.found == (
+        f"youcook2: no annotation file in {root}; looked for youcookii_annotations_trainval.json"
+    )
+    assert found.remedy == (
+        "put the dataset's files there, see Zhou et al., 2018; youcook2.eecs.umich.edu, or mend "
+        f"{data}"
+    )
+    (root / "youcookii_annotations_trainval.json").write_text("{}")
+    found = only(doctor._data(data, None))
+    assert (found.status, found.found) == (
+        "problem", f"youcook2: media {root / 'videos'}: no such folder",
+    )  # fmt: skip
+    (root / "videos").mkdir()
+    assert only(doctor._data(data, None)).status == "ok"
+
+
+def test_weights_that_are_not_there_are_told(tmp_path: Path) -> None:
+    data = tmp_path / "my_data.yaml"
+    data.write_text(
+        "datasets: {}\nweights:\n  video: swin.pth\n  text: {pretrained: bert-base-uncased}\n"
+    )
+    found = only(doctor._data(data, None))
+    assert (found.check, found.status) == ("data weights", "problem")
+    assert found.found.startswith(
+        f"{data}:3: weights.video: no such file or folder: {tmp_path / 'swin.pth'}. Allowed: "
+    )
+    assert found.remedy.startswith("put the file there, or name one that is")
+    (tmp_path / "swin.pth").write_text("")
+    found = only(doctor._data(data, None))
+    assert found.status == "ok"
+    assert found.found.startswith("video: swin.pth, text: {'pretrained': ")
+
+
 @pytest.mark.slow
 def test_the_command_ends_with_1_where_something_needed_is_broken(tmp_path: Path) -> None:
     missing = tmp_path / "none.yaml"

@@ -104,6 +104,17 @@ def test_every_real_file_gives_the_frames_that_are_known(test_data: Path) -> Non
         assert bool(clip.notes) == damaged, (path, clip.notes)
 
 
+@pytest.mark.slow
+def test_every_frame_of_every_real_file_decodes(test_data: Path) -> None:
+    for known in probe(test_data):
+        if not known["nv"]:
+            continue
+        path = test_data / "videos" / known["file"]
+        picture = read_frames(path, start=None, end=None, size=8, pick=every)
+        assert picture.frames.shape == (known["v"]["decoded"], 3, 8, 8), path
+        assert np.all(np.diff(picture.timeline.times) > 0), path
+
+
 def test_every_real_file_gives_the_sound_that_is_known(test_data: Path) -> None:
     for known in probe(test_data):
         path = test_data / "videos" / known["file"]

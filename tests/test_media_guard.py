@@ -171,7 +171,7 @@ def test_a_last_attempt_tells_how_the_process_ended(fatal: Any) -> None:
     }
     assert alone(partial(fatal.spin), "a.mp4", 0.1) == {
         "lost": "overdue",
-        "detail": "a.mp4: one call of the decoder took more than 0.2 s, twice",
+        "detail": "a.mp4: one call of the decoder went far beyond the 0.1 s of a clip, twice",
     }
 
 

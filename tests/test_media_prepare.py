@@ -18,6 +18,7 @@ import torch
 from avbench.errors import DataError
 from avbench.media import crew, prepare, sampling
 from avbench.media.cliplist import clip_list_hash
+from avbench.media.part import Part
 from avbench.media.store import PreparedSplit
 from avbench.options import plain
 from avbench.stage import Job, write_json
@@ -213,7 +214,7 @@ def test_a_killed_stage_goes_on_and_gives_the_same(
 ) -> None:
     results, whole = prepared
     monkeypatch.setattr(prepare, "PART", 3)
-    job, calls, work = make_job(root, tmp_path), [], crew.work
+    job, calls, work = make_job(root, tmp_path), [], Part.work
 
     def dies_in_the_third(part: Any) -> Any:
         calls.append(part.first)
@@ -225,13 +226,13 @@ def test_a_killed_stage_goes_on_and_gives_the_same(
             raise KeyboardInterrupt
         return work(part)
 
-    monkeypatch.setattr(crew, "work", dies_in_the_third)
+    monkeypatch.setattr(Part, "work", dies_in_the_third)
     with pytest.raises(KeyboardInterrupt):
         prepare.run(job)
     assert not (tmp_path / "clips.jsonl").exists()
     stamps = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "parts").glob("0*.json")}
     assert sorted(stamps) == ["00000000.json", "00000003.json"]
-    monkeypatch.setattr(crew, "work", work)
+    monkeypatch.setattr(Part, "work", work)
     assert prepare.run(job) == results
     again = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "parts").glob("0*.json")}
     assert stamps.items() <= again.items()

@@ -265,6 +265,23 @@ def test_shapley_values_add_up_to_the_score_with_everything_less_that_with_nothi
     assert cells(sheet)["never"]["vatex Audio"].status == "skipped"
 
 
+def test_every_sheet_says_which_clips_it_is_of_and_how_many_are_lost(made: Made) -> None:
+    for dataset in ("vatex", "youcook2"):
+        for label in ("balanced", "plain", "text", "sound"):
+            for seed in (0, 1):
+                trial = next(t for t in made.plan.trials if (t.label, t.seed) == (label, seed))
+                (cell,) = (c for c in trial.cells if c.dataset == dataset)
+                made.scored(label, seed, dataset, dict.fromkeys(["", *cell.altered], 1.0))
+    made.trained("plain", 0, plain)
+    results = {"split": "test", "expected": 6, "kept": 4, "list_hash": "x", "lost": {"missing": 2}}
+    made.write(made.plan.stages[made.plan.prepared["vatex"]], results=results)
+    sheets = made.sheets()
+    assert len(sheets) == 3
+    for sheet in sheets:
+        said = "Clips used: vatex test 4 (list x); lost: vatex test 2 (2 missing)."
+        assert said in sheet.notes, sheet.title
+
+
 def test_a_set_that_failed_is_told_and_an_unknown_score_too(made: Made) -> None:
     made.scored("plain", 0, "vatex", GAME)
     trial = next(t for t in made.plan.trials if (t.label, t.seed) == ("plain", 0))

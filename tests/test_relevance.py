@@ -539,6 +539,17 @@ def test_a_choice_made_otherwise_is_the_analysis_made_otherwise() -> None:
     ]
 
 
+def test_every_sheet_says_which_captions_it_is_of_and_how_many_clips_are_lost() -> None:
+    one = one_set(clip("a", "a dog barks, hums", speech="the dog"), key="vatex")
+    for lost, said in ((0, "none"), (3, "vatex 3 (malformed annotations)")):
+        found = analysed([replace(one, lost=lost)], sensitivity=True)
+        made = sheets(found)
+        assert len(made) == 3
+        lists = ", ".join(f"{f.title} {f.list_hash}" for f in found.figures)
+        for sheet in made:
+            assert f"Lists of captions: {lists}; lost: {said}." in sheet.notes, sheet.title
+
+
 def test_a_choice_whose_library_is_missing_is_a_skipped_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

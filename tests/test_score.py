@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from avbench import cli, sufficient
+from avbench.api import Metric, References, Score
 from avbench.builtin.metrics import _java, _meteor
 from avbench.media.cliplist import clip_list_hash
 from avbench.statistics.estimate import holm
@@ -354,3 +355,27 @@ def test_java_that_fails_is_no_traceback(
     assert err.startswith(
         f"error: {files[0]} against {files[1]}: METEOR ended with exit status 3 a"
     )
+
+
+def test_references_of_several_annotators_are_put_together(
+    tmp_path: Path, command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of ActivityNet-Captions, whose second annotator left some videos out."""
+    seen: list[References] = []
+
+    class Counts(Metric):
+        def score(self, hypotheses: Any, references: References) -> list[list[Score]]:
+            seen.append(references)
+            return [[Score(name="n", value=1.0, unit="%", signature="n|v:1")] for _ in hypotheses]
+
+    monkeypatch.setattr("avbench.score.make", lambda *_: Counts())
+    for name, text in (("first", {"v_a": "one", "v_b": "two"}), ("second", {"v_b": "other"})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(text))
+    (tmp_path / "said.json").write_text(json.dumps({"v_a": "x", "v_b": "y"}))
+    code, _, _ = command(
+        *("--hypotheses", tmp_path / "said.json", "--protocol", "paragraph"),
+        *("--references", tmp_path / "first.json", "--references", tmp_path / "second.json"),
+        *("--metric", "coco_caption"),
+    )
+    assert code == 0
+    assert seen[0].captions == {"v_a": ("one",), "v_b": ("two", "other")}

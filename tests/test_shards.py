@@ -24,13 +24,14 @@ from avbench.contracts import Defect
 from avbench.datacheck import data_check
 from avbench.dataprepare import Order, data_prepare
 from avbench.errors import AvbenchError, DataError, SuiteError
-from avbench.media import members, prepare
-from avbench.media.recode import Encoding
+from avbench.media import members, prepare, shard, sharding
+from avbench.media.container import Loss, MediaError
+from avbench.media.recode import Encoding, recode
 from avbench.media.shardfolder import shard_path
 from avbench.media.store import PreparedSplit
 from avbench.options import plain
 from avbench.registry import load
-from avbench.stage import Job, read_json
+from avbench.stage import Job, read_job, read_json
 from avbench.types import Clip, InputSpec, SoundState
 
 SPEC = InputSpec(frames=8, size=64, store_frames=24, mel_frames=128)
@@ -238,6 +239,121 @@ def contents(out: Path) -> Mapping[str, bytes]:
     found = {str(p.relative_to(out)): p.read_bytes() for p in kept}
     assert len(found) == 11
     return found | {"hash": read_json(out / "training/shards.json")["hash"].encode()}
+
+
+CRASH = """
+import os, signal, sys
+from pathlib import PosixPath
+from avbench import job
+from avbench.media import shard
+
+class Deadly(PosixPath):
+    def is_file(self):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+class Endless(PosixPath):
+    def is_file(self):
+        while True:
+            pass
+
+FATAL = {"GGSY1Qvo990#0": Deadly, "breaksearly#0": Deadly, "turned90deg#0": Endless}
+known = shard.clip_from_json
+
+def clip_from_json(data, root):
+    clip = known(data, root)
+    kind = FATAL.get(clip.id)
+    if kind is not None:
+        object.__setattr__(clip, "media", kind(clip.media))
+    return clip
+
+shard.clip_from_json = clip_from_json  # here, and in the processes that are started from here
+
+if __name__ == "__main__":
+    sys.exit(job.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_media_that_a_codec_dies_of_or_never_ends_are_lost_with_their_reason(
+    kitchen: Path, recoded: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data.yaml"
+    root = kitchen.parent / "youcook2"
+    own = f"{{reader: youcook2, root: {root}, clip_seconds: 4.0}}"
+    data.write_text(f"datasets: {{youcook2: {own}}}\n")
+    script = tmp_path / "stage.py"
+    script.write_text(CRASH)
+    (folder,) = shards(data, tmp_path, start=False)["jobs"]
+    # The first process dies at the first clip; the second leaves the rest to others.
+    for status in (-signal.SIGSEGV, 0):
+        assert subprocess.run([sys.executable, str(script), folder]).returncode == status
+    found = shards(data, tmp_path, start=False)
+    assert (found["complete"], found["kept"]) == (True, 7)
+    reasons = {"crashed": 2, "missing": 1, "no_frame": 2, "no_interval": 1, "overdue": 1}
+    assert found["lost"] == reasons
+    lines = (tmp_path / "training/lost.jsonl").read_text().splitlines()
+    told = {item["id"]: item["detail"] for item in map(json.loads, lines)}
+    for id_, name in (("GGSY1Qvo990#0", "GGSY1Qvo990"), ("breaksearly#0", "breaksearly")):
+        assert told[id_] == (
+            f"cannot be decoded: videos/{name}.mp4: the process that decoded it ended with signal "
+            "SIGSEGV, and so did another"
+        )
+    assert told["turned90deg#0"] == (
+        "cannot be decoded: videos/turned90deg.mov: one call of the decoder went far beyond the "
+        "4 s of a clip, twice"
+    )
+    # What is left has the bytes of a run in which nothing died, and nothing else is there.
+    whole, left = media_of(recoded), media_of(tmp_path)
+    gone = {name for name in whole if name[:9] in ("000000000", "000000005", "000000008")}
+    assert left == {name: data for name, data in whole.items() if name not in gone}
+    assert contents(tmp_path).keys() == contents(recoded).keys()
+
+
+def media_of(out: Path) -> dict[str, bytes]:
+    """The media of all shards, by their names."""
+    found = {}
+    for path in out.glob("training/shards/*.tar"):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if not member.name.endswith(".json"):
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    found[member.name] = file.read()
+    return found
+
+
+def test_clip_seconds_bound_each_clip_and_are_of_the_plan(
+    kitchen: Path, recoded: Path, tmp_path: Path
+) -> None:
+    media = kitchen.parent / "youcook2/videos/GGSY1Qvo990.mp4"
+    with pytest.raises(MediaError, match="decoding took more than 0 s of processor") as caught:
+        recode(media, SMALL, start=0.0, end=4.2, seconds=0.0)
+    assert caught.value.outcome["lost"] == "overdue"
+    data = tmp_path / "data.yaml"
+    own = f"{{reader: youcook2, root: {kitchen.parent / 'youcook2'}, clip_seconds: 7.0}}"
+    data.write_text(f"datasets: {{youcook2: {own}}}\n")
+    with pytest.raises(DataError, match=r"clip_seconds: 300.0 before, 7.0 now"):
+        shards(data, recoded)
+
+
+def test_the_jobs_give_each_clip_the_data_files_seconds(
+    kitchen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data.yaml"
+    own = f"{{reader: youcook2, root: {kitchen.parent / 'youcook2'}, clip_seconds: 250.0}}"
+    data.write_text(f"datasets: {{youcook2: {own}}}\n")
+    (folder,) = shards(data, tmp_path, start=False)["jobs"]
+    given = []
+
+    def overdue(path: Path, *_: object, seconds: float, **__: object) -> None:
+        given.append(seconds)
+        raise MediaError(path, Loss.OVERDUE, "decoding took too long")
+
+    monkeypatch.setattr(shard, "recode", overdue)
+    results = sharding.run(read_job(Path(folder)))
+    assert given == [250.0] * 13
+    assert (results["kept"], results["lost"]) == (0, {"overdue": 13})
+    assert not [*tmp_path.glob("training/shards/.*")], "no journal, nothing half written"
 
 
 @pytest.mark.slow

@@ -125,9 +125,12 @@ def test_sound_of_a_video_is_that_of_any_of_its_clips() -> None:
         item(1, sound=(SoundState.SILENT,)),
         item(2, sound=(SoundState.ABSENT, SoundState.PRESENT)),
         item(3, sound=()),
+        item(4, sound=(SoundState.UNDECODABLE, SoundState.PRESENT)),
+        item(5, sound=(SoundState.UNDECODABLE,)),
     ]
     assert divided(items, "presence of sound").of == {
         "c0": "sound present", "c1": "sound silent", "c2": "sound present", "c3": "sound absent",
+        "c4": "sound present", "c5": "sound undecodable",
     }  # fmt: skip
 
 
@@ -376,6 +379,18 @@ def test_strata_of_the_paragraph_protocol_are_of_videos(made: Made) -> None:
     # Only v0 has speech; of v1's and v2's words it covers none.
     assert [name for name, _ in sheet.groups] == ["SCR % ≤ 0 (n 2)", "SCR % > 0 (n 1)"]
     assert figures(sheet)["one"] == ["12.0", "10.5"]
+
+
+def test_every_sheet_says_which_clips_it_is_of_and_how_many_are_lost(made: Made) -> None:
+    stage = made.plan.stages[made.plan.prepared["vatex"]]
+    results = {"split": "test", "expected": 6, "kept": 4, "list_hash": "x", "lost": {"missing": 2}}
+    made.write(stage, results)
+    sheets = made.sheets()
+    assert {title.split()[1] for title in sheets} == {"how", "vatex", "activitynet"}
+    for title, sheet in sheets.items():
+        (said,) = (note for note in sheet.notes if note.startswith("Clips used: "))
+        assert "vatex test 4 (list x)" in said, title
+        assert said.endswith("; lost: vatex test 2 (2 missing)."), title
 
 
 def test_strata_do_not_change_with_what_a_model_says(made: Made) -> None:

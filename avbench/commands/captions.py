@@ -95,7 +95,10 @@ def score(
     hypotheses: Annotated[
         list[Path], typer.Option(metavar="FILE", help="Captions; may be repeated, one a system.")
     ],
-    references: Annotated[Path, typer.Option(metavar="FILE", help="One or more captions an id.")],
+    references: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="One or more captions an id; may be repeated."),
+    ],
     protocol: Annotated[str, typer.Option(help="coco, or paragraph (ids are videos).")] = "coco",
     metric: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this metric; may be repeated.")
@@ -115,11 +118,12 @@ def score(
 
     found = score_files(
         hypotheses,
-        references,
+        references[0],
         protocol,
         load(plugins_dir),
         metrics=metric or (),
         out=out,
         compare=compare,
+        further=references[1:],
     )
     print_json(found) if as_json else print_scores(found)

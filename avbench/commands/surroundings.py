@@ -57,6 +57,9 @@ def data_check_(
         float, typer.Option(min=0.0, help="Time for opening media; the rest is only looked for.")
     ] = 60.0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that open media.")] = 1,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every clip too, however long it takes.")
+    ] = False,
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -65,7 +68,7 @@ def data_check_(
     from avbench.datalisting import print_data_check
     from avbench.registry import load
 
-    found = data_check(file, load(plugins_dir), seconds=seconds, workers=workers)
+    found = data_check(file, load(plugins_dir), seconds=seconds, workers=workers, decode=decode)
     print_json(found) if as_json else print_data_check(found)
     raise typer.Exit(0 if found["ok"] else 1)
 

@@ -212,7 +212,7 @@ def open_json(path: Path) -> Node:
     Raises:
         DataError: it is missing, no JSON (with line and column), or gives a key twice.
     """
-    return Node(path, "", _parse(_text(path), path))
+    return Node(path, "", _parse(open_text(path), path))
 
 
 def open_lines(path: Path) -> list[Node]:
@@ -221,7 +221,7 @@ def open_lines(path: Path) -> list[Node]:
     Raises:
         DataError: as for ``open_json``.
     """
-    lines = enumerate(_text(path).split("\n"), start=1)
+    lines = enumerate(open_text(path).split("\n"), start=1)
     return [Node(path, f"line {n}", _parse(text, path, n)) for n, text in lines if text.strip()]
 
 
@@ -231,7 +231,7 @@ def open_words(path: Path) -> list[Node]:
     Raises:
         DataError: it is missing or not in UTF-8.
     """
-    lines = enumerate(_text(path).split("\n"), start=1)
+    lines = enumerate(open_text(path).split("\n"), start=1)
     return [Node(path, f"line {n}", text.split()) for n, text in lines if text.strip()]
 
 
@@ -314,7 +314,12 @@ def unreadable(path: Path, error: OSError | EOFError | UnicodeDecodeError) -> Da
     return DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
-def _text(path: Path) -> str:
+def open_text(path: Path) -> str:
+    """Read a text file.
+
+    Raises:
+        DataError: it is missing or not in UTF-8.
+    """
     with opened_text(path) as file:
         try:
             return file.read()

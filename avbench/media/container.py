@@ -66,6 +66,11 @@ class MediaError(DataError):
         self.loss = loss
         self.detail = detail
 
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """What decoding the clip came to, see ``guard``."""
+        return {"lost": self.loss.value, "detail": str(self)}
+
 
 class Allowance:
     """The time that decoding one clip may take, looked at for every packet.

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.media.container import Loss
+from avbench.media.worker import start_worker
 
 PROCESSOR, WALL = 2, 10
 """How many times the seconds of a clip until the system ends a process, by the processor's clock
@@ -33,6 +34,7 @@ CLOCKS = (
 AT, FATAL = "at", "fatal"
 
 Outcome = dict[str, Any]
+"""``{"lost": reason, "detail": …}``, or ``{"entry": {"sound": state, "notes": [], …}, …}``."""
 
 
 class Journal:
@@ -88,6 +90,25 @@ def clocks(seconds: float) -> Iterator[None]:
             signal.setitimer(clock, 0)
 
 
+def guarded(
+    journal: Journal, row: int, task: Callable[[], Outcome], media: Path, seconds: float
+) -> Outcome:
+    """Decode a clip of a part: here, or where a process died at it before, alone.
+
+    Args:
+        journal: of the part.
+        row: of the clip.
+        task: gives the outcome; can be sent to a process.
+        media: the clip's file.
+        seconds: that the clip may take.
+    """
+    if row in journal.fatal:
+        return alone(task, str(media), seconds)
+    journal.at(row)
+    with clocks(seconds):
+        return task()
+
+
 def alone(task: Callable[[], Outcome], name: str, seconds: float) -> Outcome:
     """Decode a clip, at which a process died, in a process of its own.
 
@@ -102,7 +123,7 @@ def alone(task: Callable[[], Outcome], name: str, seconds: float) -> Outcome:
     # Spawned, not forked: this process has threads.
     context = multiprocessing.get_context("spawn")
     mine, its = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(its, task), daemon=True)
+    process = context.Process(target=_send, args=(its, task, seconds), daemon=True)
     process.start()
     its.close()
     try:
@@ -116,18 +137,18 @@ def alone(task: Callable[[], Outcome], name: str, seconds: float) -> Outcome:
     return outcome
 
 
-def _send(its: Any, task: Callable[[], Outcome]) -> None:
-    from avbench.media.part import start_worker
-
+def _send(its: Any, task: Callable[[], Outcome], seconds: float) -> None:
     start_worker()
-    its.send(task())
+    with clocks(seconds):
+        outcome = task()
+    its.send(outcome)
 
 
 def _death(status: int, name: str, seconds: float) -> Outcome:
-    for _, times, number in CLOCKS:
-        if status == -number:
-            detail = f"one call of the decoder took more than {times * seconds:g} s, twice"
-            return {"lost": Loss.OVERDUE.value, "detail": f"{name}: {detail}"}
+    if -status in {number for _, _, number in CLOCKS}:
+        # Not by which clock: a busy machine would write other bytes.
+        detail = f"one call of the decoder went far beyond the {seconds:g} s of a clip, twice"
+        return {"lost": Loss.OVERDUE.value, "detail": f"{name}: {detail}"}
     how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
     detail = f"{name}: the process that decoded it ended with {how}, and so did another"
     return {"lost": Loss.CRASHED.value, "detail": detail}

@@ -2,19 +2,15 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from avbench.media.container import MediaError
-from avbench.media.decode import DecodedClip
+from avbench.media.guard import Outcome
 from avbench.media.losing import loss_of
-from avbench.media.recode import Recoded
 from avbench.options import build
 from avbench.settings import SoundPolicy
 from avbench.types import Clip
-
-Read = TypeVar("Read", Recoded, DecodedClip)
 
 log = logging.getLogger(__name__)
 
@@ -34,21 +30,15 @@ class Ledger:
         self.lost: list[dict[str, Any]] = []
         self.refused: list[str] = []
 
-    def kept(self, clip: Clip, read: Callable[[], Read]) -> Read | None:
-        """What reading a clip gives; None where it is left out, which is then noted."""
-        made = None
-        try:
-            made = read()
-            outcome: dict[str, Any] = {"entry": {"sound": made.state.value}}
-        except MediaError as error:
-            outcome = {"lost": error.loss.value, "detail": str(error)}
+    def kept(self, clip: Clip, outcome: Outcome) -> bool:
+        """Whether a clip is kept by what reading it came to; one that is not is noted."""
         loss = loss_of(clip, outcome, self._sound)
         if loss is None:
-            return made
+            return True
         # Without this machine's folders, so that indices are equal everywhere.
         detail = loss.detail.replace(f"{self._root}{os.sep}", "")
         self.lost.append({"id": clip.id, "reason": loss.reason, "detail": detail})
         log.warning("clip '%s': %s", clip.id, loss.detail)
-        if loss.use == "fail" or (made is None and self._policy == "fail"):
+        if loss.use == "fail" or ("lost" in outcome and self._policy == "fail"):
             self.refused.append(f"clip '{clip.id}': {loss.detail}")
-        return None
+        return False

@@ -10,6 +10,7 @@ from pathlib import Path
 from avbench.errors import DataError
 from avbench.media.annotations import checked_id, open_json
 from avbench.media.digest import file_digest
+from avbench.media.subtitles import speech_files
 
 EXTENSIONS = (
     ".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi",
@@ -98,7 +99,7 @@ class LocalFiles:
         """Those of some annotation files that exist, a folder's one by one, and the sidecars."""
         files: list[Path] = []
         for path in self.present(names):
-            files += sorted(path.glob("*.csv")) if path.is_dir() else [path]
+            files += speech_files(path).values() if path.is_dir() else [path]
         return [*files, *(p for p in (self.root / ASR, self.root / EVIDENCE) if p.is_file())]
 
     def find(self, *ids: str) -> Path | None:

@@ -1,13 +1,10 @@
 """Decoding a part of a split into the arrays of the prepared split; runs in worker processes."""
 
 import os
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import connection, parent_process
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +12,7 @@ from numpy.typing import NDArray
 from avbench.media import sampling
 from avbench.media.container import CLIP_SECONDS, MediaError
 from avbench.media.decode import read_clip
-from avbench.media.guard import Journal, alone, clocks
+from avbench.media.guard import Journal, Outcome, guarded
 from avbench.media.sampling import Timeline
 from avbench.media.spectrogram import log_mel, shorten
 from avbench.media.store import FRAMES, MELS, Entry, Read, entry_to_json
@@ -53,54 +50,52 @@ class Part:
         """What is written while it is worked on, see ``guard``."""
         return self.result.with_suffix(".journal")
 
+    @property
+    def clips(self) -> int:
+        """How many they are."""
+        return len(self.sources)
 
-def work(part: Part) -> list[dict[str, Any]]:
-    """Decode the clips of a part, unless that was done before.
+    @property
+    def done(self) -> bool:
+        """Whether all outcomes are known."""
+        return self.result.exists()
 
-    Returns:
-        For each clip ``{"entry": …}``, or ``{"lost": reason, "detail": …}``.
-    """
-    if part.result.exists():
-        known: list[dict[str, Any]] = read_json(part.result)
-        return known
-    outcomes = []
-    with Journal(part.journal) as journal:
-        for place, source in enumerate(part.sources):
-            row = part.first + place
-            if row in journal.fatal:
-                task = partial(decode_one, part, place)
-                outcomes.append(alone(task, str(source.media), part.seconds))
-            else:
-                journal.at(row)
-                outcomes.append(decode_one(part, place))
-    write_json(part.result, outcomes)
-    journal.done()
-    return outcomes
+    def named(self) -> str:
+        """Its media, for an error."""
+        return ", ".join(sorted({source.media.name for source in self.sources}))
+
+    def work(self) -> list[Outcome]:
+        """Decode the clips, unless that was done before.
+
+        Returns:
+            For each clip ``{"entry": …}``, or ``{"lost": reason, "detail": …}``.
+        """
+        if self.done:
+            known: list[Outcome] = read_json(self.result)
+            return known
+        outcomes = []
+        with Journal(self.journal) as journal:
+            for place, source in enumerate(self.sources):
+                task = partial(decode_one, self, place)
+                outcomes.append(
+                    guarded(journal, self.first + place, task, source.media, self.seconds)
+                )
+        write_json(self.result, outcomes)
+        journal.done()
+        return outcomes
 
 
-def decode_one(part: Part, place: int) -> dict[str, Any]:
+def decode_one(part: Part, place: int) -> Outcome:
     """Decode one clip of a part into the arrays."""
-    with clocks(part.seconds):
-        if part.read == "raw":
-            return _outcome(part, place, None)
-        frames = os.open(part.directory / FRAMES, os.O_WRONLY)
-        mels = os.open(part.directory / MELS, os.O_WRONLY)
-        try:
-            return _outcome(part, place, (frames, mels))
-        finally:
-            os.close(frames)
-            os.close(mels)
-
-
-def start_worker() -> None:
-    """Prepare a worker process: one thread, and an end when the parent is gone."""
-    import torch
-
-    torch.set_num_threads(1)
-    parent = parent_process()
-    assert parent is not None
-    watch = threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True)
-    watch.start()
+    if part.read == "raw":
+        return _outcome(part, place, None)
+    frames = os.open(part.directory / FRAMES, os.O_WRONLY)
+    mels = os.open(part.directory / MELS, os.O_WRONLY)
+    try:
+        return _outcome(part, place, (frames, mels))
+    finally:
+        os.close(frames)
+        os.close(mels)
 
 
 def stored_frames(timeline: Timeline, most: int) -> list[int]:
@@ -114,12 +109,7 @@ def stored_frames(timeline: Timeline, most: int) -> list[int]:
     return sorted(set(sampling.uniform(timeline, most)))
 
 
-def _end_with(sentinel: int) -> None:
-    connection.wait([sentinel])
-    os._exit(1)
-
-
-def _outcome(part: Part, place: int, files: tuple[int, int] | None) -> dict[str, Any]:
+def _outcome(part: Part, place: int, files: tuple[int, int] | None) -> Outcome:
     source, spec, row = part.sources[place], part.input, part.first + place
     try:
         clip = read_clip(
@@ -131,7 +121,7 @@ def _outcome(part: Part, place: int, files: tuple[int, int] | None) -> dict[str,
             seconds=part.seconds,
         )
     except MediaError as error:
-        return {"lost": error.loss.value, "detail": str(error)}
+        return error.outcome
     mel = shorten(log_mel(clip.sound, spec), spec.mel_frames).contiguous().numpy()
     if files is not None:
         frames = clip.frames.numpy()

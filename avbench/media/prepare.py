@@ -20,6 +20,7 @@ from avbench.media.cliplist import clip_list_hash
 from avbench.media.container import CLIP_SECONDS
 from avbench.media.crew import Crew
 from avbench.media.evidence import read_evidence
+from avbench.media.guard import Outcome
 from avbench.media.losing import loss_of
 from avbench.media.part import Part, Source
 from avbench.media.reading import refuse
@@ -217,7 +218,7 @@ def _decode(
         )
         for first in range(0, len(clips), PART)
     ]
-    with Crew(int(job.local.get("workers", 2))) as crew:
+    with Crew[list[Outcome]](int(job.local.get("workers", 2))) as crew:
         for outcomes in crew.map(parts, lambda done: job.progress(done, len(clips), "decoding")):
             yield from outcomes
 

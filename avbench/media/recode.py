@@ -24,7 +24,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from avbench.errors import DataError
-from avbench.media.container import BROKEN, Allowance, Loss, MediaError, reason
+from avbench.media.container import BROKEN, CLIP_SECONDS, Allowance, Loss, MediaError, reason
 from avbench.media.passes import SLIM, Pass
 from avbench.media.picture import check_interval, cut, ends_early, nothing, scan
 from avbench.media.sampling import EPSILON, Timeline
@@ -111,7 +111,14 @@ class Recoded:
     notes: tuple[str, ...]
 
 
-def recode(path: Path, how: Encoding, *, start: float | None, end: float | None) -> Recoded:
+def recode(
+    path: Path,
+    how: Encoding,
+    *,
+    start: float | None,
+    end: float | None,
+    seconds: float = CLIP_SECONDS,
+) -> Recoded:
     """Encode a clip anew.
 
     Args:
@@ -119,11 +126,12 @@ def recode(path: Path, how: Encoding, *, start: float | None, end: float | None)
         how: see ``Encoding``.
         start: seconds from the file's own start; None: its beginning.
         end: seconds; None: its end.
+        seconds: processor time that it may take, the encoding included.
 
     Raises:
         MediaError: no frame can be had, as ``read_clip`` raises it, or none can be encoded.
     """
-    allowance = Allowance()
+    allowance = Allowance(seconds)
     video, first, notes = _picture(path, how, start, end, allowance)
     sound = read_sound(path, start=start, end=end, rate=how.sample_rate, allowance=allowance)
     return Recoded(

@@ -65,13 +65,17 @@ def read_index(folder: Path, number: int) -> dict[str, Any] | None:
         return None
 
 
+def rows(plan: Mapping[str, Any], number: int) -> int:
+    """How many clips the list has for a shard."""
+    starts = [*(first for first, _ in plan["shards"][number : number + 2]), plan["clips"]]
+    return int(starts[1] - starts[0])
+
+
 def listed_clips(
     folder: Path, plan: Mapping[str, Any], number: int
 ) -> tuple[int, list[dict[str, Any]]]:
     """The clips of a shard as the list has them, and the place of the first."""
     first, offset = plan["shards"][number]
-    after = plan["shards"][number + 1] if number + 1 < len(plan["shards"]) else None
-    rows = (plan["clips"] if after is None else after[0]) - first
     with (folder / CLIPS).open("rb") as file:
         file.seek(offset)
-        return first, [json.loads(file.readline()) for _ in range(rows)]
+        return first, [json.loads(file.readline()) for _ in range(rows(plan, number))]

@@ -178,13 +178,14 @@ def _notes(analysis: Analysis) -> list[str]:
     if any(len(s.splits) > 1 for s in analysis.sets):
         notes.append("A set's own line: all its splits, what several of them hold counted once.")
     notes += [f"{s.key}: speech from {s.speech_from}." for s in analysis.sets if s.speech_from]
-    notes += [
-        f"{s.key}: {s.lost} clips are lost to malformed annotations."
-        for s in analysis.sets
-        if s.lost
-    ]
-    hashes = ", ".join(f"{f.title} {f.list_hash}" for f in analysis.figures)
-    return [*notes, f"Lists of captions: {hashes}.", *_order(analysis.figures, analysis)]
+    return [*notes, *_used(analysis), *_order(analysis.figures, analysis)]
+
+
+def _used(analysis: Analysis) -> list[str]:
+    """Which captions stand behind every figure, and how many clips were lost."""
+    lists = ", ".join(f"{f.title} {f.list_hash}" for f in analysis.figures)
+    lost = ", ".join(f"{s.key} {s.lost} (malformed annotations)" for s in analysis.sets if s.lost)
+    return [f"Lists of captions: {lists}; lost: {lost or 'none'}."]
 
 
 def _order(figures: Sequence[Figures], analysis: Analysis) -> list[str]:
@@ -232,7 +233,11 @@ def _sensitivity(analysis: Analysis) -> Iterator[Sheet]:
         sheet = pivot(
             Table.of([_shown(row) for row in rows]),
             layout,
-            ["One choice at a time is made otherwise; all splits together.", *notes],
+            [
+                "One choice at a time is made otherwise; all splits together.",
+                *notes,
+                *_used(analysis),
+            ],
         )
         yield replace(sheet, table=Table.of(rows))
 

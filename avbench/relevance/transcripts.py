@@ -8,7 +8,7 @@ csv or tsv
     an id in a column ``id``, ``clip``, ``video_id`` or ``video``, the text in ``text``, ``subs``
     or ``speech``; optional ``start`` and ``end``
 a folder
-    of ``<video>.csv`` with the columns ``start``, ``end``, ``text``
+    of ``<video>.csv`` with the columns ``start``, ``end``, ``text``, or ``<video>.….vtt``
 
 A text without times belongs to the clip of its id. A line with times belongs to the clip of its
 video whose times are the same (within 10 ms); where none has, to each clip in whose interval the
@@ -24,6 +24,7 @@ from typing import NamedTuple
 from avbench.errors import DataError
 from avbench.media.annotations import Node, missing, open_csv, open_lines, opened_text
 from avbench.media.streaming import stream_fields
+from avbench.media.subtitles import open_vtt, speech_files
 from avbench.types import Clip
 
 SAME = 0.01
@@ -60,9 +61,12 @@ class Transcripts:
         made = cls()
         suffixes = path.suffixes[-2:]
         if path.is_dir():
-            for file in sorted(path.glob("*.csv")):
+            for video, file in speech_files(path).items():
+                if file.suffix == ".vtt":
+                    made.lines[_bare(video)] = [Line(*cue) for cue in open_vtt(file)]
+                    continue
                 for row in open_csv(file, ("start", "end", "text")):
-                    made._add(file.stem, row["text"].string(), row)
+                    made._add(video, row["text"].string(), row)
         elif ".jsonl" in suffixes:
             for entry in open_lines(path):
                 made._add(_id(entry, entry["id"]), entry["text"].string(), entry)

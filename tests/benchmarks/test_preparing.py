@@ -10,6 +10,7 @@ from statistics import median
 from time import process_time
 from typing import Any
 
+import av
 import torch
 
 from avbench.media.decode import read_clip
@@ -17,6 +18,7 @@ from avbench.media.recode import Encoding, Recoded, recode
 from avbench.media.sound import read_sound
 from avbench.media.spectrogram import fit, log_mel
 from tests.benchmarks.media_peers import SPEC, sixteen
+from tests.benchmarks.on_paper import Time, Use, feeding, preparing
 
 CLIPS = (
     ("video_features/v_ZNVhz7ctTq0.mp4", 0.0, 5.5),
@@ -33,6 +35,26 @@ VIDEOS, HOURS = 1.08e6, 1.08e6 * 6.5 / 60
 """Of HowTo100M: its videos (the paper's 1.08 M), 6.5 minutes long on average (its authors)."""
 GPUS, EPOCHS, DAYS, PER_VIDEO = 64, 100, 5, 3
 """Of the paper's pre-training (Sec. 4.2); that an epoch is three clips of each video is ours."""
+CLIP = 5.5
+"""Seconds of a clip."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machines:
+    """What comes with the GPUs."""
+
+    cores: int
+    storage: float
+    """Bytes a second, read or written, of all machines together."""
+
+    def __post_init__(self) -> None:
+        if not (self.cores > 0 and self.storage > 0):
+            got = f"{self.cores:g} and {self.storage:g}"
+            raise ValueError(f"there must be some cores and storage, got {got}")
+
+
+ASSUMED = Machines(cores=8 * GPUS, storage=5e9)
+"""Our assumption: eight cores a GPU, and shared storage of 5 GB/s."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +67,54 @@ class Rates:
     """Bytes."""
     read_s: float
     """Core-seconds for 16 frames and the spectrogram of one clip."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Of the source files."""
+
+    read_s: float
+    """Core-seconds for one clip."""
+    rate: float
+    """Bytes a second of video: the file's over its whole length."""
+
+
+def bottlenecks(
+    machines: Machines, *, needed: float, raw: Source, shards: Rates, hours: float
+) -> list[str]:
+    """What stops reading raw media, reading shards, and preparing them, first.
+
+    Args:
+        machines: what there is.
+        needed: clips a second of the training.
+        raw: what the sources cost.
+        shards: what shards cost.
+        hours: of the whole corpus.
+    """
+    ways = (
+        ("Read out of the sources", raw.read_s, raw.rate),
+        ("Read out of shards", shards.read_s, shards.picture + shards.sound),
+    )
+    said = [
+        feeding(
+            way,
+            [
+                Use(of="cores", needed=needed * read_s, there=machines.cores),
+                Use(
+                    of="GB/s from storage",
+                    needed=needed * CLIP * rate / 1e9,
+                    there=machines.storage / 1e9,
+                ),
+            ],
+        )
+        for way, read_s, rate in ways
+    ]
+    moved = (raw.rate + shards.picture + shards.sound) * hours * 3600
+    times = [
+        Time(of="cores", hours=shards.core_s * hours / machines.cores),
+        Time(of="bytes from and to storage", hours=moved / machines.storage / 3600),
+    ]
+    return [*said, preparing("Preparing the shards", times)]
 
 
 def seconds(call: Callable[[], object], rounds: int = 3) -> float:
@@ -87,15 +157,20 @@ def measured(media: Path, folder: Path, how: Encoding) -> Rates:
     )
 
 
-def raw(media: Path) -> float:
-    """Core-seconds for one clip out of its source."""
+def raw(media: Path) -> Source:
+    """Of one clip out of its source, and of that."""
 
     def read() -> None:
         for name, start, end in CLIPS:
             clip = read_clip(media / name, SPEC, sixteen, start=start, end=end)
             fit(log_mel(clip.sound, SPEC), SPEC)
 
-    return seconds(read) / len(CLIPS)
+    rates = []
+    for name, _, _ in CLIPS:
+        with av.open(str(media / name)) as file:
+            assert file.duration is not None
+            rates.append(file.size / (file.duration / av.time_base))
+    return Source(read_s=seconds(read) / len(CLIPS), rate=sum(rates) / len(rates))
 
 
 def test_howto100m_on_paper(
@@ -107,11 +182,12 @@ def test_howto100m_on_paper(
     media = test_data / "videos"
     needed = PER_VIDEO * VIDEOS * EPOCHS / (DAYS * 86_400)
     from_raw = raw(media)
-    rows = []
+    rows, usual = [], None
     for preset in ("ultrafast", "veryfast", "medium"):
         found = measured(media, tmp_path, Encoding(preset=preset))
+        usual = found if preset == Encoding().preset else usual
         rate = found.picture + found.sound
-        of_clip = rate * 5.5
+        of_clip = rate * CLIP
         rows.append(
             {
                 "x264 preset": preset,
@@ -124,6 +200,9 @@ def test_howto100m_on_paper(
                 "MB/s they read": f"{needed * of_clip / 1e6:.0f}",
             }
         )
+    assert usual is not None
+    source = from_raw.rate
+    first = bottlenecks(ASSUMED, needed=needed, raw=from_raw, shards=usual, hours=HOURS)
     tabulated(
         "HowTo100M on paper: preparing it in shards, and reading them",
         rows,
@@ -132,6 +211,11 @@ def test_howto100m_on_paper(
         f"kept; {GPUS} GPUs that take {PER_VIDEO} clips of each video {EPOCHS} times in {DAYS} "
         f"days ask for {needed:.0f} clips a second, {needed / GPUS:.0f} each. That an epoch is "
         "three clips of each video is our reading. Out of its source a clip takes "
-        f"{1e3 * from_raw:.0f} ms: {needed * from_raw:.0f} cores, "
-        f"{needed * from_raw / GPUS:.2f} for each GPU. Spectrograms are counted in all of it.",
+        f"{1e3 * from_raw.read_s:.0f} ms: {needed * from_raw.read_s:.0f} cores, "
+        f"{needed * from_raw.read_s / GPUS:.2f} for each GPU, that read "
+        f"{needed * CLIP * source / 1e6:.0f} MB/s at least (sources of {source / 1e3:.0f} kB a "
+        f"second of video; {source * HOURS * 3600 / 1e12:.0f} TB in all). Spectrograms "
+        "are counted in all of it. Where the bottleneck is, with "
+        f"{ASSUMED.cores // GPUS} cores a GPU and storage of {ASSUMED.storage / 1e9:.0f} GB/s "
+        f"(our assumptions), shards by the preset {Encoding().preset}: {' '.join(first)}",
     )

@@ -2,9 +2,10 @@
 
 ``raw_caption.json`` or ``caption.json`` (the same with stop words removed) as released:
 ``{video: {"text": […], "start": […], "end": […]}}``; or a folder of ``<video>.csv`` with the
-columns ``start``, ``end`` and ``text``; ``HowTo100M_v1.csv`` where categories are chosen. An ASR
-sentence is short, so clips are made as the paper says (Sec. 4.1): start with one sentence, extend
-it by neighbouring sentences until the clip is longer than five seconds.
+columns ``start``, ``end`` and ``text``, or of ``<video>.<language>.vtt`` as downloaded;
+``HowTo100M_v1.csv`` where categories are chosen. An ASR sentence is short, so clips are made as
+the paper says (Sec. 4.1): start with one sentence, extend it by neighbouring sentences until the
+clip is longer than five seconds.
 
 Open in the paper: where clips start. By default one starts at the first sentence that no clip
 holds yet and grows forward, the last one of a video backward; so clips do not overlap (but at a
@@ -27,6 +28,7 @@ from avbench.media.annotations import Node, checked_id, open_csv
 from avbench.media.local import LocalFiles
 from avbench.media.reading import FileDataset, Notes
 from avbench.media.streaming import stream_fields
+from avbench.media.subtitles import open_vtt, speech_files
 
 SPLITS = ("train",)
 
@@ -42,7 +44,7 @@ class Options:
     media: str = "videos"
     """Folder of the videos, from the root: ``<video id>.<extension>`` at any depth."""
     file: str = "raw_caption.json"
-    """``raw_caption.json``, ``caption.json`` without stop words, or a folder of csv files."""
+    """``raw_caption.json``, ``caption.json`` without stop words, or a folder of csv or vtt."""
     videos: str = "HowTo100M_v1.csv"
     """File of the videos' categories."""
     categories: tuple[str, ...] = ()
@@ -208,9 +210,13 @@ def _sentences(entry: Node) -> list[Sentence]:
 
 
 def _of_folder(path: Path) -> Iterator[tuple[str, Lines]]:
-    """The videos of a folder of one csv a video."""
-    for file in sorted(path.glob("*.csv")):
-        yield file.stem, partial(_rows, file)
+    """The videos of a folder of one csv or vtt a video."""
+    for video, file in speech_files(path).items():
+        yield video, partial(_rows if file.suffix == ".csv" else _subtitles, file)
+
+
+def _subtitles(path: Path) -> list[Sentence]:
+    return [Sentence(*cue) for cue in open_vtt(path)]
 
 
 def _rows(path: Path) -> list[Sentence]:

@@ -25,26 +25,25 @@ SCORES = "scores.json"
 
 def score_files(
     hypotheses: Sequence[Path],
-    references: Path,
+    references: Sequence[Path],
     protocol: str,
     registry: Registry,
     metrics: Sequence[str] = (),
     out: Path | None = None,
     compare: bool = False,
-    further: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Score files of captions against references; formats: ``avbench.captionfiles``.
 
     Args:
         hypotheses: one file a system.
-        references: one or more captions an id.
+        references: one or more captions an id; several files, as of several annotators, are put
+            together.
         protocol: ``coco`` or ``paragraph``; ids are videos in the latter.
         registry: the components.
         metrics: names; none: every registered metric that applies.
         out: where to write ``per_clip.csv``, ``statistics.npz`` and ``scores.json`` of the one
             system; None: nowhere.
         compare: whether each file but the first is tested against the first.
-        further: files of more references, of the same ids, as of a second annotator.
 
     Returns:
         ``protocol``, ``references`` (their number), ``systems``: for each file its name, the
@@ -65,13 +64,14 @@ def score_files(
     components = {
         name: registry.get("metrics", name) for name in metrics or registry.names("metrics")
     }
-    captions = read_references(references)
-    for path in further:
+    captions: dict[str, tuple[str, ...]] = {}
+    for path in references:
         for id_, texts in read_references(path).items():
             captions[id_] = (*captions.get(id_, ()), *texts)
+    against = ", ".join(map(str, references))
     given = [read_hypotheses(path) for path in hypotheses]
     absent = [
-        _absent(path, said, references, captions, protocol)
+        _absent(path, said, against, captions, protocol)
         for path, said in zip(hypotheses, given, strict=True)
     ]
     systems = [{i: said.get(i, "") for i in captions} for said in given]
@@ -80,9 +80,7 @@ def score_files(
     for name, component in components.items():
         metric: Metric = make(component, {})
         try:
-            made = _scores(
-                metric, systems, gold, [f"{p} against {references}" for p in hypotheses]
-            )
+            made = _scores(metric, systems, gold, [f"{p} against {against}" for p in hypotheses])
             for one, scores in zip(scored, made, strict=True):
                 ref = {"name": name, "options": {}}
                 one.extend(Scored(score, metric, ref) for score in scores)
@@ -90,7 +88,7 @@ def score_files(
             metric.close()
     results: dict[str, Any] = {
         "protocol": protocol,
-        "references": {"file": str(references), "ids": len(captions)},
+        "references": {"file": against, "ids": len(captions)},
         "systems": [
             {
                 "hypotheses": str(path),
@@ -151,7 +149,7 @@ def _scores(
 def _absent(
     path: Path,
     said: Mapping[str, str],
-    references: Path,
+    references: str,
     captions: Mapping[str, tuple[str, ...]],
     protocol: str,
 ) -> int:

@@ -118,12 +118,11 @@ def score(
 
     found = score_files(
         hypotheses,
-        references[0],
+        references,
         protocol,
         load(plugins_dir),
         metrics=metric or (),
         out=out,
         compare=compare,
-        further=references[1:],
     )
     print_json(found) if as_json else print_scores(found)

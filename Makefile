@@ -10,8 +10,10 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/avbench run quickstart
 
+# Two processes, a file of tests in one of them, each with one thread: they would else wait for
+# each other's.
 test: $(STAMP) lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 fast: $(STAMP)
 	$(BIN)/pytest -m "not slow and not java"

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from avbench.gemm import FAST
+
 SIZES = (1024, 2048)
 """Sides of the square matrices that are multiplied; the faster one counts."""
 STREAM = 2**25
@@ -137,9 +139,11 @@ def _rates(dtype: str, threads: int) -> dict[str, float]:
     """FLOP/s of square products: ``torch.mm``, and oneDNN's where torch gives a way to it.
 
     torch.mm in fp32 is the BLAS that torch was built with, which need not be the fastest on this
-    processor.
+    processor. None of bf16 where the processor has no instructions for it.
     """
     found: dict[str, float] = {}
+    if dtype == "bf16" and torch.bfloat16 not in FAST:
+        return found
     with _Threads(threads), torch.no_grad():
         for n in SIZES:
             a, b = (torch.randn(n, n).to(DTYPES[dtype]) for _ in range(2))

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from avbench.executors.local import MEMORY
+from avbench.gemm import FAST
 from tests.benchmarks.report import Comparison, Goal
 from tests.benchmarks.test_video_swin import bounds
 from tests.benchmarks.timed import apart
 
-SWIN = [(dtype, what) for what in ("forward", "training") for dtype in ("fp32", "bf16")]
+DTYPES = ("fp32", "bf16") if torch.bfloat16 in FAST else ("fp32",)
+SWIN = [(dtype, what) for what in ("forward", "training") for dtype in DTYPES]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from avbench.api import EncoderContext, InputSpec, video_swin_macs
 from avbench.builtin.encoders.video_swin import VideoSwin, VideoSwinOptions
+from avbench.gemm import FAST
 from tests.benchmarks.peak import peak_bytes
 from tests.benchmarks.report import Comparison, Goal
 from tests.benchmarks.timed import apart
@@ -120,6 +121,8 @@ def bounds(clips: int, dtype: str, training: bool) -> dict[str, Any]:
 def test_against_torchvision(
     benchmark, report, machine, networks, dtype: str, training: bool, clips: int
 ) -> None:
+    if dtype == "bf16" and torch.bfloat16 not in FAST:
+        pytest.skip("this processor has no instructions for bf16")
     frames = torch.randn(clips, 16, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     exact = calls(networks, frames[:1], "fp32", False)["theirs"]()
     run = calls(networks, frames, dtype, training)

@@ -122,6 +122,7 @@ finetune: {datasets: [vatex], steps: 1}
 )
 
 
+@pytest.mark.slow
 def test_a_suites_settings_reach_the_record(narrated, tmp_path, registry) -> None:
     (tmp_path / "s.yaml").write_text(SUITE)
     plan = make_plan(read_suite(str(tmp_path / "s.yaml"), registry), registry)

@@ -2,6 +2,10 @@
 
 Each is told which frames to give (which frames there are is found out by ours, which needs time
 for it, and by torchcodec), and which tracks. All have one thread.
+
+So that output is equal, the sound that a library decodes is mixed and resampled by libswresample,
+as ours is: other resamplers give another spectrogram (log bins differ by up to 10), and their
+speed would be that of another result.
 """
 
 from collections.abc import Sequence
@@ -15,10 +19,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from avbench.media.container import origin
 from avbench.media.decode import read_clip
 from avbench.media.sampling import Timeline, uniform
+from avbench.media.sound import BLOCK, MIXING
 from avbench.media.spectrogram import fit, log_mel
 from avbench.types import InputSpec
+
+SETTLED = 0.1
+"""Seconds of sound after a clip's end, so that the filter does not meet its end."""
 
 SPEC = InputSpec()
 """The paper's: 16 frames of 224 × 224 pixels, 256 × 64 bins."""
@@ -45,8 +54,14 @@ class BenchClip:
     """Of the chosen frames, in the file."""
     size: tuple[int, int]
     """Width and height of a frame whose short side is 224."""
+    times: tuple[float, ...]
+    """When the chosen frames come on, seconds from the file's start."""
     streams: tuple[int, int]
     """Picture and sound, by their place in the file."""
+    rate: int
+    """Hz of the sound in the file."""
+    late: float
+    """When its first sample comes, seconds from the file's start."""
 
     @classmethod
     def find(cls, path: Path, start: float | None, end: float) -> "BenchClip":
@@ -57,11 +72,15 @@ class BenchClip:
         with av.open(str(path)) as file:
             picture, sound = file.streams.video[0], file.streams.audio[0]
             scale = SPEC.size / min(picture.width, picture.height)
+            first = next(file.decode(sound)).time or 0.0
             return cls(
                 path=path,
                 start=start,
                 end=end,
                 indices=tuple(place[part.timeline.times[i]] for i in part.chosen),
+                times=tuple(part.timeline.times[i] for i in part.chosen),
+                rate=sound.rate,
+                late=first - origin(file),
                 size=(round(picture.width * scale), round(picture.height * scale)),
                 streams=(picture.index, sound.index),
             )
@@ -69,6 +88,36 @@ class BenchClip:
 
 def sixteen(timeline: Timeline) -> list[int]:
     return uniform(timeline, SPEC.frames)
+
+
+def resampled(raw: np.ndarray, clip: BenchClip) -> Tensor:
+    """The clip's sound as ours is mixed and resampled, out of a track (C, S) from its start on."""
+    form = "fltp", "mono" if len(raw) == 1 else "stereo", clip.rate
+    part = np.ascontiguousarray(raw[:, : round((clip.end + SETTLED) * clip.rate)], np.float32)
+    resampler = av.AudioResampler("fltp", "mono", SPEC.sample_rate, options=MIXING)
+    found = []
+    for first in range(0, part.shape[1], BLOCK):
+        block = np.ascontiguousarray(part[:, first : first + BLOCK])
+        frame = av.AudioFrame.from_ndarray(block, *form[:2])
+        frame.sample_rate = clip.rate
+        found += [out.to_ndarray()[0] for out in resampler.resample(frame)]
+    found += [out.to_ndarray()[0] for out in resampler.resample(None)]
+    # Placed as ours is: where it starts late it starts with zeros.
+    late = round(clip.late * SPEC.sample_rate)
+    whole = np.concatenate([np.zeros(max(late, 0), np.float32), *found])[max(-late, 0) :]
+    low, high = (round(t * SPEC.sample_rate) for t in (clip.start or 0.0, clip.end))
+    return torch.from_numpy(whole[low:high].copy())
+
+
+def by_pyav(clip: BenchClip) -> np.ndarray:
+    """The first track (C, S), up to the clip's end."""
+    blocks = []
+    with av.open(str(clip.path)) as file:
+        for frame in file.decode(audio=0):
+            blocks.append(frame.to_ndarray())
+            if frame.time is not None and frame.time > clip.end + 2 * SETTLED:
+                break
+    return np.concatenate(blocks, axis=1)
 
 
 def mel_of(sound: Tensor) -> Tensor:
@@ -127,12 +176,17 @@ class TorchCodec:
 
 
 class Decord:
-    """decord for both: its own resampler and mixing, of the whole file; our spectrogram."""
+    """decord for the picture, PyAV for the sound: decord's differs, and is NaN of three files."""
 
-    name = "decord"
+    name = "decord and PyAV"
 
     def __init__(self) -> None:
         self._decord = import_or_skip("decord")
+
+    def times(self, clip: BenchClip) -> list[float]:
+        """When the frames that it gives come on."""
+        stamps = self._decord.VideoReader(str(clip.path)).get_frame_timestamp(list(clip.indices))
+        return [float(t) for t in stamps[:, 0]]
 
     def __call__(self, clip: BenchClip) -> Read:
         width, height = clip.size
@@ -140,11 +194,8 @@ class Decord:
             str(clip.path), width=width, height=height, num_threads=1
         )
         frames = torch.from_numpy(reader.get_batch(list(clip.indices)).asnumpy())
-        rate = SPEC.sample_rate
-        sound = self._decord.AudioReader(str(clip.path), sample_rate=rate, mono=True)
-        part = sound[round((clip.start or 0.0) * rate) : round(clip.end * rate)].asnumpy()
         return Read(
-            frames=centre(frames.permute(0, 3, 1, 2)), mel=mel_of(torch.from_numpy(part[0]))
+            frames=centre(frames.permute(0, 3, 1, 2)), mel=mel_of(resampled(by_pyav(clip), clip))
         )
 
 
@@ -154,6 +205,16 @@ class OpenCV:
     def __init__(self) -> None:
         self._cv = import_or_skip("cv2")
         self._cv.setNumThreads(1)
+
+    def times(self, clip: BenchClip) -> list[float]:
+        """When the frames that it gives come on."""
+        cv, found = self._cv, {}
+        file = cv.VideoCapture(str(clip.path), cv.CAP_FFMPEG, [cv.CAP_PROP_N_THREADS, 1])
+        for place in range(clip.indices[-1] + 1):
+            file.grab()
+            found[place] = file.get(cv.CAP_PROP_POS_MSEC) / 1e3
+        file.release()
+        return [found[place] for place in clip.indices]
 
     def frames(self, clip: BenchClip) -> Tensor:
         cv = self._cv
@@ -171,7 +232,7 @@ class OpenCV:
 
 
 class OpenCVTorchaudio(OpenCV):
-    """Sound by torchaudio: ``load`` (torchcodec inside), its resampler, our spectrogram."""
+    """Sound by torchaudio: ``load`` (torchcodec inside)."""
 
     name = "OpenCV and torchaudio"
 
@@ -183,34 +244,21 @@ class OpenCVTorchaudio(OpenCV):
         self._torchaudio = torchaudio
 
     def __call__(self, clip: BenchClip) -> Read:
-        sound, rate = self._torchaudio.load(str(clip.path))
-        start = round((clip.start or 0.0) * rate)
-        part = sound[:, start : round(clip.end * rate)].mean(0)
-        small = self._torchaudio.functional.resample(part, rate, SPEC.sample_rate)
-        return Read(frames=self.frames(clip), mel=mel_of(small))
+        sound, _ = self._torchaudio.load(str(clip.path))
+        return Read(frames=self.frames(clip), mel=mel_of(resampled(sound.numpy(), clip)))
 
 
 class OpenCVLibrosa(OpenCV):
-    """Sound by PyAV, then librosa's resampler and spectrogram, as ours is defined."""
+    """Sound by PyAV, librosa's spectrogram as ours is defined."""
 
     name = "OpenCV and librosa"
 
     def __init__(self) -> None:
         super().__init__()
-        import_or_skip("soxr")
         self._librosa = import_or_skip("librosa")
 
     def __call__(self, clip: BenchClip) -> Read:
-        blocks, rate = [], 0
-        with av.open(str(clip.path)) as file:
-            for frame in file.decode(audio=0):
-                rate = frame.sample_rate
-                blocks.append(frame.to_ndarray())
-                if frame.time is not None and frame.time > clip.end:
-                    break
-        start = round((clip.start or 0.0) * rate)
-        sound = np.concatenate(blocks, axis=1).mean(0)[start : round(clip.end * rate)]
-        small = self._librosa.resample(sound, orig_sr=rate, target_sr=SPEC.sample_rate)
+        small = resampled(by_pyav(clip), clip).numpy()
         mel = self._librosa.feature.melspectrogram(
             y=small,
             sr=SPEC.sample_rate,

@@ -96,14 +96,22 @@ def quiet() -> Iterator[None]:
     av.logging.set_level(before)
 
 
-def differences(clips: list[BenchClip], way: Callable[[BenchClip], Read]) -> tuple[float, float]:
-    """The largest of the clips: mean difference of pixels, largest difference of a bin."""
+def differences(
+    clips: list[BenchClip], way: Callable[[BenchClip], Read], *, amplitudes: bool = False
+) -> tuple[float, float]:
+    """The largest of the clips: mean difference of pixels, largest difference of a bin.
+
+    ``amplitudes``: bins before the logarithm, as shares of the clip's loudest.
+    """
     colours, bins = [], []
     for clip in clips:
         mine, its = ours(clip), way(clip)
         assert its.frames.shape == mine.frames.shape
         colours.append(float((mine.frames.float() - its.frames.float()).abs().mean()))
-        bins.append(float((mine.mel - its.mel).abs().max()))
+        one, other = mine.mel.double(), its.mel.double()
+        if amplitudes:
+            one, other = one.exp() / one.exp().max(), other.exp() / one.exp().max()
+        bins.append(float((one - other).abs().max()))
     return max(colours), max(bins)
 
 
@@ -114,10 +122,8 @@ def all_of(clips: list[BenchClip], way: Callable[[BenchClip], Read]) -> Callable
 def test_against_torchcodec(compare: Any, tabulated: Any, clips: list[BenchClip]) -> None:
     theirs = TorchCodec()
     for clip in clips:  # the very same frames
-        picture = read_frames(clip.path, start=clip.start, end=clip.end, size=16, pick=sixteen)
-        times = [picture.timeline.times[i] for i in picture.chosen]
         if clip.path.suffix != ".avi":  # of which both guess the times, and not alike
-            assert theirs.picture(clip).pts_seconds.tolist() == pytest.approx(times, abs=0.07)
+            assert theirs.picture(clip).pts_seconds.tolist() == pytest.approx(clip.times, abs=0.07)
     colours, bins = differences(clips, theirs)
     assert colours < COLOURS
     assert bins < 1e-4
@@ -142,12 +148,22 @@ def test_against_torchcodec(compare: Any, tabulated: Any, clips: list[BenchClip]
 @pytest.mark.parametrize("peer", [Decord, OpenCVTorchaudio, OpenCVLibrosa])
 def test_against_others(compare: Any, clips: list[BenchClip], peer: Callable[[], Any]) -> None:
     theirs = peer()
-    # decord plays an AVI of B-frames out of order.
-    alike = [c for c in clips if not (c.path.suffix == ".avi" and peer is Decord)]
-    if peer is Decord:  # it takes the best stream, not the first
-        alike = [c for c in alike if "nasa" not in c.path.name]
-    colours, bins = differences(alike, theirs)
+    # Left out: an AVI of B-frames, which decord plays out of order; where there are two sound
+    # tracks, as these take the best and not the first; a hole in the stamps of the sound, which
+    # only ours and torchcodec see.
+    skipped = {
+        Decord: ("test.avi", "nasa_13013.mp4"),
+        OpenCVTorchaudio: ("nasa_13013.mp4",),
+    }.get(peer, ())
+    alike = [c for c in clips if c.path.name not in (*skipped, "skateboarding_dog.mp4")]
+    for clip in alike:  # the very same frames
+        if clip.path.suffix != ".avi":
+            assert theirs.times(clip) == pytest.approx(clip.times, abs=0.07), clip.path
+    # librosa's logarithm of next to nothing is another: its amplitudes are compared.
+    amplitudes = peer is OpenCVLibrosa
+    colours, bins = differences(alike, theirs, amplitudes=amplitudes)
     assert colours < COLOURS
+    assert bins < 1e-4
     compare(
         f"{len(alike)} clips: 16 frames of 224², {SECONDS} s of sound",
         ours=all_of(alike, ours),
@@ -155,8 +171,9 @@ def test_against_others(compare: Any, clips: list[BenchClip], peer: Callable[[],
         against=theirs.name,
         at_most=1.3,
         rounds=5,
-        note=f"frames equal to {colours:.1f} of 255 on average; another resampler: "
-        f"spectrograms differ by up to {bins:.1g}",
+        note=f"the same frames, equal to {colours:.1f} of 255 on average (resizing); their sound "
+        f"mixed and resampled by libswresample like ours, spectrograms equal to {bins:.0e}"
+        + (" of the loudest bin, before the logarithm" if amplitudes else ""),
     )
 
 

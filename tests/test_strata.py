@@ -337,7 +337,8 @@ def test_strata_of_stored_scores(made: Made) -> None:
         MOST_FREQUENT: ["2.0", "4.0", "2.0"],
     }
     assert "Mean ± standard deviation over 2 seeds." in sheet.notes
-    assert sheet.notes[-3:] == (
+    assert sheet.notes[-1].startswith("Clips used: ")
+    assert sheet.notes[-4:-1] == (
         "CIDEr's document frequencies are those of the whole set.",
         "vatex: cider; v:1",
         "Of a stratum, the signature adds stratum: and its items' hash.",

@@ -325,7 +325,7 @@ def test_a_stage_killed_at_random_moments_ends_as_an_undisturbed_one(
     Before each kill the stage has gone on, to a whole checkpoint that was not there before. One
     kill meets a checkpoint that is being written, and one of G-Blend's a probe.
     """
-    given = spec(loss=loss, steps=160)
+    given = spec(loss=loss, steps=200)
     whole = job(narrated, tmp_path / "a", given, checkpoint_seconds=1e9, workers=1)
     broken = job(narrated, tmp_path / "b", given, checkpoint_seconds=0.0, workers=1)
     undisturbed = start(whole)

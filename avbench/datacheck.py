@@ -269,11 +269,12 @@ def _overlaps(splits: Sequence[_Split]) -> list[dict[str, Any]]:
         files = sorted(one.files & other.files)
         copies = sorted(contents[i].keys() & contents[j].keys())
         if shared or clips or files or copies:
+            roles = _both_used(one, other)
             found.append(
                 {
                     "splits": [one.title, other.title],
-                    "serious": bool(_both_used(one, other)),
-                    "roles": _both_used(one, other),
+                    "serious": bool(roles),
+                    "roles": roles,
                     "videos": len(shared),
                     "clips": len(clips),
                     "files": len(files),

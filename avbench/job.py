@@ -47,6 +47,9 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_
 GRACE = 60.0
 """Seconds that a stage has to save and leave once its runner is gone."""
 
+PATIENCE = 5.0
+"""Seconds that a stage's last process, killed a moment ago, has to be gone."""
+
 POLL = 0.1
 """Seconds between looks at whether the launcher is still there."""
 
@@ -72,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     if attended:
         threading.Thread(target=_watch_runner, daemon=True).start()
     locks = {folder: StageLock(folder) for folder in folders}
-    mine = [folder for folder in folders if locks[folder].acquire()]
+    mine = [folder for folder in folders if locks[folder].acquire(PATIENCE)]
     for folder in folders:
         if folder not in mine:
             print(f"{folder}: another process is working on this stage", file=sys.stderr)

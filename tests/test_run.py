@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -394,6 +395,40 @@ def test_locks(tmp_path: Path) -> None:
     first.release()
     assert not locked(tmp_path)
     assert second.acquire()
+
+
+def test_a_lock_is_waited_for_as_long_as_told(tmp_path: Path) -> None:
+    first, second = StageLock(tmp_path), StageLock(tmp_path)
+    assert first.acquire()
+    assert not second.acquire(patience=0.1)
+    threading.Timer(0.2, first.release).start()
+    assert second.acquire(patience=60.0)
+
+
+def test_a_forked_child_has_no_part_in_its_parents_lock(tmp_path: Path) -> None:
+    """A data worker lives on for seconds after its parent was killed; a stage is free at once."""
+    script = (
+        "import os, sys, time, pathlib\n"
+        "from avbench.lock import StageLock\n"
+        "lock = StageLock(pathlib.Path(sys.argv[1]))\n"
+        "assert lock.acquire()\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    time.sleep(60)\n"
+        "    os._exit(0)\n"
+        "print(child, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    said = tmp_path / "child"
+    with said.open("w") as file:
+        parent = subprocess.run([sys.executable, "-c", script, str(tmp_path)], stdout=file)
+    assert parent.returncode == -9
+    child = int(said.read_text())
+    try:
+        assert StageLock(tmp_path).acquire(patience=2.0)
+        os.kill(child, 0)  # the child is still there
+    finally:
+        os.kill(child, 9)
 
 
 # ------------------------------------------------------------------ interruptions

@@ -114,7 +114,11 @@ def test_rows_and_settings(folder: Path, registry: Registry) -> None:
     settings = suite.rows[0].settings
     assert settings.pretrain is not None
     assert settings.pretrain.train.loss.name == "mbp"
-    assert settings.pretrain.train.loss.options == {"alpha": 10.0, "beta": 0.99}
+    assert settings.pretrain.train.loss.options == {
+        "alpha": 10.0,
+        "beta": 0.99,
+        "start": None,
+    }
     assert settings.pretrain.train.tasks == ("pcc",)
     # Fine-tuning's loss and tasks come from the preset, not from the axes.
     assert settings.finetune[0].train.loss.name == "plain"

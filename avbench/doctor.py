@@ -1,7 +1,6 @@
 """``avbench doctor``: whether this machine can run suites, and what to do where it cannot.
 
-Each check stands alone: one that breaks is a finding, and the others go on. A ``problem`` stops
-something that is needed; a ``warning`` slows or narrows what can be done.
+Each check stands alone: one that breaks is a finding, and the others go on.
 """
 
 import os
@@ -12,19 +11,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from packaging.requirements import Requirement
 
+from avbench.advice import Advice
 from avbench.errors import AvbenchError
 from avbench.executors.local import cores
 from avbench.files import cache
-
-Status = Literal["ok", "warning", "problem"]
 
 LEAST_DISK, USUAL_DISK = 1 << 30, 20 << 30
 """Free bytes below which a run cannot be started, and below which real data will not fit."""
@@ -37,18 +33,6 @@ DECODERS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "aac", "opus", "vorbis
 
 PATIENCE = 60.0
 """Seconds that a program may take to answer."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Advice:
-    """One thing that was looked at."""
-
-    check: str
-    status: Status
-    found: str
-    """What there is."""
-    remedy: str = ""
-    """What to do; empty: nothing."""
 
 
 def examine(

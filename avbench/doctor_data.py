@@ -6,7 +6,7 @@ No annotation is read and no media file opened: that is ``avbench data check``'s
 from collections.abc import Iterator
 from pathlib import Path
 
-from avbench.doctor import Advice
+from avbench.advice import Advice
 from avbench.documents import Problems, load
 from avbench.errors import AvbenchError
 from avbench.registry import Registry

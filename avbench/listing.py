@@ -16,8 +16,8 @@ from avbench.progress import console as make_console
 from avbench.progress import span
 
 if TYPE_CHECKING:
+    from avbench.advice import Advice
     from avbench.collect import Report
-    from avbench.doctor import Advice
     from avbench.registry import Registry
     from avbench.relevance.analysis import Analysis
     from avbench.tables import Sheet

@@ -13,8 +13,8 @@ import torch
 from typer.testing import CliRunner
 
 from avbench import doctor
+from avbench.advice import Advice
 from avbench.cli import app
-from avbench.doctor import Advice
 
 
 @pytest.fixture(autouse=True)

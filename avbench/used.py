@@ -22,4 +22,4 @@ def clip_notes(plan: Plan, store: Store) -> list[str]:
             lost.append(f"{name} {results['expected'] - results['kept']} ({reasons})")
     if not told:
         return []
-    return [f"Clips used: {', '.join(told)}; lost: {', '.join(lost) or 'none'}."]
+    return [f"Clips used: {', '.join(dict.fromkeys(told))}; lost: {', '.join(dict.fromkeys(lost)) or 'none'}."]

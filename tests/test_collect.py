@@ -1,6 +1,7 @@
 """From records to tables, and what a run says of itself."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from avbench.executors.local import LocalExecutor
 from avbench.pivot import pivot
 from avbench.progress import Lines, span
 from avbench.run import Run
+from avbench.used import clip_notes
 from tests.records import Recorded
 
 SUITE = """
@@ -171,6 +173,20 @@ def test_tables_say_which_clips_they_are_of_and_how_many_are_lost(made: Made) ->
         assert "vatex report 6 (list hash report)" in said
         assert "howto100m train 9 (list hash train)" in said
         assert said.endswith("; lost: vatex report 3 (2 missing, 1 sound_absent).")
+
+
+def test_two_worlds_with_the_same_clips_are_named_once(made: Made) -> None:
+    """As where a suite changes what a picture shows, and neither ids nor captions."""
+    stage = made.plan.stages[made.plan.prepared["vatex"]]
+    twin = replace(stage, id="another")
+    lost = {"missing": 1}
+    results = {"split": "test", "expected": 3, "kept": 2, "lost": lost, "list_hash": "x"}
+    for one in (stage, twin):
+        made.write(one, results=results)
+    plan = replace(made.plan, stages={s.id: s for s in (stage, twin)})
+    assert clip_notes(plan, made.store) == [
+        "Clips used: vatex test 2 (list x); lost: vatex test 1 (1 missing)."
+    ]
 
 
 def test_scores_made_otherwise_are_refused_and_long_rows_say_how(made: Made) -> None:

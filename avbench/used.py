@@ -22,4 +22,6 @@ def clip_notes(plan: Plan, store: Store) -> list[str]:
             lost.append(f"{name} {results['expected'] - results['kept']} ({reasons})")
     if not told:
         return []
-    return [f"Clips used: {', '.join(dict.fromkeys(told))}; lost: {', '.join(dict.fromkeys(lost)) or 'none'}."]
+    # Worlds that differ in what a picture shows have the same clips.
+    used, gone = (", ".join(dict.fromkeys(texts)) for texts in (told, lost))
+    return [f"Clips used: {used}; lost: {gone or 'none'}."]

@@ -107,8 +107,10 @@ def _drawn(
             axes.set_title(title, fontsize=9)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
-        for axes in grid[-1]:
-            axes.set_xlabel("step")
+        for column in range(columns):  # the lowest panel of each; the last row may be short
+            lowest = grid[(len(panels) - 1 - column) // columns, column]
+            lowest.set_xlabel("step")
+            lowest.tick_params(labelbottom=True)
         for axes in grid[:, 0]:
             axes.set_ylabel("loss (nats per token)")
         handles = _legend(styles, colours)

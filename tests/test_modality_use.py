@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from avbench import curve, pretraining
+from avbench import curve, loss_picture, pretraining
 from avbench.errors import AvbenchError
 from avbench.listing import write_modality_use
 from avbench.modality_use import use_sheets
@@ -202,6 +202,13 @@ def test_rows_that_differ_in_more_than_the_strategy_have_panels_of_their_own(mad
     titles = re.findall(rb"<!-- (V\+A(?:\+T)?) -->", picture.svg)
     assert titles == [b"V+A", b"V+A+T"]
     assert b"mbp" not in picture.caption.encode()
+
+
+@pytest.mark.parametrize(("panels", "columns"), [(1, 1), (2, 2), (4, 3)])
+def test_steps_are_named_below_each_column_also_of_a_short_row(panels: int, columns: int) -> None:
+    drawn = {str(i): {"plain": dict[int, list[pretraining.Line]]()} for i in range(panels)}
+    svg, _ = loss_picture._drawn(drawn, {"plain": "-"}, {"L": "#000000"})
+    assert svg.count(b"<!-- step -->") == columns
 
 
 # ------------------------------------------------------------------ scores

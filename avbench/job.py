@@ -48,7 +48,7 @@ GRACE = 60.0
 """Seconds that a stage has to save and leave once its runner is gone."""
 
 PATIENCE = 5.0
-"""Seconds that a stage's last process, killed a moment ago, has to be gone."""
+"""Seconds that the last processes of all our stages, killed a moment ago, have to be gone."""
 
 POLL = 0.1
 """Seconds between looks at whether the launcher is still there."""
@@ -75,7 +75,8 @@ def main(arguments: Sequence[str]) -> int:
     if attended:
         threading.Thread(target=_watch_runner, daemon=True).start()
     locks = {folder: StageLock(folder) for folder in folders}
-    mine = [folder for folder in folders if locks[folder].acquire(PATIENCE)]
+    deadline = time.monotonic() + PATIENCE
+    mine = [f for f in folders if locks[f].acquire(deadline - time.monotonic())]
     for folder in folders:
         if folder not in mine:
             print(f"{folder}: another process is working on this stage", file=sys.stderr)

@@ -29,7 +29,7 @@ from avbench.contracts import (
     Score,
 )
 from avbench.errors import AvbenchError, DataError, unknown
-from avbench.gemm import linear, portable
+from avbench.gemm import linear, packed, portable
 from avbench.hookspecs import Register, hookimpl
 from avbench.layers import (
     Attention,
@@ -100,6 +100,7 @@ __all__ = [
     "local_global_cross_macs",
     "local_global_merged_macs",
     "merged_macs",
+    "packed",
     "portable",
     "transformer_encoder_macs",
     "transformer_layer_macs",

@@ -52,7 +52,7 @@ def linear(
 
     Args:
         x: (*, K).
-        weight: (N, K).
+        weight: (N, K), or what ``packed`` made of it.
         bias: (N).
         gelu: apply the exact GELU.
         add: (*, N), added to the result; not with gelu.
@@ -69,6 +69,18 @@ def linear(
     if add is not None:
         return _product_plus(x, weight, bias, add)
     return _product(x, weight, bias, gelu=gelu)
+
+
+def packed(weight: Tensor) -> Tensor:
+    """A weight (N, K) for many calls of ``linear``, laid out as oneDNN multiplies it.
+
+    Otherwise each call lays it out anew. It is opaque, and as it was where ``linear`` would not
+    give it to oneDNN. Not for gradients.
+    """
+    if weight.device.type != "cpu" or weight.dtype not in FAST:
+        return weight
+    laid: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
+    return laid
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
@@ -130,4 +142,4 @@ if AVAILABLE:
         return 2 * macs
 
 
-__all__ = ["linear", "portable"]
+__all__ = ["linear", "packed", "portable"]

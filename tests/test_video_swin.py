@@ -17,7 +17,9 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 from avbench import gemm
 from avbench.api import Batch, DataError, EncoderContext, InputSpec
 from avbench.builtin.encoders import _attention, _swin, _swin_weights
+from avbench.builtin.encoders._bias import RelativePositions
 from avbench.builtin.encoders._swin import Swin
+from avbench.builtin.encoders._windows import relative_positions, table_rows
 from avbench.builtin.encoders.video_swin import VideoSwin, VideoSwinOptions
 
 INPUT = InputSpec(frames=4, size=32)
@@ -268,6 +270,8 @@ def test_cast_weights_follow_every_change(tmp_path: Path) -> None:
         p.data.mul_(0.9)
     assert not torch.equal(run(ours), after)
     assert torch.equal(run(twin.eval()), run(ours))
+    frames = frames[:0]
+    assert run(ours).shape == (0, *after.shape[1:])
 
 
 def kept_bytes(network: Swin, frames: Tensor) -> tuple[int, Tensor]:
@@ -330,8 +334,8 @@ def test_bf16_attention_survives_scores_of_any_size(scale: float) -> None:
     masks = _attention.Masks(
         values=torch.full((1, 8, 8), -100.0).triu(1).bfloat16(), pattern=(-1, 0)
     )
-    table, positions = torch.randn(64, 2), torch.randperm(64)
-    bias = _attention.relative_bias(table, positions, torch.bfloat16)
+    table, positions = torch.randn(27, 2), RelativePositions((2, 2, 2), 8)
+    bias = positions.bias(table, torch.bfloat16)
     given = [qkv.clone().requires_grad_(), qkv.float().requires_grad_()]
     got, expected = (_attention.attend(x, table, positions, masks) for x in given)
     _, _, sums = _attention._forward(qkv, len(bias), bias.__getitem__, masks)
@@ -346,6 +350,21 @@ def test_bf16_attention_survives_scores_of_any_size(scale: float) -> None:
     sound = slice(None) if scale == 1 else slice(8, None)
     wanted = given[1].grad[..., sound]
     assert (given[0].grad[..., sound] - wanted).norm() < 0.03 * wanted.norm()
+
+
+@pytest.mark.parametrize("window", [(8, 7, 7), (1, 3, 2), (4, 1, 1), (3, 2, 5)])
+def test_biases_are_those_of_all_pairs(window: tuple[int, int, int]) -> None:
+    """Also of windows that a map cuts short, within a frame or between two."""
+    table = torch.randn(table_rows(window), 3)
+    whole = relative_positions(window)
+    frame = window[1] * window[2]
+    for n in {len(whole), len(whole) - 1, frame, frame + 1, 1} & set(range(len(whole) + 1)):
+        positions = RelativePositions(window, n)
+        rows = whole[:n, :n].flatten()
+        assert torch.equal(positions.index(), rows)
+        bias = table[rows].T.view(3, n, n)
+        assert torch.equal(positions.bias(table, torch.float32), bias)
+        assert torch.equal(positions.bias(table, torch.bfloat16), bias.bfloat16())
 
 
 # ------------------------------------------------------------------ tokens

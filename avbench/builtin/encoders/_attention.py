@@ -6,17 +6,18 @@ makes them again, so nothing of their size is ever kept, and the bias still gets
 which PyTorch's fused CPU kernel does not give. Other devices take PyTorch's operator.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from avbench.api import portable
+
+from ._bias import RelativePositions
 
 Bias = Callable[[slice], Tensor]
 """Gives the biases (some, N, N) of a run of heads."""
@@ -60,7 +61,7 @@ class Masks:
 def attend(
     qkv: Float[Tensor, "B W N three_C"],
     table: Float[Tensor, "rows heads"],
-    positions: Int[Tensor, " N_N"],
+    positions: RelativePositions,
     masks: Masks,
 ) -> Float[Tensor, "B W N C"]:
     """``softmax(q·kᵀ/√d + bias + mask)·v`` within each window of each clip.
@@ -68,7 +69,7 @@ def attend(
     Args:
         qkv: queries, keys and values of all heads, concatenated.
         table: the biases of all relative positions.
-        positions: the row of the table for each pair of a window's tokens.
+        positions: of a window's tokens.
         masks: of the windows.
     """
     training = torch.is_grad_enabled() and (qkv.requires_grad or table.requires_grad)
@@ -76,8 +77,8 @@ def attend(
         out: Tensor = _Attend.apply(qkv, table, positions, masks)
         return out
     if training:
-        return _fused(qkv, relative_bias(table, positions, qkv.dtype), masks)
-    return infer(qkv, relative_bias(table, positions, qkv.dtype), masks)
+        return _fused(qkv, positions.bias(table, qkv.dtype), masks)
+    return infer(qkv, positions.bias(table, qkv.dtype), masks)
 
 
 def in_cache(x: Tensor) -> bool:
@@ -97,20 +98,6 @@ def infer(
         if portable(qkv)
         else _forward(qkv, len(bias), bias.__getitem__, masks)[0]
     )
-
-
-def relative_bias(
-    table: Float[Tensor, "rows heads"], positions: Int[Tensor, " N_N"], dtype: torch.dtype
-) -> Float[Tensor, "heads N N"]:
-    """The bias of each pair of a window's tokens."""
-    n = tokens(positions)
-    # Cast last: torch gathers bf16 numbers three times as slowly as fp32 ones.
-    return table.t().contiguous().index_select(1, positions).to(dtype).view(-1, n, n)
-
-
-def tokens(positions: Int[Tensor, " N_N"]) -> int:
-    """N, of a window."""
-    return math.isqrt(len(positions))
 
 
 def _fused(qkv: Tensor, bias: Tensor, masks: Masks) -> Tensor:
@@ -243,19 +230,21 @@ class _Attend(torch.autograd.Function):
     """``attend`` with a backward pass that makes the attention weights again."""
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, table: Tensor, positions: Tensor, masks: Masks) -> Tensor:
+    def forward(
+        ctx: Any, qkv: Tensor, table: Tensor, positions: RelativePositions, masks: Masks
+    ) -> Tensor:
         bias = _from(table, positions, qkv.dtype)
         out, split, sums = _forward(qkv, table.shape[1], bias, masks)
-        ctx.save_for_backward(split, table, positions, sums, out)
-        ctx.masks = masks
+        ctx.save_for_backward(split, table, sums, out)
+        ctx.positions, ctx.masks = positions, masks
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        split, table, positions, sums, out = ctx.saved_tensors
+        split, table, sums, out = ctx.saved_tensors
         q, k, v = split
         total, n, cut = q.shape[2], q.shape[3], _Cut.of(q)
-        bias = _from(table, positions, q.dtype)
+        bias, index = _from(table, ctx.positions, q.dtype), ctx.positions.index()
         g = torch.unflatten(grad, -1, (total, -1)).transpose(2, 3)
         # dS = P∘(g·vᵀ − δ) with δ = Σ g∘out: δ as one more channel, beside one of ones.
         delta = torch.unflatten(grad * out, -1, (total, -1)).sum(-1, keepdim=True).transpose(2, 3)
@@ -282,15 +271,15 @@ class _Attend(torch.autograd.Function):
                     dbias += one
                 _product(ds, k[at], dq[at])
                 _product(ds.transpose(1, 2), q[at], dk[at])
-            dtable[heads].index_add_(1, positions, dbias.flatten(1))
+            dtable[heads].index_add_(1, index, dbias.flatten(1))
         dsplit[:2] *= q.shape[-1] ** -0.5
         dqkv = dsplit.permute(1, 2, 4, 0, 3, 5).flatten(3)
         return dqkv, dtable.t().to(table.dtype), None, None
 
 
-def _from(table: Tensor, positions: Tensor, dtype: torch.dtype) -> Bias:
+def _from(table: Tensor, positions: RelativePositions, dtype: torch.dtype) -> Bias:
     """The biases of a run of heads, made when asked for: those of all leave the cache."""
-    return lambda heads: relative_bias(table[:, heads], positions, dtype)
+    return lambda heads: positions.bias(table[:, heads], dtype)
 
 
-__all__ = ["Masks", "attend", "infer", "relative_bias"]
+__all__ = ["Masks", "attend", "infer"]

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ._attention import Masks
-from ._windows import Order, Triple, merged, order, relative_positions
+from ._bias import RelativePositions
+from ._windows import Order, Triple, merged, order
 
 
 class Gather(nn.Module):
@@ -100,10 +101,7 @@ class StageGeometry(nn.Module):
             n = len(even.source)
             back, forth = odd.place[even.source], even.place[odd.source]
             self.between = nn.ModuleList([Gather(back, n), Gather(forth, n)])
-        n = math.prod(even.window)
-        # As the authors do: of a window that the map cuts short, the first n rows and columns.
-        index = relative_positions(window)[:n, :n].flatten()
-        self.register_buffer("positions", index, persistent=False)
+        self.positions = RelativePositions(window, math.prod(even.window))
 
     def together(self, x: Float[Tensor, "B sources C"]) -> Float[Tensor, "B tokens k_C"]:
         """What each token is made of, side by side, in the order of the first block."""

@@ -17,9 +17,10 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import stochastic_depth
 
-from avbench.api import linear, portable
+from avbench.api import linear, packed, portable
 
-from ._attention import Masks, attend, infer, relative_bias
+from ._attention import Masks, attend, infer
+from ._bias import RelativePositions
 from ._geometry import Geometry, StageGeometry, Windows
 from ._windows import Triple, table_rows
 
@@ -42,7 +43,7 @@ class Linear(nn.Linear):
         """See ``avbench.gemm.linear``."""
         if x.dtype == self.weight.dtype:
             return linear(x, self.weight, self.bias, gelu=gelu, add=add)
-        if torch.is_grad_enabled() or portable(x):
+        if torch.is_grad_enabled() or portable(x) or not x.numel():
             return linear(x, *cast(self, x.dtype), gelu=gelu, add=add)
         if self._kept is None or not self._kept.holds(self, x.dtype):
             self._kept = Kept(self, x.dtype)
@@ -61,10 +62,11 @@ def cast(layer: nn.Linear | nn.Conv3d, dtype: torch.dtype) -> tuple[Tensor, Tens
 
 
 class Kept:
-    """The weights of a layer in another type; copies of the layer and pickles do without."""
+    """The weights of a layer in another type, ready to multiply; no copy or pickle holds them."""
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
-        self.tensors = cast(layer, dtype)
+        weight, bias = cast(layer, dtype)
+        self.tensors = packed(weight), bias
         self.key = _key(layer, dtype)
 
     def holds(self, layer: nn.Linear, dtype: torch.dtype) -> bool:
@@ -102,7 +104,7 @@ class Attention(nn.Module):
         self.relative_position_bias_table = nn.Parameter(torch.zeros(table_rows(window), heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=SPREAD)
 
-    def forward(self, x: Tensor, positions: Tensor, masks: Masks) -> Tensor:
+    def forward(self, x: Tensor, positions: RelativePositions, masks: Masks) -> Tensor:
         """Attend within the windows of (B, W, N, C)."""
         table: Tensor = self.relative_position_bias_table
         y: Tensor = self.proj(attend(self.qkv(x), table, positions, masks))
@@ -139,7 +141,7 @@ class Block(nn.Module):
         self.mlp = Mlp(width)
         self.drop = drop
 
-    def forward(self, x: Tensor, windows: Windows, positions: Tensor) -> Tensor:
+    def forward(self, x: Tensor, windows: Windows, positions: RelativePositions) -> Tensor:
         """Apply to (B, tokens, C); without gradients x itself is overwritten."""
         masks = windows.of(x.dtype)
         whole = windows.pad is None and not (self.training and self.drop)
@@ -158,10 +160,10 @@ class Block(nn.Module):
         total: Tensor = x + y
         return total
 
-    def _run(self, x: Tensor, positions: Tensor, masks: Masks) -> None:
+    def _run(self, x: Tensor, positions: RelativePositions, masks: Masks) -> None:
         """The same in place, on a few windows at a time."""
         table: Tensor = self.attn.relative_position_bias_table
-        bias = relative_bias(table, positions, x.dtype)
+        bias = positions.bias(table, x.dtype)
         clips, windows, n, width = x.shape
         budget = max(1, HIDDEN * torch.get_num_threads() // (4 * width * n))
         run, whole = min(budget, windows), max(1, budget // windows)

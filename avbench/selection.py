@@ -18,7 +18,7 @@ from avbench import checkpoint, weights
 from avbench.contracts import Metric, Score
 from avbench.data import ClipData
 from avbench.engine import Engine
-from avbench.errors import DataError, unknown
+from avbench.errors import AvbenchError, DataError, unknown
 from avbench.feed import Feed
 from avbench.model import Captioner
 from avbench.options import build, make
@@ -141,7 +141,15 @@ class Selection:
         said: dict[str, str] = {}
         for share in self.engine.gather(self._say(captioner, stopped)):
             said |= share
-        mine = self._score(said) if self.engine.rank == 0 else None
+        mine = None
+        try:
+            mine = self._score(said) if self.engine.rank == 0 else None
+        except AvbenchError:
+            if not stopped():  # A notice reaches what scores the captions too, as METEOR's Java.
+                raise
+        (stop,) = self.engine.agree(self.engine.rank == 0 and mine is None)
+        if stop:
+            raise Interrupted
         score: tuple[float, bool] = self.engine.gather(mine)[0]
         value, higher = score
         before = [v if higher else -v for _, v in self.curve]

@@ -16,12 +16,12 @@ from avbench.collect import alterations, collect
 from avbench.generate import PREDICTIONS
 from avbench.graph import Cell, Plan, Stage, Store, Trial
 from avbench.job import run_stages
-from avbench.listing import write_modality_use
 from avbench.media.store import PreparedSplit
 from avbench.modality_use import use_sheets
 from avbench.overrides import Overrides
 from avbench.plan import make_plan
 from avbench.registry import load
+from avbench.reporting import write_modality_use
 from avbench.stage import Job
 from avbench.suite import read_suite
 from avbench.types import Batch, View

@@ -181,6 +181,20 @@ def test_a_planned_suite_is_shown_again_without_torch(avbench: Command, tmp_path
     assert done.stdout == first
 
 
+def test_the_registry_is_loaded_without_what_single_components_take_long_to_import() -> None:
+    """Every stage and most commands load it; ``torch._dynamo`` alone takes a second."""
+    slow = ("torch._dynamo", "torchvision", "timm", "transformers", "pandas", "lightning_fabric")
+    code = (
+        "import sys, avbench.job, avbench.generate\n"
+        "from avbench.registry import load\n"
+        f"load()\nprint(*(name for name in {slow} if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == []
+
+
 # ------------------------------------------------------------------ rules of the code base
 
 

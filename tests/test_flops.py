@@ -30,13 +30,14 @@ from avbench.collect import collect
 from avbench.cost import OUTPUT, Profile, closed_form, run
 from avbench.graph import Plan, Store
 from avbench.layers import Attention
-from avbench.listing import plan_data, print_plan, write_report
+from avbench.listing import plan_data, print_plan
 from avbench.model import Captioner, build_captioner
 from avbench.options import plain
 from avbench.overrides import Overrides
 from avbench.pivot import pivot
 from avbench.plan import make_plan
 from avbench.registry import Registry, load
+from avbench.reporting import write_report
 from avbench.reports import renderables
 from avbench.settings import ComponentRef, ModelSettings
 from avbench.stage import RECORD, Job, write_json

@@ -14,8 +14,8 @@ import pytest
 
 from avbench import curve, loss_picture, pretraining
 from avbench.errors import AvbenchError
-from avbench.listing import write_modality_use
 from avbench.modality_use import use_sheets
+from avbench.reporting import write_modality_use
 from avbench.reports import FORMATS
 from avbench.tables import Sheet
 from tests.records import Recorded

@@ -15,9 +15,8 @@ from safetensors.torch import load_file
 
 from avbench import checkpoint, curve, train
 from avbench.api import Clip, Dataset, Metric, References, Score
-from avbench.errors import DataError, SuiteError
+from avbench.errors import AvbenchError, DataError, SuiteError
 from avbench.graph import Plan, Stage, Store
-from avbench.listing import write_report
 from avbench.media import prepare
 from avbench.media.store import PreparedSplit
 from avbench.options import plain
@@ -25,6 +24,7 @@ from avbench.overrides import Overrides
 from avbench.pacing import hold_out
 from avbench.plan import make_plan
 from avbench.registry import Component, NoOptions, Registry, load
+from avbench.reporting import write_report
 from avbench.selected import STAMP, leaking
 from avbench.settings import InputSpec, SelectionSettings
 from avbench.splits import ReportSplit, SelectSplit
@@ -160,6 +160,21 @@ class Arbitrary(Metric):
         return [[Score(name="mine", value=value, unit="x", signature="mine|")]]
 
 
+class Noticed(Arbitrary):
+    """Its scorer ends on a notice that reaches all processes of the stage, or by itself."""
+
+    def __init__(self, *, notice: bool) -> None:
+        self.calls, self.notice = 0, notice
+
+    def score(self, hypotheses, references):
+        self.calls += 1
+        if self.calls == 3:  # the second evaluation, after the check before training
+            if self.notice:
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise AvbenchError("METEOR ended")
+        return super().score(hypotheses, references)
+
+
 class KilledError(Exception):
     pass
 
@@ -226,6 +241,22 @@ def test_a_notice_during_an_evaluation_saves_and_the_resumed_stage_evaluates(
     assert checkpoint.step_of(checkpoint.newest_first(broken.directory)[0]) == 4
     assert train.run(broken) == expected
     same(broken, whole)
+
+
+def test_a_notice_that_ends_the_scorer_is_a_notice(narrated, tmp_path) -> None:
+    whole = selecting(narrated, tmp_path / "whole", Arbitrary())
+    broken = selecting(narrated, tmp_path / "broken", Noticed(notice=True))
+    expected = train.run(whole)
+    with pytest.raises(SystemExit) as left:
+        train.run(broken)
+    assert left.value.code == 143
+    assert train.run(broken) == expected
+    same(broken, whole)
+
+
+def test_a_scorer_that_ends_by_itself_fails_the_stage(narrated, tmp_path) -> None:
+    with pytest.raises(AvbenchError, match="METEOR ended"):
+        train.run(selecting(narrated, tmp_path / "a", Noticed(notice=False)))
 
 
 def test_best_weights_that_are_damaged_fall_back_to_the_checkpoint_before(

@@ -20,7 +20,6 @@ from avbench.diversity import diversity
 from avbench.errors import AvbenchError, DataError
 from avbench.evaluate import PREDICTIONS
 from avbench.graph import Stage, Store
-from avbench.listing import write_report, write_strata
 from avbench.media import store
 from avbench.media.sampling import Timeline
 from avbench.media.store import clip_to_json, entry_to_json
@@ -29,6 +28,7 @@ from avbench.overrides import Overrides
 from avbench.plan import make_plan
 from avbench.registry import load
 from avbench.relevance.counts import WordCounts
+from avbench.reporting import write_report, write_strata
 from avbench.stage import RECORD, write_json
 from avbench.statistics.stored import Stored
 from avbench.statistics.tabled import inferred

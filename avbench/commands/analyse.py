@@ -70,10 +70,10 @@ def relevance(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Tell how much of captions can be heard: speech coverage and audio relevance (Table 1)."""
-    from avbench.listing import write_relevance
     from avbench.registry import load
     from avbench.relevance.asked import analysis
     from avbench.relevance.figures import Bootstrap
+    from avbench.reporting import write_relevance
 
     formats = formats_of(format_)
     found = analysis(

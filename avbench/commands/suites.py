@@ -180,13 +180,13 @@ def report(
         made = replace(made, table={**made.table, "delta_to": delta_to})
     folder = results / made.suite
     if strata:
-        from avbench.listing import write_strata
+        from avbench.reporting import write_strata
 
         store = store_in(results)
         write_strata(made, store, folder, formats, as_json, plugins_dir, words)
         return
     if modality_use:
-        from avbench.listing import write_modality_use
+        from avbench.reporting import write_modality_use
 
         write_modality_use(made, store_in(results), folder, formats, as_json)
         return
@@ -245,7 +245,7 @@ def _report(
     plugins_dir: Path | None,
 ) -> int:
     """Write and print the tables; the number of cells that have no figure yet."""
-    from avbench.listing import write_report
+    from avbench.reporting import write_report
 
     return write_report(
         made,

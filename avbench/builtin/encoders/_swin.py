@@ -15,7 +15,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
-from torchvision.ops import stochastic_depth
 
 from avbench.api import linear, packed, portable
 
@@ -155,10 +154,17 @@ class Block(nn.Module):
         y = y.flatten(1, 2)
         if windows.cut is not None:
             y = windows.cut(y)
-        x = x + stochastic_depth(y, self.drop, "row", self.training)
-        y = stochastic_depth(self.mlp(self.norm2(x)), self.drop, "row", self.training)
+        x = x + self._added(y)
+        y = self._added(self.mlp(self.norm2(x)))
         total: Tensor = x + y
         return total
+
+    def _added(self, y: Tensor) -> Tensor:
+        """What a branch adds: with stochastic depth, nothing for some of the clips."""
+        if not (self.training and self.drop):
+            return y
+        # As torchvision's, whose import takes as long as PyTorch's own.
+        return y * functional.dropout(y.new_ones(len(y), 1, 1), self.drop)
 
     def _run(self, x: Tensor, positions: RelativePositions, masks: Masks) -> None:
         """The same in place, on a few windows at a time."""

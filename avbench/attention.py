@@ -3,7 +3,7 @@
 ``sdpa`` is PyTorch's own and runs everywhere. ``xformers`` is an extra whose kernels run on CUDA
 only. ``reference`` is the formula, an explicit softmax: slow, for tests. ``auto`` takes xformers
 where it is installed and has a kernel for the shapes, the type, the mask and the device, and
-PyTorch's elsewhere. All give the same values up to rounding.
+PyTorch's elsewhere, and in compiled graphs. All give the same values up to rounding.
 """
 
 from functools import cache
@@ -106,7 +106,7 @@ def _xformers(
     needed: bool,
 ) -> Tensor | None:
     """Attention by xformers' kernels; None where they cannot and another backend may."""
-    if not needed and (query.device.type != "cuda" or torch.compiler.is_compiling()):
+    if not needed and not _offered(query):
         return None
     fmha = _library()
     if fmha is None:
@@ -122,7 +122,7 @@ def _xformers(
         *(t.transpose(1, 2) for t in (query, key, value)), attn_bias=bias, p=dropout
     )
     kernels = [fmha.ALL_FW_OPS]
-    if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad):
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value)):
         kernels.append(fmha.ALL_BW_OPS)
     if not all(any(kernel.supports(inputs) for kernel in kind) for kind in kernels):
         if needed:
@@ -136,7 +136,12 @@ def _xformers(
         inputs.query, inputs.key, inputs.value, attn_bias=bias, p=dropout
     )
     attended = attended.transpose(1, 2)
-    return attended if mask is None else attended * mask.any(-1, keepdim=True)
+    return attended if mask is None else attended.masked_fill(~mask.any(-1, keepdim=True), 0)
+
+
+def _offered(query: Tensor) -> bool:
+    """Whether ``auto`` asks xformers."""
+    return query.device.type == "cuda" and not torch.compiler.is_compiling()
 
 
 def _bias(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor | None:

@@ -19,7 +19,7 @@ FIXED_EPOCH = -1
 
 
 class Interrupted(Exception):  # noqa: N818
-    """A probe was left early because its stage must leave; nothing of it counts."""
+    """A probe or an evaluation was left early, as its stage must leave; nothing of it counts."""
 
 
 def optimiser(captioner: Captioner, settings: TrainSettings) -> torch.optim.Optimizer:

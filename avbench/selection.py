@@ -5,6 +5,8 @@ first one scores them and keeps the weights where they are better than any befor
 is drawn, so that the training itself is the same with it and without.
 """
 
+import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,9 @@ from avbench.settings import DecodeSettings, InputSpec, SelectionSettings
 from avbench.splits import SelectSplit
 from avbench.stage import Job
 from avbench.vocabulary import Vocabulary
+
+PATIENCE = 1.0
+"""Seconds in which a notice that ended the scoring must have come."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,9 +149,11 @@ class Selection:
         mine = None
         try:
             mine = self._score(said) if self.engine.rank == 0 else None
-        except AvbenchError:
-            if not stopped():  # A notice reaches what scores the captions too, as METEOR's Java.
+        except AvbenchError as error:
+            # A notice reaches what scores the captions too (the tokenizer's Java), maybe first.
+            if not _soon(stopped):
                 raise
+            warnings.warn(f"selection: left on a notice: {error}", stacklevel=2)
         (stop,) = self.engine.agree(self.engine.rank == 0 and mine is None)
         if stop:
             raise Interrupted
@@ -235,3 +242,11 @@ class Selection:
                     return score.value, score.higher_is_better
         tried = ", ".join(name for name, _ in self._scoring.metrics)
         raise DataError(f"selection.by: {unknown('score', asked, names)} (of {tried})")
+
+
+def _soon(happens: Callable[[], bool]) -> bool:
+    """Whether something has happened, or does within ``PATIENCE``."""
+    deadline = time.monotonic() + PATIENCE
+    while not happens() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return happens()

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from avbench.overrides import Overrides
 from avbench.plan import make_plan
 from avbench.registry import load
 from avbench.reporting import write_modality_use
-from avbench.stage import Job
+from avbench.stage import RECORD, Job, read_json
 from avbench.suite import read_suite
 from avbench.types import Batch, View
 from tests.records import TINY_WORLD
@@ -98,6 +98,18 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
                 job = made.job(stage, store.directory(stage))
                 assert run_stages([job]), store.record(stage)
         yield made
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_captioner_says_the_same(done: Done, tmp_path: Path) -> None:
+    _, cell = done.cell("balanced")
+    stage = done.plan.stages[cell.generate]
+    compute = {**stage.spec["compute"], "compile": True}
+    job = done.job(replace(stage, spec={**stage.spec, "compute": compute}), tmp_path / "compiled")
+    made = generate.run(job)
+    whole = done.store.directory(stage)
+    assert made["attention"] == read_json(whole / RECORD)["results"]["attention"]
+    assert (job.directory / PREDICTIONS).read_text() == (whole / PREDICTIONS).read_text()
 
 
 def test_every_alteration_is_generated_and_scored(done: Done) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from avbench import attention
 from avbench.api import Attention, AvbenchError
-from avbench.attention import attend, attention_weights
+from avbench.attention import Backend, attend, attention_weights
 
 B, H, Q, K, DIM = 3, 2, 5, 7, 8
 
@@ -33,19 +33,38 @@ CASES = [("none", True), *((kind, False) for kind in masks())]
 """A mask, or the causal one."""
 
 
-@pytest.mark.parametrize(("kind", "causal"), CASES)
-def test_reference_is_pytorchs(kind: str, causal: bool) -> None:
-    mask = masks()[kind]
+def compare(
+    backend: Backend, mask: Tensor | None, causal: bool, device: str = "cpu", **within: float
+) -> None:
+    """Values and gradients of a backend with those of the formula, in float64 on the CPU."""
     outcomes = []
-    for backend in ("sdpa", "reference"):
+    for name, exact in (("reference", True), (backend, device == "cpu")):
         given = projected()
-        out, ran = attend(*given, mask=mask, causal=causal, backend=backend)
-        assert ran == backend
-        (out * torch.linspace(0, 1, DIM)).square().sum().backward()
-        outcomes.append([out.detach(), *(t.grad for t in given)])
+        if not exact:
+            given = [t.detach().float().to(device).requires_grad_() for t in given]
+        seen = None if mask is None else mask.to(given[0].device)
+        out, ran = attend(*given, mask=seen, causal=causal, backend=name)
+        assert ran == name
+        (out * torch.linspace(0, 1, DIM).to(out)).square().sum().backward()
+        outcomes.append([t.double().cpu() for t in (out.detach(), *(t.grad for t in given))])
     for theirs, ours in zip(*outcomes, strict=True):
         assert ours.isfinite().all()
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+        torch.testing.assert_close(ours, theirs, **(within or {"rtol": 0, "atol": 1e-12}))
+
+
+@pytest.mark.parametrize(("kind", "causal"), CASES)
+def test_pytorchs_is_the_formula(kind: str, causal: bool) -> None:
+    compare("sdpa", masks()[kind], causal)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["sdpa", "xformers"])
+@pytest.mark.parametrize(("kind", "causal"), CASES)
+def test_backends_on_cuda_are_the_formula(kind: str, causal: bool, backend: Backend) -> None:
+    """In fp32, or TF32 where kernels take it; masks by a backend's own kernels."""
+    if backend == "xformers":
+        pytest.importorskip("xformers")
+    compare(backend, masks()[kind], causal, "cuda", rtol=1e-2, atol=1e-3)
 
 
 def test_a_query_that_may_read_nothing_gives_zeros() -> None:
@@ -100,9 +119,9 @@ class FakeKernels:
     class LowerTriangularMask:
         pass
 
-    def __init__(self) -> None:
+    def __init__(self, *, backward: bool = True) -> None:
         kernel = SimpleNamespace(supports=self.supports)
-        self.ALL_FW_OPS = self.ALL_BW_OPS = [kernel]
+        self.ALL_FW_OPS, self.ALL_BW_OPS = [kernel], [kernel] if backward else []
 
     def Inputs(self, query: Any, key: Any, value: Any, attn_bias: Any, p: float) -> Any:  # noqa: N802
         return SimpleNamespace(query=query, key=key, value=value, attn_bias=attn_bias)
@@ -132,11 +151,24 @@ def test_what_xformers_is_handed_computes_the_same(monkeypatch, kind: str, causa
     """Layouts, bias and alignment; its kernels themselves run on CUDA (tests/test_gpu.py)."""
     kernels = FakeKernels()
     monkeypatch.setattr(attention, "_library", lambda: kernels)
-    mask = masks()[kind]
-    out, ran = attend(*projected(), mask=mask, causal=causal, backend="xformers")
-    assert ran == "xformers"
-    expected, _ = attend(*projected(), mask=mask, causal=causal, backend="reference")
-    torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
+    compare("xformers", masks()[kind], causal)
+
+
+@pytest.mark.parametrize("backward", [True, False])
+@pytest.mark.parametrize("width", [DIM, 4])
+def test_auto_takes_xformers_where_it_has_the_kernels(
+    monkeypatch, width: int, backward: bool
+) -> None:
+    """Else PyTorch's without a word; where nothing is trained, without kernels to go back."""
+    kernels = FakeKernels(backward=backward)
+    monkeypatch.setattr(attention, "_library", lambda: kernels)
+    given = [t.detach()[..., :width].requires_grad_() for t in projected()]
+    assert attend(*given)[1] == "sdpa"  # not asked for on the CPU
+    monkeypatch.setattr(attention, "_offered", lambda _: True)
+    kernel = "xformers" if width == DIM else "sdpa"
+    assert attend(*given)[1] == (kernel if backward else "sdpa")
+    with torch.no_grad():
+        assert attend(*given)[1] == kernel
 
 
 def test_xformers_without_a_kernel_is_told(monkeypatch) -> None:

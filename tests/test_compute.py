@@ -1,7 +1,10 @@
 """Precision, attention backend and compilation change rounding, and nothing else."""
 
+from typing import Any
+
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from avbench import train
 from avbench.compute import backends, compile_parts, place
@@ -14,6 +17,7 @@ from avbench.settings import ComponentRef, ComputeSettings, InputSpec, ModelSett
 from avbench.stage import Job
 from avbench.suite import read_suite
 from avbench.types import Batch
+from avbench.weights import WEIGHTS
 from tests.records import TINY_WORLD
 
 INPUT = InputSpec(frames=4, size=32, mel_frames=32, caption_tokens=10)
@@ -122,14 +126,28 @@ finetune: {datasets: [vatex], steps: 1}
 )
 
 
+def without_dropout(value: Any) -> Any:
+    """Settings of a model that draws nothing: compiled graphs draw other numbers."""
+    if not isinstance(value, dict):
+        return value
+    drops = ("dropout", "stochastic_depth_prob")
+    return {k: 0.0 if k in drops else without_dropout(v) for k, v in value.items()}
+
+
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_a_suites_settings_reach_the_record(narrated, tmp_path, registry) -> None:
     (tmp_path / "s.yaml").write_text(SUITE)
     plan = make_plan(read_suite(str(tmp_path / "s.yaml"), registry), registry)
     (stage,) = (s for s in plan.stages.values() if s.kind == "pretrain")
-    found = {}
-    for name, compute in {"set": stage.spec["compute"], "plain": plain(ComputeSettings())}.items():
-        spec = {**stage.spec, "compute": compute}
+    settings = {
+        "set": stage.spec["compute"],
+        "plain": plain(ComputeSettings()),
+        "compiled": plain(ComputeSettings(compile=True)),
+    }
+    found, weights = {}, {}
+    for name, compute in settings.items():
+        spec = {**without_dropout(stage.spec), "compute": compute}
         (tmp_path / name).mkdir()
         found[name] = train.run(
             Job(
@@ -140,22 +158,13 @@ def test_a_suites_settings_reach_the_record(narrated, tmp_path, registry) -> Non
                 parents=narrated,
             )
         )
+        weights[name] = load_file(tmp_path / name / WEIGHTS)
     assert found["set"]["attention"] == ["reference", "windows (video)"]
     assert found["plain"]["attention"] == ["sdpa", "windows (video)"]
     # The same training but for bf16's rounding, which shows.
     assert found["set"]["loss"] != found["plain"]["loss"]
     assert found["set"]["loss"] == pytest.approx(found["plain"]["loss"], rel=0.1)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_a_compiled_captioner_trains_alike(registry) -> None:
-    eager, compiled = made(registry), made(registry, compile=True)
-    assert [*compiled.state_dict()] == [*eager.state_dict()]
-    torch.testing.assert_close(
-        torch.tensor(trained(compiled, registry, 6)),
-        torch.tensor(trained(eager, registry, 6)),
-        rtol=1e-4,
-        atol=0,
-    )
-    assert backends(compiled) == ["sdpa", "windows (video)"]
+    loss = pytest.approx(found["plain"]["loss"], rel=1e-4)
+    assert found["compiled"] == {**found["plain"], "loss": loss}
+    # Adam makes a full step, of 3e-4, of the rounding in gradients that are zero.
+    torch.testing.assert_close(weights["compiled"], weights["plain"], rtol=0, atol=1e-3)

@@ -32,7 +32,7 @@ from avbench.graph import Plan, Store
 from avbench.layers import Attention
 from avbench.listing import plan_data, print_plan
 from avbench.model import Captioner, build_captioner
-from avbench.options import plain
+from avbench.options import build, plain
 from avbench.overrides import Overrides
 from avbench.pivot import pivot
 from avbench.plan import make_plan
@@ -154,12 +154,12 @@ def test_a_component_without_a_formula_leaves_the_closed_form_open(family: str) 
     assert [name for name, n in closed.items() if n is None] == [part]
 
 
-def batch() -> Batch:
+def batch(spec: InputSpec = SMALL) -> Batch:
     return Batch(
-        video=torch.zeros(1, SMALL.frames, 3, SMALL.size, SMALL.size, dtype=torch.uint8),
-        audio=torch.zeros(1, SMALL.mel_frames, SMALL.mel_bins),
-        text=torch.ones(1, SMALL.speech_tokens, dtype=torch.long),
-        captions=torch.ones(1, SMALL.caption_tokens, dtype=torch.long),
+        video=torch.zeros(1, spec.frames, 3, spec.size, spec.size, dtype=torch.uint8),
+        audio=torch.zeros(1, spec.mel_frames, spec.mel_bins),
+        text=torch.ones(1, spec.speech_tokens, dtype=torch.long),
+        captions=torch.ones(1, spec.caption_tokens, dtype=torch.long),
         clip=torch.zeros(1, dtype=torch.long),
         ids=("one",),
     )
@@ -172,6 +172,24 @@ def test_a_whole_captioner_agrees_with_torchs_counter(fusion: str, modalities: s
     with FlopCounterMode(display=False) as theirs, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         built(batch(), [built.joint])
     assert 2 * sum(Profile(built, SMALL).parts().values()) == theirs.get_total_flops()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label", ["Merged, 256", "V+A+T: global V+A, merged V+T, 64"])
+def test_torchs_counter_agrees_at_the_papers_geometry(label: str) -> None:
+    plan = make_plan(read_suite("flops", REGISTRY, Overrides()), REGISTRY)
+    trial = next(t for t in plan.trials if t.label == f"{label} audio tokens")
+    assert trial.profile is not None
+    spec = plan.stages[trial.profile].spec
+    model, inputs = build(ModelSettings, spec["model"]), build(InputSpec, spec["input"])
+    fusion, modalities = (build(ComponentRef, spec[name]) for name in ("fusion", "modalities"))
+    built = build_captioner(model, inputs, V, fusion, modalities, REGISTRY).eval()
+    with FlopCounterMode(display=False) as theirs, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        built(batch(inputs), [built.joint])
+    parts = closed_form(built, model, inputs, V, fusion, REGISTRY)
+    closed = sum(n for n in parts.values() if n is not None)
+    assert None not in parts.values()
+    assert theirs.get_total_flops() == pytest.approx(2 * closed, rel=1e-3)
 
 
 @pytest.mark.parametrize(("fusion", "modalities"), CONFIGURATIONS[-2:])
@@ -417,6 +435,13 @@ def test_every_cost_that_a_suite_may_ask_for_has_a_column() -> None:
         "params_m",
     }
     assert {c.group for c in costs.columns(["flops_g", "params_m"], {})} == {""}
+
+
+def test_the_suite_of_costs_has_every_fusion_by_both_readings() -> None:
+    plan = make_plan(read_suite("flops", REGISTRY, Overrides()), REGISTRY)
+    rows = {(dict(t.axes)["fusion"], dict(t.axes)["audio_tokens"]) for t in plan.trials}
+    assert {(name, n) for name in REGISTRY.names("fusions") for n in ("64", "256")} <= rows
+    assert not any(t.skipped for t in plan.trials)
 
 
 @pytest.mark.slow

@@ -270,8 +270,19 @@ def test_cast_weights_follow_every_change(tmp_path: Path) -> None:
         p.data.mul_(0.9)
     assert not torch.equal(run(ours), after)
     assert torch.equal(run(twin.eval()), run(ours))
-    frames = frames[:0]
-    assert run(ours).shape == (0, *after.shape[1:])
+
+
+@pytest.mark.parametrize("name", ["tiny preset", "pixels and map padded"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_clips_have_no_features(tmp_path: Path, name: str, dtype: torch.dtype) -> None:
+    options, (_, *shape) = GEOMETRIES[name]
+    _, ours = pair(tmp_path, **options)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        trained = ours(torch.randn(0, *shape))
+        with torch.no_grad():
+            assert ours(torch.randn(0, *shape)).shape == trained.shape
+            assert ours(torch.randn(1, *shape)).shape[1:] == trained.shape[1:]
+    assert len(trained) == 0
 
 
 def kept_bytes(network: Swin, frames: Tensor) -> tuple[int, Tensor]:
@@ -623,6 +634,13 @@ def test_weights_that_do_not_fit_are_listed_and_none_is_loaded(
     )
     assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
     assert encoder.started_from == "scratch"
+
+
+def test_of_many_that_do_not_fit_the_first_are_named(tmp_path: Path) -> None:
+    state = build(**SMALL).state_dict() | {f"extra.{i}": torch.zeros(1) for i in range(10)}
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(DataError, match=r"; surplus: extra.0, .*, extra.7 and 2 more$"):
+        build(**SMALL).load(str(tmp_path / "x.pth"))
 
 
 class Mine:

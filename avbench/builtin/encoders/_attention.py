@@ -179,7 +179,7 @@ def _forward(
     """The result; queries, keys and values apart; and the rows' sums, see ``_by_sums``."""
     split = _split(qkv, heads)
     sums = None
-    if qkv.dtype == torch.bfloat16:
+    if qkv.dtype == torch.bfloat16 and qkv.numel():
         out, sums = _by_sums(split, bias, masks)
     if sums is None:
         out = _by_softmax(split, bias, masks)

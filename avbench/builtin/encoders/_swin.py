@@ -42,7 +42,7 @@ class Linear(nn.Linear):
         """See ``avbench.gemm.linear``."""
         if x.dtype == self.weight.dtype:
             return linear(x, self.weight, self.bias, gelu=gelu, add=add)
-        if torch.is_grad_enabled() or portable(x) or not x.numel():
+        if torch.is_grad_enabled() or portable(x):
             return linear(x, *cast(self, x.dtype), gelu=gelu, add=add)
         if self._kept is None or not self._kept.holds(self, x.dtype):
             self._kept = Kept(self, x.dtype)

@@ -223,7 +223,7 @@ class ComputeSettings:
     says what ran."""
     compile: bool = False
     """Whether torch.compile compiles encoders, fusion and (in training) decoder; it needs a C++
-    compiler on the CPU, Triton on CUDA. Its graphs draw dropout from random numbers of their own."""
+    compiler on the CPU, Triton on CUDA. Its graphs draw dropout of their own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -437,13 +437,6 @@ def test_every_cost_that_a_suite_may_ask_for_has_a_column() -> None:
     assert {c.group for c in costs.columns(["flops_g", "params_m"], {})} == {""}
 
 
-def test_the_suite_of_costs_has_every_fusion_by_both_readings() -> None:
-    plan = make_plan(read_suite("flops", REGISTRY, Overrides()), REGISTRY)
-    rows = {(dict(t.axes)["fusion"], dict(t.axes)["audio_tokens"]) for t in plan.trials}
-    assert {(name, n) for name in REGISTRY.names("fusions") for n in ("64", "256")} <= rows
-    assert not any(t.skipped for t in plan.trials)
-
-
 @pytest.mark.slow
 def test_the_suite_of_costs_at_the_papers_geometry(tmp_path: Path) -> None:
     """Nothing typed in: networks are built and traced, by the command that users run."""

@@ -154,10 +154,9 @@ class Selection:
             if not _soon(stopped):
                 raise
             warnings.warn(f"selection: left on a notice: {error}", stacklevel=2)
-        (stop,) = self.engine.agree(self.engine.rank == 0 and mine is None)
-        if stop:
+        score: tuple[float, bool] | None = self.engine.gather(mine)[0]
+        if score is None:
             raise Interrupted
-        score: tuple[float, bool] = self.engine.gather(mine)[0]
         value, higher = score
         before = [v if higher else -v for _, v in self.curve]
         self.curve.append((step, value))

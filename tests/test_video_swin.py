@@ -16,7 +16,7 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from avbench import gemm
 from avbench.api import Batch, DataError, EncoderContext, InputSpec
-from avbench.builtin.encoders import _attention, _swin, _swin_weights
+from avbench.builtin.encoders import _attention, _layers, _swin, _swin_weights
 from avbench.builtin.encoders._bias import RelativePositions
 from avbench.builtin.encoders._swin import Swin
 from avbench.builtin.encoders._windows import relative_positions, table_rows
@@ -141,7 +141,7 @@ def test_graphs_and_other_devices_take_public_operators_to_the_same_features(
 ) -> None:
     options, shape = GEOMETRIES[name]
     theirs, ours = pair(tmp_path, **options)
-    for module in (_attention, gemm, _swin):
+    for module in (_attention, _layers, gemm, _swin):
         monkeypatch.setattr(module, "portable", lambda _: True)
     frames = torch.randn(shape)
     with torch.no_grad():
@@ -372,7 +372,7 @@ def test_biases_are_those_of_all_pairs(window: tuple[int, int, int]) -> None:
     for n in {len(whole), len(whole) - 1, frame, frame + 1, 1} & set(range(len(whole) + 1)):
         positions = RelativePositions(window, n)
         rows = whole[:n, :n].flatten()
-        assert torch.equal(positions.index(), rows)
+        assert torch.equal(positions.index, rows)
         bias = table[rows].T.view(3, n, n)
         assert torch.equal(positions.bias(table, torch.float32), bias)
         assert torch.equal(positions.bias(table, torch.bfloat16), bias.bfloat16())
@@ -458,7 +458,7 @@ def test_golden_features_of_the_authors_code(
     frames = torch.randn(1, 3, 16, 224, 224, generator=torch.Generator().manual_seed(7))
     golden = torch.from_numpy(np.load(folder / "features.npy")).permute(1, 2, 3, 0)
     if way in ("portable", "training elsewhere"):
-        for module in (_attention, gemm, _swin):
+        for module in (_attention, _layers, gemm, _swin):
             monkeypatch.setattr(module, "portable", lambda _: True)
         monkeypatch.setattr(_attention, "in_cache", lambda _: False)
     with torch.set_grad_enabled(way.startswith("training")):

@@ -244,7 +244,7 @@ class _Attend(torch.autograd.Function):
         split, table, sums, out = ctx.saved_tensors
         q, k, v = split
         total, n, cut = q.shape[2], q.shape[3], _Cut.of(q)
-        bias, index = _from(table, ctx.positions, q.dtype), ctx.positions.index()
+        bias = _from(table, ctx.positions, q.dtype)
         g = torch.unflatten(grad, -1, (total, -1)).transpose(2, 3)
         # dS = P∘(g·vᵀ − δ) with δ = Σ g∘out: δ as one more channel, beside one of ones.
         delta = torch.unflatten(grad * out, -1, (total, -1)).sum(-1, keepdim=True).transpose(2, 3)
@@ -271,7 +271,7 @@ class _Attend(torch.autograd.Function):
                     dbias += one
                 _product(ds, k[at], dq[at])
                 _product(ds.transpose(1, 2), q[at], dk[at])
-            dtable[heads].index_add_(1, index, dbias.flatten(1))
+            dtable[heads].index_add_(1, ctx.positions.index, dbias.flatten(1))
         dsplit[:2] *= q.shape[-1] ** -0.5
         dqkv = dsplit.permute(1, 2, 4, 0, 3, 5).flatten(3)
         return dqkv, dtable.t().to(table.dtype), None, None

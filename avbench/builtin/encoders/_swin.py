@@ -16,81 +16,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from avbench.api import linear, packed, portable
+from avbench.api import linear, portable
 
 from ._attention import Masks, attend, infer
 from ._bias import RelativePositions
 from ._geometry import Geometry, StageGeometry, Windows
+from ._layers import LayerNorm, Linear, cast
 from ._windows import Triple, table_rows
 
 HIDDEN = 3_200_000
 """Values of the MLP's hidden layer in a run of windows, per thread (13 MB in fp32)."""
 SPREAD = 0.02
 """Standard deviation of initial weights."""
-
-
-class Linear(nn.Linear):
-    """A linear layer in the type of its input.
-
-    Without gradients a copy of the weights in that type is kept, until ``train()`` or ``eval()``
-    is called or an operator that autograd knows of (not one on ``.data``) changes the weights.
-    """
-
-    _kept: "Kept | None" = None
-
-    def forward(self, x: Tensor, *, gelu: bool = False, add: Tensor | None = None) -> Tensor:
-        """See ``avbench.gemm.linear``."""
-        if x.dtype == self.weight.dtype:
-            return linear(x, self.weight, self.bias, gelu=gelu, add=add)
-        if torch.is_grad_enabled() or portable(x):
-            return linear(x, *cast(self, x.dtype), gelu=gelu, add=add)
-        if self._kept is None or not self._kept.holds(self, x.dtype):
-            self._kept = Kept(self, x.dtype)
-        return linear(x, *self._kept.tensors, gelu=gelu, add=add)
-
-    def train(self, mode: bool = True) -> "Linear":
-        """Also drop the copy."""
-        self._kept = None
-        return super().train(mode)
-
-
-def cast(layer: nn.Linear | nn.Conv3d, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    """Weights as a matrix, and bias, in a type."""
-    bias = layer.bias
-    return layer.weight.flatten(1).to(dtype), None if bias is None else bias.to(dtype)
-
-
-class Kept:
-    """The weights of a layer in another type, ready to multiply; no copy or pickle holds them."""
-
-    def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
-        weight, bias = cast(layer, dtype)
-        self.tensors = packed(weight), bias
-        self.key = _key(layer, dtype)
-
-    def holds(self, layer: nn.Linear, dtype: torch.dtype) -> bool:
-        """Whether the layer has not changed since."""
-        return self.key == _key(layer, dtype)
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return type(None), ()
-
-
-def _key(layer: nn.Linear, dtype: torch.dtype) -> tuple[object, ...]:
-    given = [p for p in (layer.weight, layer.bias) if p is not None]
-    return dtype, *((p.data_ptr(), 0 if p.is_inference() else p._version) for p in given)
-
-
-class LayerNorm(nn.LayerNorm):
-    """LayerNorm of any floating type; on the CPU its own weights stay as they are."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis."""
-        weight: Tensor = self.weight
-        bias: Tensor = self.bias
-        if x.device.type != "cpu":
-            weight, bias = weight.to(x.dtype), bias.to(x.dtype)
-        return functional.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
 
 
 class Attention(nn.Module):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from avbench import train
-from avbench.compute import backends, compile_parts, place
+from avbench import curve, train
+from avbench.compute import backends, place
 from avbench.contracts import LossContext
 from avbench.model import Captioner, build_captioner
 from avbench.options import plain
@@ -45,10 +45,7 @@ def made(registry: Registry, **compute) -> Captioner:
     torch.manual_seed(0)
     names = [ComponentRef(name=n) for n in ("local_global_merged", "V+A")]
     captioner = build_captioner(MODEL, INPUT, 50, *names, registry)
-    settings = ComputeSettings(**compute)
-    place(captioner, settings, torch.device("cpu"))
-    compile_parts([*captioner.encoders.values(), captioner.fusion, captioner.decoder], settings)
-    return captioner
+    return place(captioner, ComputeSettings(**compute), torch.device("cpu"))
 
 
 def batch(seed: int) -> Batch:
@@ -116,10 +113,10 @@ SUITE = (
     """
 name: s
 rows: [{label: one}]
-defaults: {fusion: merged, loss: plain, modalities: V+A, tasks: [pcc]}
+defaults: {fusion: local_global_merged, loss: mbp, modalities: V+A, tasks: [pcc]}
 vocabulary: {size: 300}
 compute: {precision: bf16, attention: reference}
-pretrain: {dataset: howto100m, steps: 2, batch: 6}
+pretrain: {dataset: howto100m, steps: 6, batch: 6, measure_every: 1}
 finetune: {datasets: [vatex], steps: 1}
 """
     + TINY_WORLD
@@ -145,7 +142,7 @@ def test_a_suites_settings_reach_the_record(narrated, tmp_path, registry) -> Non
         "plain": plain(ComputeSettings()),
         "compiled": plain(ComputeSettings(compile=True)),
     }
-    found, weights = {}, {}
+    found, weights, losses = {}, {}, {}
     for name, compute in settings.items():
         spec = {**without_dropout(stage.spec), "compute": compute}
         (tmp_path / name).mkdir()
@@ -159,11 +156,15 @@ def test_a_suites_settings_reach_the_record(narrated, tmp_path, registry) -> Non
             )
         )
         weights[name] = load_file(tmp_path / name / WEIGHTS)
+        logged = curve.read(tmp_path / name)
+        losses[name] = {(step, log): v for step, log, v in logged if log.startswith("L")}
     assert found["set"]["attention"] == ["reference", "windows (video)"]
     assert found["plain"]["attention"] == ["sdpa", "windows (video)"]
     # The same training but for bf16's rounding, which shows.
     assert found["set"]["loss"] != found["plain"]["loss"]
     assert found["set"]["loss"] == pytest.approx(found["plain"]["loss"], rel=0.1)
+    assert {step for step, _ in losses["plain"]} == set(range(6))
+    assert losses["compiled"] == pytest.approx(losses["plain"], rel=1e-4)
     loss = pytest.approx(found["plain"]["loss"], rel=1e-4)
     assert found["compiled"] == {**found["plain"], "loss": loss}
     # Adam makes a full step, of 3e-4, of the rounding in gradients that are zero.

@@ -13,6 +13,7 @@ from typing import Any
 import av
 from av.container import InputContainer
 from av.stream import Stream
+from packaging.version import Version
 
 from avbench.errors import DataError
 from avbench.media.members import member_of
@@ -26,6 +27,11 @@ MOST_PIXELS = 2**25
 PROBED_PIXELS = 2**27
 """The bound while FFmpeg learns what a file holds. A picture above it seems to it to have no
 size, so it is larger than the other: what lies between is told as TOO_LARGE."""
+
+METADATA: dict[str, Any] = (
+    {"metadata_errors": "surrogateescape"} if Version(av.__version__).major < 19 else {}
+)
+"""PyAV 19 always reads tags so and has no such argument."""
 
 CLIP_SECONDS = 300.0
 """Processor time that decoding a clip may take where nobody says otherwise."""
@@ -122,7 +128,7 @@ def opened(path: Path, allowance: Allowance | None = None) -> Iterator[InputCont
         target, allowed = (str(path), PROTOCOLS) if inside is None else inside.target()
         # FFmpeg decodes some frames to learn what there is: the bound is for these.
         options = {**allowed, "max_pixels": str(PROBED_PIXELS)}
-        container = av.open(target, "r", options=options, metadata_errors="replace", timeout=wait)
+        container = av.open(target, "r", options=options, timeout=wait, **METADATA)
     except DataError:  # a MediaError, or a damaged shard
         raise
     except av.ExitError as error:

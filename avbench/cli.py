@@ -8,6 +8,7 @@ import typer
 from avbench import __version__
 from avbench.commands import analyse, captions, components, suites, surroundings
 from avbench.errors import AvbenchError
+from avbench.versions import check_versions
 
 app = typer.Typer(
     help="Benchmarks and ablations of audio-visual video captioning.",
@@ -40,11 +41,14 @@ def _version(asked: bool) -> bool:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")
     ] = False,
 ) -> None:
     """Options before the command."""
+    if context.invoked_subcommand != "doctor":  # which tells of all that is wrong
+        check_versions()
 
 
 if __name__ == "__main__":

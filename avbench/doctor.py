@@ -11,16 +11,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-
-from packaging.requirements import Requirement
 
 from avbench.advice import Advice
 from avbench.errors import AvbenchError
 from avbench.executors.local import cores
 from avbench.files import cache
+from avbench.versions import installed, remedy
 
 LEAST_DISK, USUAL_DISK = 1 << 30, 20 << 30
 """Free bytes below which a run cannot be started, and below which real data will not fit."""
@@ -85,24 +84,14 @@ def _python() -> Iterator[Advice]:
 
 
 def _packages() -> Iterator[Advice]:
-    needed = [Requirement(text) for text in requires("avbench") or ()]
-    needed = [r for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})]
-    good = []
-    for requirement in sorted(needed, key=lambda r: r.name):
-        try:
-            held = version(requirement.name)
-        except PackageNotFoundError:
-            held = ""
-        if held and requirement.specifier.contains(held, prereleases=True):
-            good.append(f"{requirement.name} {held}")
-            continue
-        yield Advice(
-            check="packages",
-            status="problem",
-            found=f"{requirement.name} {held or 'is not installed'}; needed: {requirement}",
-            remedy=f"{sys.executable} -m pip install '{requirement}'",
-        )
-    yield Advice(check="packages", status="ok", found=", ".join(good))
+    found = list(installed())
+    for package in found:
+        if not package.suits:
+            yield Advice(
+                check="packages", status="problem", found=str(package), remedy=remedy([package])
+            )
+    good = ", ".join(f"{p.requirement.name} {p.version}" for p in found if p.suits)
+    yield Advice(check="packages", status="ok", found=good)
 
 
 def _machine() -> Iterator[Advice]:

@@ -37,6 +37,7 @@ from avbench.stage import (
     read_json,
     write_json,
 )
+from avbench.versions import check_versions
 
 ATTENDED = "--attended"
 """First argument where a runner holds our standard input open and logs are files."""
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     if not folders:
         print("usage: python -m avbench.job DIR [DIR …]", file=sys.stderr)
         return 2
+    check_versions()
     for notice in NOTICES:
         signal.signal(notice, _leave)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -1,5 +1,9 @@
 """Everything that a plugin may import from avbench."""
 
+from avbench.versions import check_versions
+
+check_versions()  # before torch and all else, which a wrong version may break
+
 from avbench.closed_form import (
     cross_macs,
     global_macs,

@@ -20,9 +20,15 @@ for topic in (suites, captions, analyse, components, surroundings):
     app.add_typer(topic.app)
 
 
+CHECKS_NOTHING = ([], ["--help"], ["--version"], ["doctor"])
+"""First arguments that need no library, or that tell of all that is wrong with them."""
+
+
 def main() -> None:
     """Entry point: what users can mend ends with a message and status 2, without a traceback."""
     try:
+        if sys.argv[1:2] not in CHECKS_NOTHING:
+            check_versions()
         app()
     except AvbenchError as error:
         sys.stdout.flush()
@@ -41,14 +47,11 @@ def _version(asked: bool) -> bool:
 
 @app.callback()
 def options(
-    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")
     ] = False,
 ) -> None:
     """Options before the command."""
-    if context.invoked_subcommand != "doctor":  # which tells of all that is wrong
-        check_versions()
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def test_version_and_suites(avbench: Command) -> None:
     assert "table3" in avbench("suites").stdout
     found = json.loads(avbench("suites", "--json").stdout)
     names = [entry["name"] for entry in found]
-    assert names == ["balance", "flops", "quickstart", "table2", "table3", "table4"]
+    assert names == ["balance", "flops", "quickstart", "smoke", "table2", "table3", "table4"]
 
 
 def test_plugins(avbench: Command) -> None:

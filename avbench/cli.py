@@ -20,7 +20,7 @@ for topic in (suites, captions, analyse, components, surroundings):
     app.add_typer(topic.app)
 
 
-CHECKS_NOTHING = ([], ["--help"], ["--version"], ["doctor"])
+CHECKS_NOTHING: tuple[list[str], ...] = ([], ["--help"], ["--version"], ["doctor"])
 """First arguments that need no library, or that tell of all that is wrong with them."""
 
 

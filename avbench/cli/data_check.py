@@ -18,12 +18,12 @@ from avbench.config.builder import Builder
 from avbench.config.data_file import DataSource, file_sources
 from avbench.config.strict_yaml import Problems
 from avbench.core import options
-from avbench.core.contracts import Dataset, Defect
 from avbench.core.digest import file_digest
 from avbench.core.errors import AvbenchError, SuiteError
 from avbench.core.registry import Registry
 from avbench.core.types import Clip
 from avbench.data.annotations.clip_list import clip_list_hash
+from avbench.data.contracts import Dataset, Defect
 from avbench.data.media.container import Loss
 from avbench.data.media.headers import Header, read_headers
 from avbench.data.media.tar_members import is_there

@@ -9,13 +9,14 @@ from avbench.config import strict_yaml
 from avbench.config.builder import Builder
 from avbench.config.components import normal_component
 from avbench.config.strict_yaml import Document
-from avbench.core.contracts import Dataset
+from avbench.core.components import ComponentRef
 from avbench.core.errors import DataError, unknown
 from avbench.core.options import make
 from avbench.core.paths import folder
 from avbench.core.registry import Registry
-from avbench.core.settings import ComponentRef, SoundPolicy
+from avbench.data.contracts import Dataset
 from avbench.data.media.container import CLIP_SECONDS
+from avbench.data.settings import SoundPolicy
 from avbench.models import pretrained
 
 

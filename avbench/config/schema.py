@@ -16,9 +16,10 @@ from avbench.config.data_file import _Entry, _File
 from avbench.config.docs import field_docs
 from avbench.config.rows import NOT_AXES, TASKS
 from avbench.config.suite import _Skeleton
+from avbench.core.components import ComponentRef
 from avbench.core.errors import unknown
 from avbench.core.registry import SINGULAR, Component, Registry
-from avbench.core.settings import ComponentRef, TrainSettings
+from avbench.training.settings import TrainSettings
 
 Schema = dict[str, Any]
 

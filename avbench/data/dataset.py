@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from avbench.core.settings import InputSpec, TrainSettings
-from avbench.core.types import Batch, Modality
+from avbench.core.types import Batch, InputSpec, Modality
 from avbench.data.media.spectrogram import spec_augment
 from avbench.data.prepared.split import PreparedSplit
 from avbench.data.tokenizer import PAD, Vocabulary
+from avbench.training.settings import TrainSettings
 
 Key = tuple[int, int]
 """Which clip, and in which epoch: together with the seed they fix every random choice."""

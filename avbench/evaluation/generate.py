@@ -7,7 +7,6 @@ import torch
 
 from avbench.core.job import Job
 from avbench.core.options import build
-from avbench.core.settings import ComputeSettings, DecodeSettings
 from avbench.data.dataset import ClipData
 from avbench.data.loader import Feed
 from avbench.data.tokenizer import Vocabulary
@@ -16,6 +15,7 @@ from avbench.evaluation.perturbation import Alteration
 from avbench.evaluation.splits import ReportSplit
 from avbench.models.compute import backends, compile_parts, place
 from avbench.models.saying import captions
+from avbench.models.settings import ComputeSettings, DecodeSettings
 from avbench.models.weights import load
 
 PREDICTIONS = "predictions.jsonl"

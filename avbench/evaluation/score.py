@@ -12,11 +12,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from avbench.core.contracts import Metric, References, Score
 from avbench.core.errors import DataError, PluginError
 from avbench.core.job import Job
 from avbench.core.options import canonical, make
 from avbench.core.types import Clip
+from avbench.evaluation.contracts import Metric, References, Score
 from avbench.evaluation.references import Level, by_clip, by_protocol
 from avbench.evaluation.scored import Scored, describe, write_scores
 from avbench.evaluation.splits import ReportSplit

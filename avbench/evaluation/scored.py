@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from avbench.core.contracts import Metric, Score
 from avbench.core.errors import PluginError
+from avbench.evaluation.contracts import Metric, Score
 from avbench.evaluation.statistics import sufficient
 
 PER_CLIP = "per_clip.csv"

@@ -1,10 +1,10 @@
 """What a captioner says of a batch of clips (Sec. 4.2)."""
 
-from avbench.core.settings import DecodeSettings
 from avbench.core.types import Batch, View
 from avbench.data.tokenizer import Vocabulary
 from avbench.models.captioner import Captioner
 from avbench.models.generation import beam_search
+from avbench.models.settings import DecodeSettings
 
 
 def captions(

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from avbench.config.shipped import published
 from avbench.core import options
+from avbench.core.columns import ALTERED
 from avbench.core.job import LOG
-from avbench.core.paths import published
 from avbench.evaluation.perturbation import Alteration, altered_label, explained
 from avbench.reports import cost_columns
-from avbench.reports.long_table import ALTERED, Measurement, Table, signature_notes
+from avbench.reports.long_table import Measurement, Table, signature_notes
 from avbench.reports.notes import Selected, leaking, selection_notes
 from avbench.reports.signatures import signatures
 from avbench.reports.started import started_notes

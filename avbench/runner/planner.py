@@ -17,21 +17,18 @@ from avbench.config.strict_yaml import READ
 from avbench.config.suite import Suite
 from avbench.core import options
 from avbench.core.code_hash import Code, package_version
-from avbench.core.contracts import Dataset
+from avbench.core.components import ComponentRef
 from avbench.core.errors import DataError
 from avbench.core.registry import Registry
-from avbench.core.settings import (
-    ComponentRef,
-    ModelSettings,
-    SelectionSettings,
-    TrainSettings,
-    WorldSettings,
-)
 from avbench.data.annotations.cache import examine
 from avbench.data.annotations.reader import refuse
+from avbench.data.contracts import Dataset
+from avbench.data.settings import WorldSettings
 from avbench.models import pretrained
+from avbench.models.settings import ModelSettings
 from avbench.runner.plan import Cell, Plan, Stage, Trial
 from avbench.runner.stage_kinds import KINDS
+from avbench.training.settings import SelectionSettings, TrainSettings
 
 Component = tuple[str, str]
 """Family and name."""

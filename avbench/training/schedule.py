@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from avbench.core.errors import DataError
-from avbench.core.settings import TrainSettings
 from avbench.data.dataset import ClipData, generator
+from avbench.training.settings import TrainSettings
 
 
 def rate(step: int, steps: int, warmup: float) -> float:

@@ -10,22 +10,24 @@ import pytest
 import torch
 from torch import nn
 
+from avbench.core.components import ComponentRef
 from avbench.core.job import Job
 from avbench.core.options import plain
-from avbench.core.settings import ComponentRef, InputSpec, TrainSettings, VocabularySettings
-from avbench.core.settings import WorldSettings as World
-from avbench.core.types import Batch
+from avbench.core.types import Batch, InputSpec
 from avbench.data import tokenizer
 from avbench.data.dataset import ClipData
 from avbench.data.loader import Feed
 from avbench.data.prepared import stage as prepare
 from avbench.data.prepared.split import PreparedSplit
+from avbench.data.settings import VocabularySettings
+from avbench.data.settings import WorldSettings as World
 from avbench.data.tokenizer import Vocabulary
 from avbench.data.world import stage as world
 from avbench.training import checkpoint
 from avbench.training.engine import Engine
 from avbench.training.probe import optimiser
 from avbench.training.schedule import rate
+from avbench.training.settings import TrainSettings
 from avbench.training.trainer import Trainer
 from tests.steps import Case, Step, make_case
 

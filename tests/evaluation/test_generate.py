@@ -3,13 +3,14 @@
 import pytest
 import torch
 
+from avbench.core.components import ComponentRef
 from avbench.core.options import build
 from avbench.core.registry import load
-from avbench.core.settings import ComponentRef, DecodeSettings, InputSpec, ModelSettings
-from avbench.core.types import Batch
+from avbench.core.types import Batch, InputSpec
 from avbench.data.tokenizer import Vocabulary
 from avbench.models import saying
 from avbench.models.captioner import Captioner, build_captioner
+from avbench.models.settings import DecodeSettings, ModelSettings
 
 INPUT = InputSpec(frames=4, size=32, mel_frames=32, caption_tokens=8)
 MODEL = ModelSettings(

@@ -11,12 +11,12 @@ import torch
 from avbench.analysis.shapley import shapley
 from avbench.core.errors import SuiteError
 from avbench.core.options import build
-from avbench.core.settings import EvaluateSettings
 from avbench.core.types import Batch
 from avbench.data.tokenizer import PAD, Vocabulary
 from avbench.evaluation import perturb
 from avbench.evaluation.perturb import kept, noised, partners, same_video, swapped
 from avbench.evaluation.perturbation import Alteration, altered_label, explained
+from avbench.evaluation.settings import EvaluateSettings
 
 AV = ("audio", "video")
 

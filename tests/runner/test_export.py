@@ -19,20 +19,21 @@ import avbench
 from avbench.cli.caption import speech_of
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
-from avbench.core.contracts import EncoderContext
 from avbench.core.errors import AvbenchError
 from avbench.core.job import Job, read_json, write_json
 from avbench.core.options import build
 from avbench.core.registry import Registry, load
-from avbench.core.settings import DecodeSettings, InputSpec
+from avbench.core.types import InputSpec
 from avbench.data.dataset import ClipData
 from avbench.data.loader import Feed
 from avbench.data.prepared.single import read_single
 from avbench.data.prepared.split import PreparedSplit
 from avbench.data.tokenizer import Vocabulary
 from avbench.evaluation.generate import PREDICTIONS, captions
+from avbench.models.contracts import EncoderContext
 from avbench.models.inference import Request, TrainedCaptioner
 from avbench.models.portable import read_manifest
+from avbench.models.settings import DecodeSettings
 from avbench.models.weights import MODEL, WEIGHTS
 from avbench.models.weights import load as load_stage
 from avbench.runner.export import choose, export

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from avbench.core.options import build
-from avbench.core.settings import SoundPolicy
 from avbench.core.types import Clip
 from avbench.data.prepared.crash_guard import Outcome
 from avbench.data.prepared.lost import loss_of
+from avbench.data.settings import SoundPolicy
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from avbench.core.settings import SoundPolicy, SoundUse
 from avbench.core.types import Clip, SoundState
+from avbench.data.settings import SoundPolicy, SoundUse
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from avbench.core.options import make
 from avbench.core.registry import Registry
 from avbench.evaluation.caption_files import read_hypotheses, read_references
 from avbench.evaluation.contracts import Metric, References, Score
-from avbench.evaluation.scored import Scored, describe, write_scores
+from avbench.evaluation.score import Scored, describe, write_scores
 
 PROTOCOLS = ("coco", "paragraph")
 SCORES = "scores.json"

@@ -14,7 +14,7 @@ from avbench.evaluation.perturb import kept, noised, same_video, swapped
 from avbench.evaluation.perturbation import Alteration
 from avbench.evaluation.splits import ReportSplit
 from avbench.models.compute import backends, compile_parts, place
-from avbench.models.saying import captions
+from avbench.models.generation import captions
 from avbench.models.settings import ComputeSettings, DecodeSettings
 from avbench.models.weights import load
 

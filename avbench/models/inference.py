@@ -23,8 +23,8 @@ from avbench.data.prepared.single import read_single
 from avbench.data.tokenizer import PAD, Vocabulary
 from avbench.models.captioner import Captioner
 from avbench.models.compute import place
+from avbench.models.generation import captions
 from avbench.models.portable import Manifest, load_parts, read_manifest
-from avbench.models.saying import captions
 from avbench.models.settings import DecodeSettings
 
 

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from avbench.core.content import digest
+from avbench.core.digest import digest
 from avbench.core.errors import DataError
 from avbench.core.registry import Registry
 from avbench.data.tokenizer import difference

@@ -17,7 +17,7 @@ from typing import Any
 
 from avbench.config.overrides import EMBEDDED, Overrides
 from avbench.config.shipped import find_suite
-from avbench.core.content import digest
+from avbench.core.digest import digest
 from avbench.core.job import read_json, remember
 from avbench.core.paths import cache, folder
 from avbench.runner.plan import Plan

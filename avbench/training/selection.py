@@ -27,7 +27,7 @@ from avbench.evaluation.contracts import Metric, Score
 from avbench.evaluation.splits import SelectSplit
 from avbench.models import weights
 from avbench.models.captioner import Captioner
-from avbench.models.saying import captions
+from avbench.models.generation import captions
 from avbench.models.settings import DecodeSettings
 from avbench.training import checkpoint
 from avbench.training.engine import Engine

@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from avbench.analysis.shapley import shapley
+from avbench.analysis.modality_use import shapley
 from avbench.core.errors import SuiteError
 from avbench.core.options import build
 from avbench.core.types import Batch

@@ -9,7 +9,7 @@ import pytest
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
 from avbench.core.components import ComponentRef
-from avbench.core.content import digest
+from avbench.core.digest import digest
 from avbench.core.errors import AvbenchError, DataError, SuiteError
 from avbench.core.options import build, plain
 from avbench.core.registry import load
@@ -17,7 +17,7 @@ from avbench.data.tokenizer import Vocabulary
 from avbench.models import pretrained
 from avbench.models.contracts import InitialWeights
 from avbench.models.settings import ModelSettings
-from avbench.reports.started import started_notes
+from avbench.reports.notes import started_notes
 from avbench.runner.plan import Plan
 from avbench.runner.plan_cache import plan_for
 from avbench.runner.planner import make_plan

@@ -92,5 +92,5 @@ def narrated_data(narrated: dict[str, Path]):
         PreparedSplit.open(narrated["data"]),
         Vocabulary.open(narrated["vocabulary"]),
         InputSpec(frames=4, size=32, store_frames=6, mel_frames=64),
-        training=TrainSettings(loss=ComponentRef(name="plain"), steps=1),
+        sampling=TrainSettings(loss=ComponentRef(name="plain"), steps=1).sampling,
     )

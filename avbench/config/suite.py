@@ -107,7 +107,7 @@ class Suite:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Skeleton:
+class SuiteFields:
     """The fields of a suite file; SECTIONS are checked apart."""
 
     name: str
@@ -152,10 +152,10 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
     problems = Problems()
     path = find_suite(ref)
     doc = strict_yaml.load(path)
-    _fields(doc, {*_Skeleton.__dataclass_fields__, *SECTIONS}, problems)
+    _fields(doc, {*SuiteFields.__dataclass_fields__, *SECTIONS}, problems)
     builder = Builder(registry, problems)
-    own = {k: v for k, v in doc.data.items() if k in _Skeleton.__dataclass_fields__}
-    skeleton = builder.section(_Skeleton, Document(own, doc.marks), "")
+    own = {k: v for k, v in doc.data.items() if k in SuiteFields.__dataclass_fields__}
+    skeleton = builder.section(SuiteFields, Document(own, doc.marks), "")
     if skeleton is None:
         problems.check()
     assert skeleton is not None
@@ -324,7 +324,7 @@ def _check_altered(
 
 
 def _check_claims(
-    skeleton: _Skeleton, rows: Sequence[Row | None], doc: Document, problems: Problems
+    skeleton: SuiteFields, rows: Sequence[Row | None], doc: Document, problems: Problems
 ) -> None:
     made = [row for row in rows if row is not None]
     if len(made) < len(rows):

@@ -11,6 +11,19 @@ Task = Literal["pcc", "pnc"]
 """Predict Current Caption (starts with BOS1), Predict Next Caption (BOS2); Sec. 3.1."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingSettings:
+    """How a clip is drawn for training: its inputs, and the captions that are its targets."""
+
+    tasks: tuple[Task, ...]
+    """Which captions are targets, in this order."""
+    pnc_share: float
+    """Share of the clips with a next caption for which it is a target; beside ``pcc``."""
+    spec_augment: bool
+    mask_speech: float
+    """Share of the input ASR word pieces that are masked."""
+
+
 SoundUse = Literal["use", "drop", "fail"]
 """``use``: the clip is kept, and a frame of zero amplitude stands where there is no sound;
 ``drop``: it is lost, with its reason; ``fail``: nothing goes on."""

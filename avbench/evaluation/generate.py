@@ -39,7 +39,7 @@ def run(job: Job) -> dict[str, Any]:
     split = ReportSplit.open(job.parents["data"]).prepared
     videos = [clip.video for clip in split.clips]
     taken = swapped(alteration, videos)
-    data = ClipData(split, vocabulary, architecture.input, training=None, taken=taken)
+    data = ClipData(split, vocabulary, architecture.input, sampling=None, taken=taken)
     rows = range(len(data))
     feed = Feed(data=data, rows=rows, batch=settings.batch, group=1, device=device)
     longest = architecture.input.caption_tokens

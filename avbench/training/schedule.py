@@ -45,7 +45,7 @@ def hold_out(
         if clip.video not in without and data.has_target(i):
             rows[clip.video in held].append(i)
     if not rows[0]:
-        tasks = ", ".join(data.training.tasks) if data.training else ""
+        tasks = ", ".join(data.sampling.tasks) if data.sampling else ""
         raise DataError(f"none of {len(data)} clips has a caption for the tasks {tasks}")
     return rows
 

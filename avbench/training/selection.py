@@ -97,7 +97,7 @@ class Selection:
         self._metric: Metric | None = None
         self._example: Score | None = None
         self._feed = Feed(
-            data=ClipData(split.prepared, vocabulary, spec, training=None),
+            data=ClipData(split.prepared, vocabulary, spec, sampling=None),
             rows=split.rows[engine.rank :: engine.world],
             batch=scoring.decode.batch,
             group=1,

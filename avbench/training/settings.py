@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from avbench.core.components import ComponentRef
-from avbench.data.settings import Task
+from avbench.data.settings import SamplingSettings, Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +84,16 @@ class TrainSettings:
     clips for selection, see ``selection``."""
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     """What ``best`` means; without effect where ``select`` is ``last``."""
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """How clips are drawn."""
+        return SamplingSettings(
+            tasks=self.tasks,
+            pnc_share=self.pnc_share,
+            spec_augment=self.spec_augment,
+            mask_speech=self.mask_speech,
+        )
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):

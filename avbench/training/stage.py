@@ -60,7 +60,7 @@ def run(job: Job) -> dict[str, Any]:
             train_split,
             vocabulary,
             architecture.input,
-            training=settings,
+            sampling=settings.sampling,
             seed=seed,
         ),
         settings,

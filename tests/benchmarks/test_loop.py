@@ -61,7 +61,7 @@ def prepared(folder: Path, spec: InputSpec, videos: int) -> ClipData:
     )  # fmt: skip
     training = TrainSettings(loss=ComponentRef(name="plain"), tasks=("pcc", "pnc"), steps=1)
     words = Vocabulary.open(places["vocabulary"])
-    return ClipData(PreparedSplit.open(places["data"]), words, spec, training=training)
+    return ClipData(PreparedSplit.open(places["data"]), words, spec, sampling=training.sampling)
 
 
 @pytest.fixture(scope="module")

@@ -140,10 +140,10 @@ def test_a_swapped_clip_has_the_others_input_and_its_own_of_the_rest(narrated_da
     from avbench.data.dataset import ClipData
 
     split, vocabulary, spec = narrated_data.split, narrated_data.vocabulary, narrated_data.spec
-    own = ClipData(split, vocabulary, spec, training=None)
+    own = ClipData(split, vocabulary, spec, sampling=None)
     taken = partners([clip.video for clip in split.clips], 0)
     for stream in ("audio", "video", "text"):
-        data = ClipData(split, vocabulary, spec, training=None, taken={stream: taken})
+        data = ClipData(split, vocabulary, spec, sampling=None, taken={stream: taken})
         for i in (0, 5):
             sample, mine, other = data[i, 0], own[i, 0], own[taken[i], 0]
             assert sample.id == mine.id

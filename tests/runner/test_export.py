@@ -174,7 +174,7 @@ def test_a_loaded_captioner_says_what_its_suite_said(trained: Trained, label: st
     )
     words = plan.stages[plan.stages[cell.finetune].parents["vocabulary"]]
     vocabulary = Vocabulary.open(trained.store.directory(words))
-    data = ClipData(split, vocabulary, architecture.input, training=None)
+    data = ClipData(split, vocabulary, architecture.input, sampling=None)
     rows = range(len(data))
     feed = Feed(data=data, rows=rows, batch=32, group=1, device=torch.device("cpu"))
     settings = build(DecodeSettings, plan.stages[cell.generate].spec["decode"])

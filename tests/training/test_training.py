@@ -238,9 +238,9 @@ def test_the_share_of_next_captions_is_an_option(narrated_data) -> None:
             narrated_data.split,
             narrated_data.vocabulary,
             narrated_data.spec,
-            training=TrainSettings(
+            sampling=TrainSettings(
                 loss=ComponentRef(name="plain"), steps=1, tasks=("pcc", "pnc"), pnc_share=share
-            ),
+            ).sampling,
         )
         return [len(data[i, epoch].captions) for epoch in range(20) for i in range(len(data))]
 

@@ -23,6 +23,8 @@ from avbench.runner.plan import Cell, Plan, Store, Trial
 NOTHING, EVERYTHING, VALUE = "shapley_none", "shapley_all", "shapley_of_"
 """The metrics of v(∅), v(all), and, before a modality's name, of its Shapley value."""
 
+P = TypeVar("P", bound=Hashable)
+
 FIGURES = {
     "L": "L",
     "L_": "L",
@@ -261,12 +263,6 @@ def _title(name: str) -> str:
     return f"{FIGURES[kind]} {name.removeprefix(kind) if name != kind else ''}".strip()
 
 
-__all__ = ["EVERYTHING", "NOTHING", "VALUE", "use_sheets"]
-
-
-P = TypeVar("P", bound=Hashable)
-
-
 def shapley(value: Mapping[frozenset[P], float]) -> dict[P, float]:
     """The Shapley value of each player, exactly.
 
@@ -298,3 +294,6 @@ def shapley(value: Mapping[frozenset[P], float]) -> dict[P, float]:
         )
         for player in everyone
     }
+
+
+__all__ = ["EVERYTHING", "NOTHING", "VALUE", "shapley", "use_sheets"]

@@ -32,6 +32,8 @@ REFERENCES = "References, the first of each"
 STRATUM = "stratum"
 """The axis of long rows."""
 
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
 VARIETY = (
     Column(metric="distinct1", title="Distinct-1 (%)", ranked=False, delta=False),
     Column(metric="distinct2", title="Distinct-2 (%)", ranked=False, delta=False),
@@ -219,9 +221,6 @@ class _Tables:
 def _whole(signature: str) -> str:
     """The signature of the whole set, out of a stratum's."""
     return signature.rpartition(f"|{STRATUM}:")[0]
-
-
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

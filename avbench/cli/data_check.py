@@ -46,6 +46,15 @@ APART = (("train", "report"), ("select", "report"))
 EXAMPLES = 5
 """Clips that are named as shared between splits."""
 
+PART = 32
+"""Clips that one process decodes one after the other."""
+
+WARNINGS = {"train": "trained on and reported", "select": "selected and reported on"}
+"""What is wrong with splits that share videos, by the role of the one that is not reported."""
+
+MOST = 3
+"""Clips that are named of each kind of loss; ``--json`` names all."""
+
 
 @dataclass(slots=True)
 class _Split:
@@ -180,10 +189,6 @@ def _try(split: _Split, source: DataSource, workers: int) -> None:
         else:
             split.lost.append({"id": clip.id, "reason": loss.reason, "detail": loss.detail})
     split.found = kept
-
-
-PART = 32
-"""Clips that one process decodes one after the other."""
 
 
 def _try_clips(clips: Sequence[Clip], *, seconds: float, workers: int) -> list[Outcome]:
@@ -352,13 +357,6 @@ def _good(report: Mapping[str, Any]) -> bool:
     used = [split for split in report["splits"] if {*split["roles"]} & {*NEEDED}]
     strict = report["policy"] == "fail"
     return all(s["found"] and not (strict and s["lost"]) for s in used)
-
-
-WARNINGS = {"train": "trained on and reported", "select": "selected and reported on"}
-"""What is wrong with splits that share videos, by the role of the one that is not reported."""
-
-MOST = 3
-"""Clips that are named of each kind of loss; ``--json`` names all."""
 
 
 def print_data_check(data: Mapping[str, Any]) -> None:

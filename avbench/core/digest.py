@@ -18,6 +18,9 @@ SMALL = 1 << 20
 SETTLED = 2.0
 """Seconds since its last change after which a file's time tells a further change."""
 
+DIGITS = 32
+"""Hexadecimal digits of ``digest``."""
+
 Stamp = list[int]
 
 
@@ -60,10 +63,6 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's content, computed anew."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-DIGITS = 32
-"""Hexadecimal digits."""
 
 
 def digest(path: Path) -> str:

@@ -59,7 +59,7 @@ class Manifest:
     decode: DecodeSettings
     compute: ComputeSettings
     read: Literal["stored", "raw"]
-    """Among which frames testing chose, see ``media.single``."""
+    """Among which frames testing chose, see ``data.prepared.single``."""
     components: tuple[Origin, ...]
     """The plugins that the architecture needs."""
     files: Mapping[str, FileHash]

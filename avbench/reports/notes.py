@@ -1,4 +1,4 @@
-"""What tables say of checkpoints that were selected, and the stamp on those that leaked."""
+"""Notes under tables: clips used, initial weights, selected checkpoints and those that leaked."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

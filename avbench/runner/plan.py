@@ -94,7 +94,7 @@ class Plan:
     stages: Mapping[str, Stage]
     """By id, parents before children."""
     claims: tuple[Mapping[str, Any], ...] = ()
-    """What the suite expects, as plain data of ``claims_form.Claim``."""
+    """What the suite expects, as plain data of ``config.claims.Claim``."""
 
     def children(self) -> dict[str, list[str]]:
         """The stages that wait for each stage."""

@@ -135,7 +135,7 @@ def data_prepare(
     Returns:
         ``folder``, ``complete``, ``status`` (as of ``Run.go``), ``failed`` (each job's error),
         ``jobs`` (their folders), ``damaged`` (shards that were found so), and the sums of
-        ``shardfolder.Tally`` over what is complete.
+        ``folder.Tally`` over what is complete.
 
     Raises:
         AvbenchError: see ``plan_shards``.

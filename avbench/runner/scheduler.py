@@ -26,7 +26,7 @@ from avbench.runner.stage_kinds import KINDS
 from avbench.runner.stage_process import write_record
 
 INTERRUPT = 130
-"""Exit status after SIGINT or a notice (``stage.NOTICES``)."""
+"""Exit status after SIGINT or a notice (``job.NOTICES``)."""
 
 
 @runtime_checkable

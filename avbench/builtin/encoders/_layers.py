@@ -71,9 +71,6 @@ class LayerNorm(nn.LayerNorm):
         return functional.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
 
 
-__all__ = ["LayerNorm", "Linear", "cast"]
-
-
 def transformer_encoder_macs(
     D: int,
     tokens: int,
@@ -98,3 +95,6 @@ def transformer_encoder_macs(
     embedded = tokens * inputs * D
     projected = 0 if out in (None, D) else (out_tokens or tokens) * D * (out or 0)
     return embedded + layers * transformer_layer_macs(D, tokens, tokens, ratio=ratio) + projected
+
+
+__all__ = ["LayerNorm", "Linear", "cast", "transformer_encoder_macs"]

@@ -1,4 +1,4 @@
-"""Why a clip that was decoded, or was not, is left out."""
+"""Clips that are left out: why, and the ledger of those that a split or a shard leaves out."""
 
 import logging
 import os
@@ -11,6 +11,8 @@ from avbench.core.options import build
 from avbench.core.types import Clip, SoundState
 from avbench.data.prepared.crash_guard import Outcome
 from avbench.data.settings import SoundPolicy, SoundUse
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,6 @@ def loss_of(clip: Clip, outcome: Mapping[str, Any], policy: SoundPolicy) -> Loss
     if use == "use":
         return None
     return Loss(f"sound_{state.value}", f"{clip.media}: its sound is {state.value}", use)
-
-
-log = logging.getLogger(__name__)
 
 
 class Ledger:

@@ -38,7 +38,7 @@ class Work(Protocol[Made_co]):
 
     @property
     def journal(self) -> Path:
-        """What is written while it is worked on, see ``guard``."""
+        """What is written while it is worked on, see ``crash_guard``."""
 
     @property
     def clips(self) -> int:

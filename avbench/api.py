@@ -1,51 +1,11 @@
 """Everything that a plugin may import from avbench."""
 
-from avbench.versions import check_versions
+from avbench.core.versions import check_versions
 
 check_versions()  # before torch and all else, which a wrong version may break
 
-from avbench.closed_form import (
-    cross_macs,
-    global_macs,
-    local_global_cross_macs,
-    local_global_merged_macs,
-    merged_macs,
-    transformer_encoder_macs,
-    transformer_layer_macs,
-    video_swin_macs,
-)
-from avbench.contracts import (
-    Dataset,
-    Defect,
-    Encoder,
-    EncoderContext,
-    Fusion,
-    FusionContext,
-    InitialWeights,
-    LossContext,
-    LossStrategy,
-    Metric,
-    ModalityConfiguration,
-    Objective,
-    Probe,
-    ProbeCurve,
-    References,
-    Score,
-)
-from avbench.errors import AvbenchError, DataError, unknown
-from avbench.gemm import linear, packed, portable
-from avbench.hookspecs import Register, hookimpl
-from avbench.layers import (
-    Attention,
-    Linear,
-    Norm,
-    TransformerLayer,
-    feed_forward,
-    initialise,
-    join,
-)
-from avbench.maps import AttentionMap, AttentionSite, Block, attention_maps
-from avbench.types import (
+from avbench.core.errors import AvbenchError, DataError, unknown
+from avbench.core.types import (
     Batch,
     Clip,
     InputSpec,
@@ -56,6 +16,32 @@ from avbench.types import (
     View,
     ViewLoss,
 )
+from avbench.data.contracts import Dataset, Defect
+from avbench.evaluation.contracts import Metric, References, Score
+from avbench.hookspecs import Register, hookimpl
+from avbench.models.attention_maps import AttentionMap, AttentionSite, Block, attention_maps
+from avbench.models.closed_form import (
+    transformer_layer_macs,
+)
+from avbench.models.contracts import (
+    Encoder,
+    EncoderContext,
+    Fusion,
+    FusionContext,
+    InitialWeights,
+    ModalityConfiguration,
+)
+from avbench.models.kernels.onednn import linear, packed, portable
+from avbench.models.layers import (
+    Attention,
+    Linear,
+    Norm,
+    TransformerLayer,
+    feed_forward,
+    initialise,
+    join,
+)
+from avbench.training.contracts import LossContext, LossStrategy, Objective, Probe, ProbeCurve
 
 __all__ = [
     "Attention",
@@ -94,20 +80,13 @@ __all__ = [
     "View",
     "ViewLoss",
     "attention_maps",
-    "cross_macs",
     "feed_forward",
-    "global_macs",
     "hookimpl",
     "initialise",
     "join",
     "linear",
-    "local_global_cross_macs",
-    "local_global_merged_macs",
-    "merged_macs",
     "packed",
     "portable",
-    "transformer_encoder_macs",
     "transformer_layer_macs",
     "unknown",
-    "video_swin_macs",
 ]

@@ -1,0 +1,20 @@
+"""Folders: of a package's data files, and the user's cache."""
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+
+def folder(package: str) -> Path:
+    """The folder of a package's data files."""
+    return Path(str(files(package)))
+
+
+def cache() -> Path:
+    """The user's cache folder: ``$AVBENCH_CACHE``, else the system's place for caches."""
+    own = os.environ.get("AVBENCH_CACHE")
+    if own:
+        return Path(own).expanduser().resolve()
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    base = Path(xdg) if xdg and Path(xdg).is_absolute() else Path.home() / ".cache"
+    return base / "avbench"

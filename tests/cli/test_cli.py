@@ -250,7 +250,7 @@ def test_yaml_is_read_in_one_place() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Import) and any(alias.name == "yaml" for alias in node.names)
     }
-    assert readers == {"documents.py"}
+    assert readers == {"strict_yaml.py"}
 
 
 def test_dependencies_run_one_way() -> None:

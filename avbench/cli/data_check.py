@@ -29,13 +29,12 @@ from avbench.core.registry import Registry
 from avbench.core.types import Clip, InputSpec
 from avbench.data.annotations.clip_list import clip_list_hash
 from avbench.data.contracts import Dataset, Defect
-from avbench.data.media.container import Loss
+from avbench.data.media.container import LostReason
 from avbench.data.media.headers import Header, read_headers
-from avbench.data.media.tar_members import is_there
-from avbench.data.prepared.crash_guard import Outcome
-from avbench.data.prepared.lost import loss_of
+from avbench.data.media.tar_members import media_exists
+from avbench.data.prepared.lost import ClipResult, LostClip, count_reasons, lost_clip
 from avbench.data.prepared.part import Part, Source
-from avbench.data.prepared.pool import Crew
+from avbench.data.prepared.pool import WorkerPool
 
 NEEDED = ("train", "report")
 """Roles whose splits must hold clips; one for selection is needed only where that is asked for."""
@@ -66,9 +65,9 @@ class _Split:
     """Those of ``train``, ``report`` and ``select`` that it has."""
     clips: Sequence[Clip]
     defects: Sequence[Defect]
-    lost: list[dict[str, str]] = field(default_factory=list)
+    lost: list[LostClip] = field(default_factory=list)
     found: list[Clip] = field(default_factory=list)
-    tried: list[Outcome] = field(default_factory=list)
+    decoded: list[ClipResult] = field(default_factory=list)
     """What decoding the clips that are found came to; empty: they were not decoded."""
 
     @property
@@ -130,12 +129,12 @@ def data_check(
         except AvbenchError as error:
             report["problem"] = str(error)
         reports.append(report)
-    present = sorted({c.media for s in splits for c in s.clips if is_there(c.media)})
+    present = sorted({c.media for s in splits for c in s.clips if media_exists(c.media)})
     headers = read_headers(present, seconds=seconds, workers=workers)
     for split in splits:
         _lose(split, headers)
         if decode:
-            _try(split, sources[split.dataset], workers)
+            _decode(split, sources[split.dataset], workers)
         (report,) = (r for r in reports if r["key"] == split.dataset)
         report["splits"].append(_report(split, headers))
     return {
@@ -159,39 +158,38 @@ def _lose(split: _Split, headers: Mapping[Path, Header]) -> None:
     """Tell the clips that can be used from those that are lost, as far as headers say."""
     for defect in split.defects:
         if defect.clip is not None:
-            detail = f"{defect.place}: {defect.problem}"
-            split.lost.append({"id": defect.clip, "reason": defect.reason, "detail": detail})
+            split.lost.append(LostClip.of_defect(defect))
     for clip in split.clips:
         header = headers.get(clip.media)
-        if header is None and not is_there(clip.media):
-            header = Header(loss=Loss.MISSING.value, detail="no such file")
-        loss, detail = (header.loss, header.detail) if header else (None, "")
-        ends = header.seconds if header and not loss else None
+        if header is None and not media_exists(clip.media):
+            header = Header(reason=LostReason.MISSING.value, detail="no such file")
+        reason, detail = (header.reason, header.detail) if header else (None, "")
+        ends = header.seconds if header and not reason else None
         if ends is not None and clip.start is not None and clip.start >= ends:
-            loss = Loss.NO_FRAME.value
+            reason = LostReason.NO_FRAME.value
             detail = f"starts at {clip.start:g} s, the file ends at {ends:g} s"
-        if loss:
+        if reason:
             said = f"{clip.media}: {detail.removeprefix(f'{clip.media}: ')}"
-            split.lost.append({"id": clip.id, "reason": loss, "detail": said})
+            split.lost.append(LostClip(id=clip.id, reason=reason, detail=said))
         else:
             split.found.append(clip)
 
 
-def _try(split: _Split, source: DataSource, workers: int) -> None:
+def _decode(split: _Split, source: DataSource, workers: int) -> None:
     """Decode what seems to be found, and tell what is lost then."""
-    outcomes = _try_clips(split.found, seconds=source.clip_seconds, workers=workers)
+    results = _decode_clips(split.found, seconds=source.clip_seconds, workers=workers)
     kept = []
-    for clip, outcome in zip(split.found, outcomes, strict=True):
-        loss = loss_of(clip, outcome, source.sound)
-        if loss is None:
+    for clip, result in zip(split.found, results, strict=True):
+        lost = lost_clip(clip, result, source.sound)
+        if lost is None:
             kept.append(clip)
-            split.tried.append(outcome)
+            split.decoded.append(result)
         else:
-            split.lost.append({"id": clip.id, "reason": loss.reason, "detail": loss.detail})
+            split.lost.append(lost)
     split.found = kept
 
 
-def _try_clips(clips: Sequence[Clip], *, seconds: float, workers: int) -> list[Outcome]:
+def _decode_clips(clips: Sequence[Clip], *, seconds: float, workers: int) -> list[ClipResult]:
     """What decoding each clip comes to, see ``crash_guard``; it is done in other processes.
 
     Args:
@@ -201,7 +199,10 @@ def _try_clips(clips: Sequence[Clip], *, seconds: float, workers: int) -> list[O
     """
     if not clips:
         return []
-    with TemporaryDirectory() as folder, Crew[list[Outcome]](workers, apart=True) as crew:
+    with (
+        TemporaryDirectory() as folder,
+        WorkerPool[list[ClipResult]](workers, delegate=True) as pool,
+    ):
         parts = [
             Part(
                 directory=Path(folder),
@@ -217,14 +218,14 @@ def _try_clips(clips: Sequence[Clip], *, seconds: float, workers: int) -> list[O
             )
             for first in range(0, len(clips), PART)
         ]
-        return [o for outcomes in crew.map(parts, lambda _: None) for o in outcomes]
+        return [result for results in pool.map(parts, lambda _: None) for result in results]
 
 
 def _decoded(split: _Split) -> dict[str, Any] | None:
     """What decoding told of the clips that can be used."""
-    if not split.tried:
+    if not split.decoded:
         return None
-    entries = [outcome["entry"] for outcome in split.tried]
+    entries = [result["entry"] for result in split.decoded]
     told = [
         {"id": clip.id, "note": note}
         for clip, entry in zip(split.found, entries, strict=True)
@@ -246,8 +247,8 @@ def _report(split: _Split, headers: Mapping[Path, Header]) -> dict[str, Any]:
         "found": len(split.found),
         "videos": len({clip.video for clip in split.found}),
         "captions": sum(len(clip.captions) for clip in split.found),
-        "lost": dict(sorted(Counter(item["reason"] for item in split.lost).items())),
-        "lost_clips": split.lost,
+        "lost": count_reasons(split.lost),
+        "lost_clips": [clip.plain() for clip in split.lost],
         "defects": [
             {"place": d.place, "problem": d.problem, "clip": d.clip} for d in split.defects
         ],

@@ -1,7 +1,4 @@
-"""The abstract class of dataset readers.
-
-Every class that implements it is final.
-"""
+"""The abstract class of dataset readers; every class that implements it is final."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,41 +10,41 @@ from avbench.core.types import Clip
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Defect:
-    """Something in a dataset's annotations that is not as their format has it."""
+    """Something in a dataset's annotations that does not follow their format."""
 
     place: str
-    """The file and the path or row in it."""
+    """The file, and the path or row in it."""
     problem: str
-    """What is wrong; where it was mended, how."""
+    """The problem, and the repair if the reader repaired it."""
     clip: str | None = None
-    """The clip that it costs; None: none."""
+    """Id of the clip that is lost by it; None: no clip is."""
     reason: str = "malformed"
-    """Why the clip is lost, in a word, for the counts."""
+    """Reason why the clip is lost, one word, for the counts."""
 
 
 class Dataset(ABC):
     """A captioning dataset: one official annotation format over local media."""
 
     train: str | None = "train"
-    """The split that models are trained on."""
+    """The training split."""
     report: str | None = None
     """The split whose scores go into tables; None for a pre-training corpus."""
     select: str | None = None
-    """The split that checkpoints may be selected on; None: part of ``train`` is kept for it."""
+    """The split for selecting checkpoints; None: part of ``train`` is kept for it."""
     protocol: str = "coco"
     """``coco``: clip by clip. ``paragraph``: the clips of a video joined into one text."""
 
     def of(self, role: str) -> str | None:
-        """The split of a role, ``train``, ``report`` or ``select``; None: there is none."""
+        """Return the split of ``train``, ``report`` or ``select``; None: the role has none."""
         return {"train": self.train, "report": self.report, "select": self.select}[role]
 
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """The splits that the local files hold."""
+        """Return the splits that the local files hold."""
 
     @abstractmethod
     def clips(self, split: str) -> Sequence[Clip]:
-        """The clips of a split, in the annotations' order, without those that a defect costs.
+        """Return the clips of a split in the annotations' order, without those lost by a defect.
 
         Raises:
             DataError: the file is missing or malformed (with its name, field and value), the
@@ -55,10 +52,10 @@ class Dataset(ABC):
         """
 
     def defects(self, split: str) -> Sequence[Defect]:  # noqa: ARG002
-        """What is wrong within single clips' annotations of a split.
+        """Return the defects within single clips' annotations of a split.
 
-        A dataset's ``policy`` decides what becomes of it: under ``skip`` these clips are counted
-        as lost, under ``fail`` nothing runs. A reader that has none raises instead.
+        A dataset's ``policy`` decides: ``skip`` counts these clips as lost, ``fail`` makes them an
+        error. A reader that collects no defects raises instead.
 
         Raises:
             DataError: as for ``clips``.
@@ -66,27 +63,27 @@ class Dataset(ABC):
         return ()
 
     def iterate(self, split: str) -> Iterator["Clip | Defect"]:
-        """The clips and the defects of a split one by one, for a corpus that memory cannot hold.
+        """Yield the clips and the defects of a split, for a corpus that does not fit in memory.
 
-        The clips in the order of ``clips``; each defect at any place.
+        Clips come in the order of ``clips``, defects at any place between them.
 
         Raises:
-            DataError: as for ``clips``, but where the files are read that far.
+            DataError: as for ``clips``, when reading reaches the problem.
         """
         yield from self.defects(split)
         yield from self.clips(split)
 
     def files(self) -> Sequence[Path]:
-        """Every file beside the media that ``clips`` reads, where they are known.
+        """Return every file that ``clips`` reads, media aside, if they are known.
 
-        While none of them has changed, a plan does not read them again; with none it always does.
+        A plan reads them again only if one has changed; without any, each plan reads anew.
         """
         return ()
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A hash of all that the annotations and the list of media files say."""
+        """Return a hash of the annotations and of the list of media files."""
 
     def paragraphs(self, split: str) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002
-        """References per video, for the paragraph protocol."""
+        """Return the references of each video, for the paragraph protocol."""
         return {}

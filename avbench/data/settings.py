@@ -1,7 +1,7 @@
-"""The settings of data: clips, vocabulary and the embedded world.
+"""Settings of data: clips, vocabulary and the embedded world.
 
-Frozen dataclasses; each field says its unit and the paper's value, which is the default where
-the paper gives one. They stand in the specs of stages, and so are hashed.
+Frozen dataclasses. Each field states its unit and the paper's value, which is the default if the
+paper gives one. They are part of the specs of stages, so stage ids hash them.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ Task = Literal["pcc", "pnc"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingSettings:
-    """How a clip is drawn for training: its inputs, and the captions that are its targets."""
+    """Sampling of a clip for training: its inputs, and the captions that are its targets."""
 
     tasks: tuple[Task, ...]
-    """Which captions are targets, in this order."""
+    """The captions that are targets, in this order."""
     pnc_share: float
-    """Share of the clips with a next caption for which it is a target; beside ``pcc``."""
+    """Share of the clips with a next caption that use it as a target, beside ``pcc``."""
     spec_augment: bool
     mask_speech: float
     """Share of the input ASR word pieces that are masked."""
@@ -26,12 +26,12 @@ class SamplingSettings:
 
 SoundUse = Literal["use", "drop", "fail"]
 """``use``: the clip is kept, and a frame of zero amplitude stands where there is no sound;
-``drop``: it is lost, with its reason; ``fail``: nothing goes on."""
+``drop``: the clip is lost, with its reason; ``fail``: the stage fails."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SoundPolicy:
-    """What becomes of clips without sound, by why they have none (``types.SoundState``)."""
+    """Use of clips without sound, by the state of their sound (``types.SoundState``)."""
 
     absent: SoundUse = "use"
     """The file has no sound track."""
@@ -48,12 +48,12 @@ class VocabularySettings:
     size: int = 30_522
     """Tokens, the special ones included; the rows of the embedding (paper: BERT's 30,522)."""
     file: str | None = None
-    """A ``tokenizer.json`` or ``vocab.txt`` to use as it is; None: train one."""
+    """A ``tokenizer.json`` or ``vocab.txt`` to use unchanged; None: train one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorldSettings:
-    """The embedded world AVScenes: how much of it, and what decides its modality relevance."""
+    """The embedded world AVScenes: its size, and the settings that decide modality relevance."""
 
     seed: int = 0
     narrated_videos: int = 500
@@ -79,7 +79,7 @@ class WorldSettings:
     distractors: int = 0
     """Small grey objects beside the one that the captions tell of, per clip."""
     datasets: tuple[str, ...] = ()
-    """Keys of the sets to generate; empty: all. A set is the same whichever others are made."""
+    """Keys of the sets to generate; empty: all. A set does not depend on the others."""
 
     def __post_init__(self) -> None:
         for name in ("agreement", "spoken"):

@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from avbench.config.builder import Builder
 from avbench.config.data_file import DataSource, file_sources
@@ -38,8 +38,9 @@ from avbench.data.annotations.strict_json import checked_id
 from avbench.data.contracts import Dataset, Defect
 from avbench.data.media.recode import Encoding
 from avbench.data.media.tar_members import INDEX
-from avbench.data.prepared.split import LOST, clip_to_json
-from avbench.data.shards.folder import CLIPS, Tally, read_index, shard_path, written
+from avbench.data.prepared.lost import LOST, LostClip, read_lost
+from avbench.data.prepared.split import clip_to_json
+from avbench.data.shards.folder import CLIPS, ShardSums, is_complete, read_index, shard_path
 from avbench.data.shards.manifest import FORM, LIST, MANIFEST, PARAGRAPHS, ShardFile, hash_of
 from avbench.data.shards.shard import need_webdataset
 from avbench.runner.executors.local import LocalExecutor
@@ -149,7 +150,7 @@ def data_prepare(
     store = Store(results=folder, cache=cache())
     for stage in stages:
         share = range(stage.spec["job"], count, stage.spec["jobs"])
-        if store.done(stage) and not all(written(folder, n) for n in share):
+        if store.done(stage) and not all(is_complete(folder, n) for n in share):
             (store.directory(stage) / RECORD).unlink()
     run = Run(_graph(plan, stages), store, LocalExecutor(slots=workers), {"device": "cpu"})
     status = 0
@@ -158,7 +159,7 @@ def data_prepare(
     else:
         for stage in stages:
             _lay_down(stage, store)
-    ready = all(written(folder, n) for n in range(count))
+    ready = all(is_complete(folder, n) for n in range(count))
     found = _finish(folder, plan) if ready else _so_far(folder, count)
     errors = [r["error"] for s in stages if (r := store.record(s)) and r["error"] is not None]
     return {
@@ -225,7 +226,7 @@ def _list(order: Order, source: DataSource, dataset: Dataset) -> dict[str, Any]:
     with temporary.open("wb") as file, defects.open("w", encoding="utf-8") as gone:
         for item in _listed(order, source, dataset):
             if isinstance(item, Defect):
-                _lose(gone, str(item.clip), item.reason, f"{item.place}: {item.problem}")
+                gone.write(LostClip.of_defect(item).line())
                 costly += [item] if source.policy == "fail" else []
                 continue
             full = not shards or count - shards[-1][0] >= order.encoding.clips_per_shard
@@ -252,10 +253,6 @@ def _listed(
             yield clip_to_json(replace(item, slots=evidence.get(item.id, item.slots)), root)
         elif item.clip is not None:
             yield item
-
-
-def _lose(file: TextIO, clip: str, reason: str, detail: str) -> None:
-    file.write(json.dumps({"id": clip, "reason": reason, "detail": detail}) + "\n")
 
 
 def _stages(plan: Mapping[str, Any], folder: Path, jobs: int) -> list[Stage]:
@@ -301,7 +298,7 @@ def _lay_down(stage: Stage, store: Store) -> None:
 
 def _so_far(folder: Path, count: int) -> dict[str, Any]:
     """The sums over the shards that are written."""
-    sums = Tally()
+    sums = ShardSums()
     for number in range(count):
         index = read_index(folder, number)
         if index is not None:
@@ -311,7 +308,7 @@ def _so_far(folder: Path, count: int) -> dict[str, Any]:
 
 def _damaged(folder: Path, number: int) -> bool:
     """Whether a shard that was written is not what its index says."""
-    if not written(folder, number):
+    if not is_complete(folder, number):
         return False
     index = read_index(folder, number)
     return index is None or sha256(shard_path(folder, number)) != index["sha256"]
@@ -323,13 +320,12 @@ def _finish(folder: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DataError: a shard is not of the size that its index says.
     """
-    sums, files = Tally(), []
+    sums, files = ShardSums(), []
     temporary = folder / f".{LOST}.{os.getpid()}"
     with temporary.open("w", encoding="utf-8") as gone:
-        with (folder / DEFECTS).open(encoding="utf-8") as defects:
-            for line in defects:
-                sums.lose(json.loads(line)["reason"])
-                gone.write(line)
+        for clip in read_lost(folder / DEFECTS):
+            sums.add_lost(clip)
+            gone.write(clip.line())
         for number in range(len(plan["shards"])):
             shard, index = shard_path(folder, number), read_index(folder, number)
             if index is None:
@@ -338,8 +334,7 @@ def _finish(folder: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
                     "'avbench data prepare' with --verify to write it anew"
                 )
             sums.add(index)
-            for item in index["lost"]:
-                _lose(gone, item["id"], item["reason"], item["detail"])
+            gone.writelines(LostClip(**item).line() for item in index["lost"])
             files.append(
                 ShardFile(
                     name=shard.name,

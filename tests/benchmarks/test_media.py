@@ -233,7 +233,7 @@ def planned(video: Video, clip: BenchClip) -> tuple[Span, list[Need] | None]:
     timeline, _ = cut(packets.stamps, span, packets.interval)
     assert timeline is not None
     needs = packets.needs({timeline.times[i] for i in sixteen(timeline)})
-    return span, needs if video.economical(packets) else None
+    return span, needs if video.can_skip_packets(packets) else None
 
 
 def test_what_need_not_be_decoded(
@@ -243,17 +243,19 @@ def test_what_need_not_be_decoded(
     longest = [*clips, whole]
     ways: dict[str, Callable[[], object]] = {}
     kept: dict[str, list[Any]] = {}
-    for name, economical, threads in (
+    for name, can_skip_packets, threads in (
         ("all frames up to the last", False, 1),
         ("all frames, two threads", False, 2),
         ("those needed, two threads", True, 2),
         ("those needed", True, 1),
     ):
 
-        def run(name: str = name, economical: bool = economical, threads: int = threads) -> None:
+        def run(
+            name: str = name, can_skip_packets: bool = can_skip_packets, threads: int = threads
+        ) -> None:
             with pytest.MonkeyPatch.context() as patch:
-                if not economical:
-                    patch.setattr(Video, "economical", lambda *_: False)
+                if not can_skip_packets:
+                    patch.setattr(Video, "can_skip_packets", lambda *_: False)
                 kept[name] = [
                     read_frames(
                         c.path, start=c.start, end=c.end, size=224, pick=sixteen, threads=threads

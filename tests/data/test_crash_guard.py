@@ -13,10 +13,10 @@ import pytest
 
 from avbench.core.types import InputSpec
 from avbench.data.media.clip import read_clip
-from avbench.data.media.container import Loss, MediaError
-from avbench.data.prepared.crash_guard import Journal, alone, clocks
+from avbench.data.media.container import LostReason, MediaError
+from avbench.data.prepared.crash_guard import Journal, decode_alone, hard_limits
 from avbench.data.prepared.part import Part, Source
-from avbench.data.prepared.pool import Crew
+from avbench.data.prepared.pool import WorkerPool
 from tests.data.test_media import every, film, tone
 
 SPEC = InputSpec(frames=4, size=32, store_frames=12, mel_frames=64)
@@ -25,7 +25,7 @@ SPEC = InputSpec(frames=4, size=32, store_frames=12, mel_frames=64)
 FATAL = """
 import os, signal
 from pathlib import PosixPath
-from avbench.data.prepared.crash_guard import clocks
+from avbench.data.prepared.crash_guard import hard_limits
 
 class Deadly(PosixPath):
     \"\"\"A file at which the process that opens it dies, as at a fault of a codec library.\"\"\"
@@ -44,7 +44,7 @@ def segfault():
     os.kill(os.getpid(), signal.SIGSEGV)
 
 def spin():
-    with clocks(0.1):
+    with hard_limits(0.1):
         while True:
             pass
 
@@ -91,27 +91,27 @@ def test_a_journal_remembers_where_processes_died(tmp_path: Path) -> None:
     path = tmp_path / "j"
     assert Journal(path).fatal == set()
     with Journal(path) as journal:
-        journal.at(7)
+        journal.begin(7)
         assert Journal(path).fatal == {7}  # as another process finds it after a kill
         left = path.read_bytes()
     assert Journal(path).fatal == set()  # left alive
     path.write_bytes(left)
     with Journal(path) as journal:
-        journal.at(12)
+        journal.begin(12)
         left = path.read_bytes()
     path.write_bytes(left)
     assert Journal(path).fatal == {7, 12}
     path.write_bytes(left[:4])  # a machine that lost power: nothing is known
     assert Journal(path).fatal == set()
-    journal.done()
+    journal.remove()
     assert not path.exists()
 
 
 def test_a_finished_part_leaves_no_journal(tmp_path: Path) -> None:
     film(tmp_path / "a.mp4")
     parts = parts_of(tmp_path / "out", [tmp_path / "a.mp4"] * 3)
-    with Crew(1) as crew:
-        assert told(list(crew.map(parts, lambda _: None))) == ["used"] * 3
+    with WorkerPool(1) as pool:
+        assert told(list(pool.map(parts, lambda _: None))) == ["used"] * 3
     assert sorted(p.name for p in (tmp_path / "out/parts").iterdir()) == [
         "00000000.json",
         "00000002.json",
@@ -125,7 +125,7 @@ def test_a_clip_that_takes_too_long_is_lost_with_the_time(tmp_path: Path) -> Non
     path = film(tmp_path / "a.mp4", 30, sound=tone(3.0))
     with pytest.raises(MediaError, match=r"a\.mp4: decoding took more than 0 s of proc") as caught:
         read_clip(path, SPEC, every, seconds=0.0)
-    assert caught.value.loss is Loss.OVERDUE
+    assert caught.value.reason is LostReason.OVERDUE
     assert len(read_clip(path, SPEC, every, seconds=60.0).frames) == 30
 
 
@@ -150,26 +150,26 @@ def test_the_time_is_counted_over_all_passes(
         read_clip(path, SPEC, every, seconds=whole - 1.0)
 
 
-def test_the_clocks_are_put_back() -> None:
-    with clocks(5.0):
+def test_the_timers_are_put_back() -> None:
+    with hard_limits(5.0):
         assert 0 < signal.getitimer(signal.ITIMER_PROF)[0] < 10.1
         assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] < 50.1
     assert signal.getitimer(signal.ITIMER_PROF)[0] == 0
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
-# ------------------------------------------------------------------------------------- the crew
+# ------------------------------------------------------------------------------------- the pool
 
 
 @pytest.mark.slow
 def test_a_last_attempt_tells_how_the_process_ended(fatal: Any) -> None:
-    assert alone(partial(fatal.fine), "a.mp4", 1.0) == {"entry": 1}
-    assert alone(partial(fatal.segfault), "a.mp4", 1.0) == {
+    assert decode_alone(partial(fatal.fine), "a.mp4", 1.0) == {"entry": 1}
+    assert decode_alone(partial(fatal.segfault), "a.mp4", 1.0) == {
         "lost": "crashed",
         "detail": "a.mp4: the process that decoded it ended with signal SIGSEGV, and so did "
         "another",
     }
-    assert alone(partial(fatal.spin), "a.mp4", 0.1) == {
+    assert decode_alone(partial(fatal.spin), "a.mp4", 0.1) == {
         "lost": "overdue",
         "detail": "a.mp4: one call of the decoder went far beyond the 0.1 s of a clip, twice",
     }
@@ -186,14 +186,14 @@ def test_dead_workers_cost_their_clips_and_the_rest_goes_on(
     # As the stage's own process left it when it died at the second clip.
     parts[0].journal.write_text('{"fatal": [], "at": 1}')
     done: list[int] = []
-    with Crew(workers) as crew:
-        outcomes = list(crew.map(parts, done.append))
+    with WorkerPool(workers) as pool:
+        outcomes = list(pool.map(parts, done.append))
     assert told(outcomes) == ["used", "crashed", "used", "used", "used", "overdue", "used"]
     assert "SIGSEGV" in outcomes[0][1]["detail"]
     assert done[-1] == 7
     # The others are what they are where nothing dies.
     plain = parts_of(tmp_path / "plain", [good])
-    with Crew(1) as crew:
-        entry = next(iter(crew.map(plain, done.append)))[0]["entry"]
+    with WorkerPool(1) as pool:
+        entry = next(iter(pool.map(plain, done.append)))[0]["entry"]
     assert all(o["entry"] == {**entry, "row": o["entry"]["row"]} for p in outcomes for o in p
                if "entry" in o)  # fmt: skip

@@ -12,7 +12,7 @@ import pytest
 from avbench.core.types import InputSpec, SoundState
 from avbench.data.media.audio import read_sound
 from avbench.data.media.clip import DecodedClip, read_clip
-from avbench.data.media.container import Loss, MediaError
+from avbench.data.media.container import LostReason, MediaError
 from avbench.data.media.sampling import Timeline, uniform
 from avbench.data.media.video import read_frames
 
@@ -91,7 +91,7 @@ def test_every_real_file_gives_the_frames_that_are_known(test_data: Path) -> Non
         if not known["nv"]:
             with pytest.raises(MediaError, match="no video stream") as caught:
                 read_clip(path, SPEC, sixteen)
-            assert caught.value.loss is Loss.NO_VIDEO
+            assert caught.value.reason is LostReason.NO_VIDEO
             continue
         clip = read_clip(path, SPEC, sixteen)
         times, video = clip.timeline.times, known["v"]
@@ -145,7 +145,7 @@ def test_a_file_that_breaks_gives_what_decoded_before(test_data: Path) -> None:
     assert read_clip(path, SPEC, every, start=0.0, end=1.0).notes == ()
     with pytest.raises(MediaError, match=r"corrupted\.mp4: ") as caught:
         read_clip(path, SPEC, every, start=4.0, end=5.0)
-    assert caught.value.loss is Loss.NO_FRAME
+    assert caught.value.reason is LostReason.NO_FRAME
 
 
 @pytest.mark.parametrize(("name", "turn"), [("90", 3), ("180", 2), ("270", 1)])
@@ -350,19 +350,19 @@ def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
     playlist = tmp_path / "list.mp4"
     playlist.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n")
     cases = [
-        (tmp_path / "none.mp4", None, None, Loss.MISSING, "no such file"),
-        (tmp_path / "folder.mp4", None, None, Loss.MISSING, "no such file"),
-        (tmp_path / "empty.mp4", None, None, Loss.EMPTY, "the file is empty"),
-        (tmp_path / "text.mp4", None, None, Loss.NOT_MEDIA, "not a media file"),
-        (playlist, None, None, Loss.NOT_MEDIA, "not a media file"),
-        (good, 0.5, 0.5, Loss.NO_INTERVAL, r"ends at 0\.5 s and starts at 0\.5 s"),
-        (good, 5.0, 6.0, Loss.NO_FRAME, r"starts at 5\.00 s, the picture ends at 0\.90 s"),
+        (tmp_path / "none.mp4", None, None, LostReason.MISSING, "no such file"),
+        (tmp_path / "folder.mp4", None, None, LostReason.MISSING, "no such file"),
+        (tmp_path / "empty.mp4", None, None, LostReason.EMPTY, "the file is empty"),
+        (tmp_path / "text.mp4", None, None, LostReason.NOT_MEDIA, "not a media file"),
+        (playlist, None, None, LostReason.NOT_MEDIA, "not a media file"),
+        (good, 0.5, 0.5, LostReason.NO_INTERVAL, r"ends at 0\.5 s and starts at 0\.5 s"),
+        (good, 5.0, 6.0, LostReason.NO_FRAME, r"starts at 5\.00 s, the picture ends at 0\.90 s"),
     ]
     before = open_files()
     for path, start, end, loss, message in cases:
         with pytest.raises(MediaError, match=message) as caught:
             read(path, start, end)
-        assert caught.value.loss is loss
+        assert caught.value.reason is loss
         assert str(path) in str(caught.value)
     assert open_files() == before
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from avbench.core.types import InputSpec, SoundState
 from avbench.data.media.clip import DecodedClip, read_clip
-from avbench.data.media.container import Loss, MediaError
-from avbench.data.media.defects import OUTCOMES
+from avbench.data.media.container import LostReason, MediaError
+from avbench.data.media.defects import HANDLING
 from avbench.data.media.headers import read_header
 from avbench.data.media.sampling import Timeline, uniform
-from avbench.data.prepared.crash_guard import clocks
+from avbench.data.prepared.crash_guard import hard_limits
 from tests.data.test_media import film, open_files, tone
 
 SPEC = InputSpec(frames=4, size=32)
@@ -81,15 +81,15 @@ def decoded(path: Path, start: float | None, end: float | None) -> DecodedClip |
 def check(path: Path, span: tuple[float | None, float | None]) -> DecodedClip | MediaError:
     """Decode a file, whatever is in it, and see that all is well."""
     before, begin = open_files(), time.perf_counter()
-    with clocks(3 * SECONDS):  # ends the tests if nothing else ends the decoder
+    with hard_limits(3 * SECONDS):  # ends the tests if nothing else ends the decoder
         result = decoded(path, *span)
         header = read_header(path)
     assert time.perf_counter() - begin < 3 * SECONDS
     assert open_files() == before
-    if header.loss is not None:
+    if header.reason is not None:
         assert isinstance(result, MediaError)
     if isinstance(result, MediaError):
-        assert result.loss in {o.loss for o in OUTCOMES.values()}
+        assert result.reason in {o.reason for o in HANDLING.values()}
         assert str(path) in str(result)
         assert result.detail
         return result
@@ -179,7 +179,7 @@ def test_real_files_cut_anywhere_keep_what_is_before(test_data: Path, scratch: P
             scratch.write_bytes(data[: tenth * len(data) // 10])
             result = check(scratch, (None, None))
             counts.append(0 if isinstance(result, MediaError) else len(result.timeline.times))
-            told = result.loss.value if isinstance(result, MediaError) else result.notes
+            told = result.reason.value if isinstance(result, MediaError) else result.notes
             outcomes.setdefault(name, []).append(str(told))
         # The more there is, the more is used, from less than half of the file on.
         assert counts == sorted(counts), (name, counts)
@@ -196,4 +196,4 @@ def test_mp4_without_its_index_is_lost(films: list[bytes], scratch: Path, cut: f
     scratch.write_bytes(data[: int(cut * data.rindex(b"moov"))])
     result = check(scratch, (None, None))
     assert isinstance(result, MediaError)
-    assert result.loss in (Loss.EMPTY, Loss.NOT_MEDIA)
+    assert result.reason in (LostReason.EMPTY, LostReason.NOT_MEDIA)

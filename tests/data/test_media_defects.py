@@ -10,8 +10,8 @@ import pytest
 
 from avbench.core.types import InputSpec, SoundState
 from avbench.data.media.clip import DecodedClip, read_clip
-from avbench.data.media.container import Loss, MediaError
-from avbench.data.media.defects import OUTCOMES
+from avbench.data.media.container import LostReason, MediaError
+from avbench.data.media.defects import HANDLING
 from tests.data.test_media import every, film, levels, tone
 
 SPEC = InputSpec(size=32)
@@ -364,17 +364,17 @@ def test_a_real_files_defect_has_its_outcome(name: str, test_data: Path) -> None
 
 
 def check(name: str, decode: Callable[[], DecodedClip]) -> None:
-    known = OUTCOMES[name]
+    known = HANDLING[name]
     if known.use == "lost":
         with pytest.raises(MediaError) as caught:
             decode()
-        assert caught.value.loss is known.loss, caught.value
+        assert caught.value.reason is known.reason, caught.value
     else:
         clip = decode()
         assert known.use == ("part" if clip.notes else "used"), clip.notes
 
 
 def test_every_class_has_a_case_and_every_loss_a_class() -> None:
-    assert {*CASES, *REAL, *ELSEWHERE} == set(OUTCOMES)
-    assert {o.loss for o in OUTCOMES.values() if o.loss} == set(Loss)
-    assert all((o.loss is not None) == (o.use == "lost") for o in OUTCOMES.values())
+    assert {*CASES, *REAL, *ELSEWHERE} == set(HANDLING)
+    assert {o.reason for o in HANDLING.values() if o.reason} == set(LostReason)
+    assert all((o.reason is not None) == (o.use == "lost") for o in HANDLING.values())

@@ -78,7 +78,7 @@ def test_economy_changes_no_frame(
         ]
 
     thrifty = all_ways()
-    monkeypatch.setattr(Video, "economical", lambda *_: False)
+    monkeypatch.setattr(Video, "can_skip_packets", lambda *_: False)
     for a, b in zip(thrifty, all_ways(), strict=True):
         assert (a == b).all()
     assert levels(thrifty[4]) == [5, 6, 30]
@@ -133,7 +133,7 @@ def test_economy_changes_no_frame_of_real_files(
             return str(error)
 
     thrifty = {(p, *s): read(p, *s) for p in files for s in spans}
-    monkeypatch.setattr(Video, "economical", lambda *_: False)
+    monkeypatch.setattr(Video, "can_skip_packets", lambda *_: False)
     for key, found in thrifty.items():
         plain = read(*key)
         assert found == plain if isinstance(plain, str) else (found == plain).all(), key

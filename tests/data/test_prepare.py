@@ -257,13 +257,13 @@ def test_processes_give_the_same_bytes(
     monkeypatch.setattr(pool, "WORTH", 0.0)
     # This process takes its time, so that the other one has started before all is done.
     monkeypatch.setattr(Job, "progress", lambda *_: time.sleep(1.5))
-    elsewhere, result = [], pool.Crew._result
+    elsewhere, result = [], pool.WorkerPool._result
 
     def count(self: Any, parts: Any, place: int) -> Any:
         elsewhere.append(parts[place].first)
         return result(self, parts, place)
 
-    monkeypatch.setattr(pool.Crew, "_result", count)
+    monkeypatch.setattr(pool.WorkerPool, "_result", count)
     prepare.run(make_job(root, tmp_path, workers=2))
     assert 9 in elsewhere  # the last part is the first that the other process takes
     assert output(tmp_path) == output(whole.directory)
@@ -371,7 +371,7 @@ def test_wrong_evidence_is_refused(root: Path, tmp_path: Path) -> None:
 
 
 def test_another_size_than_the_prepared_one_is_refused(prepared: tuple) -> None:
-    with pytest.raises(DataError, match=r"input\.size 64 asked of clips prepared at 32"):
+    with pytest.raises(DataError, match=r"input\.size is 64, the clips were prepared at 32"):
         prepared[1].frames(0, InputSpec(size=64))
 
 

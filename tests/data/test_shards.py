@@ -28,7 +28,7 @@ from avbench.core.registry import load
 from avbench.core.types import Clip, InputSpec, SoundState
 from avbench.data.contracts import Defect
 from avbench.data.media import tar_members
-from avbench.data.media.container import Loss, MediaError
+from avbench.data.media.container import LostReason, MediaError
 from avbench.data.media.recode import Encoding, recode
 from avbench.data.prepared import stage as prepare
 from avbench.data.prepared.split import PreparedSplit
@@ -331,7 +331,7 @@ def test_clip_seconds_bound_each_clip_and_are_of_the_plan(
     media = kitchen.parent / "youcook2/videos/GGSY1Qvo990.mp4"
     with pytest.raises(MediaError, match="decoding took more than 0 s of processor") as caught:
         recode(media, SMALL, start=0.0, end=4.2, seconds=0.0)
-    assert caught.value.outcome["lost"] == "overdue"
+    assert caught.value.as_result()["lost"] == "overdue"
     data = tmp_path / "data.yaml"
     own = f"{{reader: youcook2, root: {kitchen.parent / 'youcook2'}, clip_seconds: 7.0}}"
     data.write_text(f"datasets: {{youcook2: {own}}}\n")
@@ -350,7 +350,7 @@ def test_the_jobs_give_each_clip_the_data_files_seconds(
 
     def overdue(path: Path, *_: object, seconds: float, **__: object) -> None:
         given.append(seconds)
-        raise MediaError(path, Loss.OVERDUE, "decoding took too long")
+        raise MediaError(path, LostReason.OVERDUE, "decoding took too long")
 
     monkeypatch.setattr(shard, "recode", overdue)
     results = sharding.run(read_job(Path(folder)))
@@ -594,7 +594,7 @@ def test_an_index_serves_many_reads(recoded: Path, monkeypatch: pytest.MonkeyPat
     for name in ("000000000.mp4", "000000001.mp4", "000000001.m4a", "nothing.mp4"):
         found = tar_members.member_of(shard / name)
         assert (found is None) == (name == "nothing.mp4")
-    assert tar_members.facts_of(shard / "000000000.mp4") == tar_members.Facts(
+    assert tar_members.source_facts(shard / "000000000.mp4") == tar_members.SourceFacts(
         sound=SoundState.PRESENT, notes=()
     )
     assert len(reads) == 1

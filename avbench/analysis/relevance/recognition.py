@@ -135,7 +135,7 @@ def recognise_dataset(
             try:
                 sound = read_sound(clip.media, start=clip.start, end=clip.end, rate=hear.rate)
             except MediaError as error:
-                counts[f"lost ({error.loss})"] += 1
+                counts[f"lost ({error.reason})"] += 1
                 problems.append(f"{clip.id}: {error}")
                 continue
             if sound.state is SoundState.UNDECODABLE:

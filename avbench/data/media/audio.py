@@ -1,15 +1,15 @@
-"""The sound of a clip, out of the first sound track of a media file.
+"""Decoding of a clip's sound from the first sound track of a media file.
 
-Mixing and resampling are libswresample's, through PyAV: it takes any layout and rate as the
-decoder gives them (5.1, 8 kHz, a change on the way), mixes by the standard coefficients and works
-on the stream as it comes; torchaudio would need whole channels in memory and a mixing rule of
-ours. At equal speed its filter is the steeper: of a 12 kHz tone at 48 kHz, above what 22,050 Hz
-can hold, it lets -36 dB through, torchaudio's default -13 dB; 9 kHz loses 0.0 against 0.7 dB.
-Mixing is normalised, so that stereo gives (L + R) / 2 and not 0.71 (L + R), the float default.
+libswresample mixes and resamples, through PyAV. It takes any layout and rate that the decoder
+gives (5.1, 8 kHz, a change on the way), mixes by the standard coefficients and works on the
+stream as it comes; torchaudio would need whole channels in memory and a mixing rule of ours. At
+equal speed its filter is steeper: of a 12 kHz tone at 48 kHz, above the band of 22,050 Hz, it
+passes -36 dB, torchaudio's default -13 dB; a 9 kHz tone loses 0.0 dB instead of 0.7 dB. Mixing is
+normalised, so that stereo gives (L + R) / 2, not 0.71 (L + R), the float default.
 
-Samples are placed by their time stamps: a track that starts late starts with zeros, a gap holds
-zeros, so sound and picture stay together. A track that ends before the clip does gives the
-shorter sound.
+Samples are placed by their time stamps, so sound and picture stay in step: a track that starts
+late starts with zeros, and a gap holds zeros. A track that ends before the clip gives a shorter
+sound.
 """
 
 import math
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from avbench.core.errors import DataError
 from avbench.core.types import SoundState
-from avbench.data.media.container import BROKEN, Allowance, opened, origin, packets, reason
+from avbench.data.media.container import BROKEN, Allowance, error_text, open_media, origin, packets
 from avbench.data.media.tar_members import sound_of
 
 SILENCE = 1e-4
@@ -35,32 +35,32 @@ PREROLL = 0.25
 """Seconds decoded before a clip, so that codecs with memory (AAC, Opus) have settled."""
 
 GAP = 0.05
-"""Seconds of difference between a stamp and the sample count that are a gap, not jitter."""
+"""Seconds between a stamp and the sample count above which it is a gap, not jitter."""
 
 BLOCK = 1 << 15
-"""Samples that are resampled at once; decoders give some hundreds at a time."""
+"""Samples resampled at once; decoders give some hundreds at a time."""
 
 SLOWEST = 1000
-"""Hz: no sound has a lower rate, and resampling it would take memory without bound."""
+"""Hz, at least: no sound has a lower rate, and resampling one would take unbounded memory."""
 
 HOLE = 3600.0
-"""Seconds of a gap that are believed; what comes after a longer one is left out."""
+"""Seconds of a gap, at most; the sound after a longer one is left out."""
 
 MIXING = {"rematrix_maxval": "1.0"}
-"""libswresample: scale the mixing coefficients so that their sum is at most one."""
+"""Option of libswresample that scales the mixing coefficients to a sum of at most one."""
 
 Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sound:
-    """What a clip's sound gave."""
+    """The decoded sound of a clip."""
 
     samples: Samples
-    """Mono, (S,); empty where there is no sound or it cannot be decoded."""
+    """Mono, (S,); empty if there is no sound or it cannot be decoded."""
     state: SoundState
     notes: tuple[str, ...] = ()
-    """What was wrong and did not make the sound unusable, or why it cannot be decoded."""
+    """Defects of the sound, or the reason why it cannot be decoded."""
 
 
 def read_sound(
@@ -74,24 +74,24 @@ def read_sound(
 ) -> Sound:
     """Decode the sound of a clip, mono at ``rate``.
 
-    A clip that lies after the end of its file's sound is SILENT, not ABSENT: there is a track.
+    A clip after the end of its file's sound is SILENT, not ABSENT, because there is a track.
 
     Args:
         path: the media file.
         start: seconds from the file's own start; None: its start.
         end: seconds; None: the end of the sound.
         rate: Hz.
-        threads: of the decoder.
-        allowance: the time that it may take; None: the usual.
+        threads: threads of the decoder.
+        allowance: time limit; None: the default.
 
     Raises:
-        MediaError: the file cannot be opened, or takes too long. Nothing else in the sound raises.
+        MediaError: the file cannot be opened, or takes too long. No other defect raises.
     """
     allowance = allowance or Allowance()
-    apart = sound_of(path)
-    if apart is not None:  # a re-encoded clip of a shard
-        (path, end), start = apart, None
-    with opened(path, allowance) as container:
+    separate = sound_of(path)
+    if separate is not None:  # a re-encoded clip of a shard
+        (path, end), start = separate, None
+    with open_media(path, allowance) as container:
         if not container.streams.audio:
             return Sound(samples=_empty(), state=SoundState.ABSENT)
         stream = container.streams.audio[0]
@@ -105,7 +105,7 @@ def read_sound(
             samples = collector.result()
         except BROKEN as error:
             samples = _empty()
-            notes.append(f"the sound cannot be resampled: {reason(error)}")
+            notes.append(f"the sound cannot be resampled: {error_text(error)}")
     if not np.isfinite(samples).all():
         samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
         notes.append("samples that are no numbers were set to zero")
@@ -125,7 +125,7 @@ def _empty() -> Samples:
 def _limits(
     container: InputContainer, start: float | None, end: float | None
 ) -> tuple[float, float]:
-    """The clip, from the file's own start; its end at most one second past the stated one."""
+    """Return the clip's interval from the file's start, at most 1 s past the stated end."""
     stated = math.inf if container.duration is None else container.duration / 1e6 + 1.0
     return max(start or 0.0, 0.0), min(math.inf if end is None else end, stated)
 
@@ -138,7 +138,7 @@ def _decode(
     path: Path,
     allowance: Allowance,
 ) -> list[str]:
-    """Hand the clip's frames to the collector, up to the first error."""
+    """Hand the clip's frames to the collector up to the first error, and return a note of it."""
     zero, tick = origin(container), float(stream.time_base or 0)
     time = None
     try:
@@ -154,12 +154,12 @@ def _decode(
         raise
     except BROKEN as error:
         where = "at once" if time is None else f"after {time:.2f} s"
-        return [f"the sound breaks {where}: {reason(error)}"]
+        return [f"the sound breaks {where}: {error_text(error)}"]
     return []
 
 
 class _Collector:
-    """Decoded frames to one stretch of mono sound, each run of them placed by its time."""
+    """Collects decoded frames as mono sound, each contiguous run placed by its time."""
 
     def __init__(self, rate: int, low: float, high: float) -> None:
         self.decoded = False
@@ -173,10 +173,10 @@ class _Collector:
         self._next = 0.0
 
     def add(self, frame: AudioFrame, time: float | None) -> bool:
-        """Take a frame; False when the clip is complete.
+        """Add a frame; return False once the clip is complete.
 
         Raises:
-            ValueError: its rate or its time cannot be.
+            ValueError: its rate or its time is impossible.
         """
         if frame.sample_rate < SLOWEST:
             raise ValueError(f"a sample rate of {frame.sample_rate} Hz")
@@ -197,7 +197,7 @@ class _Collector:
             self._resampler = AudioResampler("fltp", "mono", self._rate, options=MIXING)
             self._runs.append((time, []))
             self._next = time
-        frame.pts = None  # the resampler counts samples; the stamps are ours to judge
+        frame.pts = None  # the resampler counts samples; this class judges the stamps
         self._waiting.write(frame)
         if self._waiting.samples >= BLOCK:
             self._take(self._waiting.read())
@@ -205,7 +205,7 @@ class _Collector:
         return True
 
     def result(self) -> Samples:
-        """The clip's sound, from the clip's start to the last sample within it."""
+        """Return the sound from the clip's start to the last sample within it."""
         self._finish()
         runs = [
             (round((t - self._low) * self._rate), np.concatenate(r)) for t, r in self._runs if r

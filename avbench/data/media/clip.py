@@ -1,4 +1,4 @@
-"""A clip of a media file: its frames and its sound."""
+"""Decoding of a clip of a media file: its frames and its sound."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,13 @@ from avbench.core.types import InputSpec, SoundState
 from avbench.data.media.audio import read_sound
 from avbench.data.media.container import CLIP_SECONDS, Allowance
 from avbench.data.media.sampling import Timeline
-from avbench.data.media.tar_members import facts_of
+from avbench.data.media.tar_members import source_facts
 from avbench.data.media.video import Pick, read_frames
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecodedClip:
-    """What a clip gave."""
+    """A decoded clip."""
 
     frames: UInt8[Tensor, "T 3 H W"]
     """The chosen frames."""
@@ -29,7 +29,7 @@ class DecodedClip:
     """Mono at the input's sample rate; empty where the state is ABSENT or UNDECODABLE."""
     state: SoundState
     notes: tuple[str, ...]
-    """What was wrong with the file and did not make the clip unusable."""
+    """Defects of the file that did not lose the clip."""
 
 
 def read_clip(
@@ -42,7 +42,7 @@ def read_clip(
     threads: int = 1,
     seconds: float = CLIP_SECONDS,
 ) -> DecodedClip:
-    """Decode a clip; see ``video`` and ``audio`` for how.
+    """Decode a clip by ``video`` and ``audio``.
 
     Args:
         path: the media file.
@@ -50,11 +50,11 @@ def read_clip(
         pick: chooses among the clip's frames.
         start: seconds from the file's own start; None: its beginning.
         end: seconds; None: its end.
-        threads: of each decoder.
-        seconds: processor time that it may take, see ``Allowance``.
+        threads: threads of each decoder.
+        seconds: limit of processor time, see ``Allowance``.
 
     Raises:
-        MediaError: no frame can be had, or it takes too long; the message says why.
+        MediaError: no frame decodes, or decoding takes too long; the message says why.
     """
     allowance = Allowance(seconds)
     picture = read_frames(
@@ -74,13 +74,13 @@ def read_clip(
         threads=threads,
         allowance=allowance,
     )
-    facts = facts_of(path)
+    facts = source_facts(path)
     return DecodedClip(
         frames=torch.from_numpy(picture.frames),
         chosen=picture.chosen,
         timeline=picture.timeline,
         sound=torch.from_numpy(sound.samples),
-        # A re-encoded clip no longer shows what its source was like.
+        # A re-encoded clip no longer shows the defects of its source.
         state=facts.sound if facts else sound.state,
         notes=facts.notes if facts else picture.notes + sound.notes,
     )

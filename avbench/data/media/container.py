@@ -1,6 +1,6 @@
-"""Opening media files by PyAV, the time that one may take, and what is said of the unusable.
+"""Opening of media files by PyAV, the time limit of a clip, and the error for a lost clip.
 
-What becomes of each class of defect is written down in ``defects``.
+``defects`` lists how each class of defect is handled.
 """
 
 import time
@@ -19,29 +19,30 @@ from avbench.core.errors import DataError
 from avbench.data.media.tar_members import member_of
 
 PROTOCOLS = {"protocol_whitelist": "file"}
-"""A media file may not make FFmpeg open anything but local files (playlists name URLs)."""
+"""Options that let FFmpeg open local files alone, because playlists name URLs."""
 
 MOST_PIXELS = 2**25
-"""Of a picture: 8K (7680 × 4320), as a header of a few bytes can ask for gigabytes."""
+"""Pixels of a picture, at most (8K, 7680 × 4320): a header of a few bytes can ask for gigabytes.
+"""
 
 PROBED_PIXELS = 2**27
-"""The bound while FFmpeg learns what a file holds. A picture above it seems to it to have no
-size, so it is larger than the other: what lies between is told as TOO_LARGE."""
+"""Pixels of a picture, at most, while FFmpeg probes a file. FFmpeg reports no size above it, so it
+exceeds MOST_PIXELS: a size in between is reported as TOO_LARGE."""
 
 METADATA: dict[str, Any] = (
     {"metadata_errors": "surrogateescape"} if Version(av.__version__).major < 19 else {}
 )
-"""PyAV 19 always reads tags so and has no such argument."""
+"""Argument for odd bytes in tags; PyAV 19 always reads them this way and has no argument."""
 
 CLIP_SECONDS = 300.0
-"""Processor time that decoding a clip may take where nobody says otherwise."""
+"""Processor time that decoding a clip may take by default."""
 
 BROKEN = (av.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError)
-"""What opening and decoding damaged data raises."""
+"""Exceptions that opening and decoding damaged data raises."""
 
 
-class Loss(StrEnum):
-    """Why a clip cannot be used at all."""
+class LostReason(StrEnum):
+    """Reason why a clip cannot be decoded, and is lost."""
 
     MISSING = "missing"
     """There is no such file."""
@@ -56,37 +57,36 @@ class Loss(StrEnum):
     NO_FRAME = "no_frame"
     """No frame of the clip decodes, or the file ends before the clip starts."""
     TOO_LARGE = "too_large"
-    """Its pictures have more than MOST_PIXELS."""
+    """Its picture has more than MOST_PIXELS."""
     OVERDUE = "overdue"
-    """Decoding took longer than it may."""
+    """Decoding exceeded the time limit."""
     CRASHED = "crashed"
     """The process that decoded it died, twice."""
 
 
 class MediaError(DataError):
-    """A clip that cannot be used; ``loss`` says why, the message names the file."""
+    """A lost clip: ``reason`` is the class of its fault, and the message names the file."""
 
-    def __init__(self, path: Path, loss: Loss, detail: str) -> None:
+    def __init__(self, path: Path, reason: LostReason, detail: str) -> None:
         super().__init__(f"{path}: {detail}")
         self.path = path
-        self.loss = loss
+        self.reason = reason
         self.detail = detail
 
-    @property
-    def outcome(self) -> dict[str, Any]:
-        """What decoding the clip came to, see ``crash_guard``."""
-        return {"lost": self.loss.value, "detail": str(self)}
+    def as_result(self) -> dict[str, Any]:
+        """Return the lost clip as a ``ClipResult``, see ``prepared.lost``."""
+        return {"lost": self.reason.value, "detail": str(self)}
 
 
 class Allowance:
-    """The time that decoding one clip may take, looked at for every packet.
+    """Time limit of decoding one clip, checked for every packet.
 
-    It is this thread's processor time, so that what a clip gives does not depend on how busy the
-    machine is; that storage keeps silent is told by the wall clock. One call of the codec cannot
-    be ended from here: processes that prepare a split have a clock of their own, see ``part``.
+    It counts this thread's processor time, so that a busy machine loses no clip; the wall clock
+    detects storage that does not answer. It cannot end a single call of the codec: ``crash_guard``
+    can.
 
     Args:
-        seconds: from now on, for all passes over picture and sound.
+        seconds: limit from now on, for all passes over picture and sound.
     """
 
     def __init__(self, seconds: float = CLIP_SECONDS) -> None:
@@ -94,47 +94,49 @@ class Allowance:
         self._end = time.thread_time() + seconds
 
     def check(self, path: Path) -> None:
-        """See whether there is time left.
+        """Check that time is left.
 
         Raises:
             MediaError: OVERDUE.
         """
         if time.thread_time() > self._end:
             detail = f"decoding took more than {self.seconds:g} s of processor time"
-            raise MediaError(path, Loss.OVERDUE, detail)
+            raise MediaError(path, LostReason.OVERDUE, detail)
 
 
 @contextmanager
-def opened(path: Path, allowance: Allowance | None = None) -> Iterator[InputContainer]:
-    """Open a media file for reading; it is closed whatever happens.
+def open_media(path: Path, allowance: Allowance | None = None) -> Iterator[InputContainer]:
+    """Open a media file for reading, and close it at the end.
 
     Args:
         path: the file, or a shard's member, see ``tar_members``.
-        allowance: its seconds are also how long opening, and each read, may wait for storage.
+        allowance: its seconds also limit the time that opening, and each read, waits for storage.
 
     Raises:
         MediaError: MISSING, EMPTY, NOT_MEDIA or OVERDUE.
-        DataError: the shard that holds it is damaged.
+        DataError: the shard that holds the file is damaged.
     """
     wait = CLIP_SECONDS if allowance is None else max(1.0, allowance.seconds)
-    # An absolute path is never taken for a URL or an option, whatever the file's name.
+    # FFmpeg takes an absolute path for neither a URL nor an option, whatever the file's name.
     path = path.absolute()
     try:
         inside = member_of(path)
         if inside is None and not path.is_file():
-            raise MediaError(path, Loss.MISSING, "no such file")
+            raise MediaError(path, LostReason.MISSING, "no such file")
         if inside is None and path.stat().st_size == 0:
-            raise MediaError(path, Loss.EMPTY, "the file is empty")
+            raise MediaError(path, LostReason.EMPTY, "the file is empty")
         target, allowed = (str(path), PROTOCOLS) if inside is None else inside.target()
-        # FFmpeg decodes some frames to learn what there is: the bound is for these.
+        # FFmpeg decodes some frames while probing; the bound applies to these.
         options = {**allowed, "max_pixels": str(PROBED_PIXELS)}
         container = av.open(target, "r", options=options, timeout=wait, **METADATA)
     except DataError:  # a MediaError, or a damaged shard
         raise
     except av.ExitError as error:
-        raise _silent(path, wait) from error
+        raise _storage_timeout(path, wait) from error
     except BROKEN as error:
-        raise MediaError(path, Loss.NOT_MEDIA, f"not a media file: {reason(error)}") from error
+        raise MediaError(
+            path, LostReason.NOT_MEDIA, f"not a media file: {error_text(error)}"
+        ) from error
     try:
         yield container
     finally:
@@ -144,29 +146,29 @@ def opened(path: Path, allowance: Allowance | None = None) -> Iterator[InputCont
 def packets(
     container: InputContainer, stream: Stream, path: Path, allowance: Allowance
 ) -> Iterator[Any]:
-    """The packets of a stream from where the container stands, as long as there is time.
+    """Yield the packets of a stream from the container's position on, within the time limit.
 
     Raises:
-        MediaError: OVERDUE. What else demuxing raises is the caller's.
+        MediaError: OVERDUE. The caller handles other errors of demuxing.
     """
     try:
         for packet in container.demux(stream):
             allowance.check(path)
             yield packet
     except av.ExitError as error:
-        raise _silent(path, allowance.seconds) from error
+        raise _storage_timeout(path, allowance.seconds) from error
 
 
-def _silent(path: Path, seconds: float) -> MediaError:
-    return MediaError(path, Loss.OVERDUE, f"no answer from storage for {seconds:g} s")
+def _storage_timeout(path: Path, seconds: float) -> MediaError:
+    return MediaError(path, LostReason.OVERDUE, f"no answer from storage for {seconds:g} s")
 
 
 def origin(container: InputContainer) -> float:
-    """The container's own start, seconds; a clip's times count from it, as in players."""
+    """Return the container's own start, seconds; a clip's times count from it, as in players."""
     return 0.0 if container.start_time is None else container.start_time / av.time_base
 
 
-def reason(error: BaseException) -> str:
-    """What FFmpeg or Python says of an error, without the path and the error number."""
-    said = getattr(error, "strerror", None) or str(error)
-    return f"{said} ({type(error).__name__})"
+def error_text(error: BaseException) -> str:
+    """Return the message of an error without path and error number, and its type."""
+    message = getattr(error, "strerror", None) or str(error)
+    return f"{message} ({type(error).__name__})"

@@ -1,4 +1,4 @@
-"""Passes of the decoder over a clip: which frames there are, and the chosen ones as arrays."""
+"""Passes of the decoder over a clip: its frames' times, and the chosen frames as arrays."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -10,18 +10,18 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from avbench.core.errors import DataError
-from avbench.data.media.container import BROKEN, reason
+from avbench.data.media.container import BROKEN, error_text
 from avbench.data.media.packets import Need
 from avbench.data.media.stream import Span, Video
 
 DISORDER = 1.0
-"""Seconds past the clip's end to which a pass reads on, for stamps out of order."""
+"""Seconds past the clip's end that a pass reads, for stamps out of order."""
 
 HELD = 2**24
-"""Pixels of decoded frames that are kept in memory rather than decoded again."""
+"""Pixels of decoded frames that stay in memory instead of being decoded again."""
 
 SLIM = 64
-"""How many times as long as high a picture may be; a slimmer one is squeezed to that."""
+"""Aspect ratio of a picture, at most, either way; a slimmer one is squeezed to it."""
 
 T = TypeVar("T")
 
@@ -29,15 +29,15 @@ Frame = NDArray[np.uint8]
 """One frame as the model reads it: (3, size, size), RGB."""
 
 
-Shown = tuple[float | None, VideoFrame]
-"""When a frame comes on, seconds, and the frame."""
+TimedFrame = tuple[float | None, VideoFrame]
+"""Start of a frame, seconds (None: no stamp), and the frame."""
 
 
 class Pass:
     """Passes of the decoder over a clip, each up to the first error.
 
     Attributes:
-        notes: what was met on the way.
+        notes: defects met so far.
     """
 
     def __init__(self, video: Video, span: Span, size: int) -> None:
@@ -48,7 +48,7 @@ class Pass:
         self.notes: list[str] = []
 
     def stamps(self) -> list[float]:
-        """The time of every frame from the seek point to the clip's end, in decoding order."""
+        """Return each frame's time from the seek point to the clip's end, in decoding order."""
         found: list[float] = []
         self._held, pixels = [], 0
         for stamp, frame in self._frames(None):
@@ -68,13 +68,12 @@ class Pass:
         return found
 
     def by_stamp(self, wanted: set[float], needs: list[Need] | None = None) -> dict[float, Frame]:
-        """Frames by their time; none where stamps are missing or out of order on the way.
+        """Return frames by time; none if stamps are missing or out of order on the way.
 
         Args:
             wanted: the times.
-            needs: of each packet, see ``Index``; None: all are decoded. With it there are also
-                none where a frame is damaged, as what FFmpeg puts in its place may come from
-                frames that are not decoded.
+            needs: need of each packet, see ``Index``; None: decode all. With needs, a damaged
+                frame also gives none, because FFmpeg may conceal it from frames not decoded.
         """
         kept: dict[float, Frame] = {}
         last = -np.inf
@@ -91,7 +90,7 @@ class Pass:
         return kept
 
     def by_place(self, wanted: set[int]) -> dict[int, Frame]:
-        """Frames by their place in decoding order; after ``stamps``."""
+        """Return frames by their place in decoding order; call ``stamps`` before."""
         kept: dict[int, Frame] = {}
         converter = _Converter(self._video.aspect, self._size)
         frames = self._held or (frame for _, frame in self._frames(None))
@@ -106,15 +105,15 @@ class Pass:
     def _convert(
         self, converter: "_Converter", frame: VideoFrame, key: T, kept: dict[T, Frame]
     ) -> bool:
-        """Keep a frame; whether it could be converted."""
+        """Convert and keep a frame; return False if that fails."""
         try:
             kept[key] = converter(frame)
         except BROKEN as error:
-            self.notes.append(f"a frame cannot be converted: {reason(error)}")
+            self.notes.append(f"a frame cannot be converted: {error_text(error)}")
             return False
         return True
 
-    def _frames(self, needs: list[Need] | None) -> Iterator[Shown]:
+    def _frames(self, needs: list[Need] | None) -> Iterator[TimedFrame]:
         video, time = self._video, None
         try:
             for frame in self.decoded(needs):
@@ -123,12 +122,12 @@ class Pass:
         except DataError:
             raise
         except BROKEN as error:
-            video.damaged()
+            video.mark_damaged()
             where = "at once" if time is None else f"after the frame at {time:.2f} s"
-            self.notes.append(f"the picture breaks {where}: {reason(error)}")
+            self.notes.append(f"the picture breaks {where}: {error_text(error)}")
 
     def decoded(self, needs: list[Need] | None = None) -> Iterator[VideoFrame]:
-        """The frames that decode, as they come: all, or those that are needed and some others."""
+        """Yield frames as they decode: all, or the needed ones and some others."""
         video = self._video
         if needs is None:
             for packet in video.packets(self._span):
@@ -151,7 +150,7 @@ class Pass:
 
 
 class _Converter:
-    """Frames of any format and size to (3, size, size) RGB."""
+    """Converts frames of any format and size to (3, size, size) RGB."""
 
     def __init__(self, aspect: float, size: int) -> None:
         self._size = size
@@ -176,6 +175,6 @@ class _Converter:
         ).to_ndarray()
         left, top = (width - size) // 2, (height - size) // 2
         square = small[top : top + size, left : left + size]
-        # FFmpeg gives the angle counter-clockwise, as numpy turns.
+        # FFmpeg's angle is counter-clockwise, as is numpy's.
         square = np.rot90(square, k=round(frame.rotation / 90) % 4)
         return np.ascontiguousarray(square.transpose(2, 0, 1))

@@ -1,4 +1,4 @@
-"""What the headers of media files say, many files at a time, nothing decoded."""
+"""Reading of media files' headers, many files at a time, without decoding."""
 
 import random
 import time
@@ -14,48 +14,48 @@ import av
 from av.container import InputContainer
 from av.stream import Disposition
 
-from avbench.data.media.container import Loss, MediaError, opened
+from avbench.data.media.container import LostReason, MediaError, open_media
 from avbench.data.media.tar_members import sound_of
 
 CHUNK = 32
-"""Files that a process is given at once."""
+"""Files handed to a process at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
-    """What a file says of itself."""
+    """Facts from a file's header."""
 
-    loss: str | None = None
-    """Why no clip of it can be used, a value of ``container.Loss``; None: nothing is known."""
+    reason: str | None = None
+    """A value of ``container.LostReason`` if all its clips are lost; None: none known."""
     detail: str = ""
     seconds: float | None = None
-    """Its length; None: it does not say."""
+    """Length; None: not stated."""
     container: str = ""
     video: str = ""
-    """Codec of the picture; empty: there is none."""
+    """Codec of the picture; empty: no picture."""
     size: tuple[int, int] = (0, 0)
     """Width and height of the coded picture, pixels, before any rotation."""
     rate: float | None = None
     """Frames a second, on average."""
     audio: str = ""
-    """Codec of the first sound track; empty: there is none."""
+    """Codec of the first sound track; empty: no sound."""
     sample_rate: int = 0
     """Hz."""
     channels: int = 0
 
 
 def read_header(path: Path) -> Header:
-    """Open a file and read what its header, and where that says too little its start, tell."""
+    """Read a file's header, and its start if FFmpeg needs more."""
     try:
-        with opened(path) as container:
+        with open_media(path) as container:
             header = _header(path, container)
-        apart = sound_of(path)
-        if apart is None:
+        separate = sound_of(path)
+        if separate is None:
             return header
-        with opened(apart[0]) as container:  # a shard's clip has its sound beside it
+        with open_media(separate[0]) as container:  # a shard's clip has its sound beside it
             return replace(header, **_sound(container))
     except MediaError as error:
-        return Header(loss=error.loss.value, detail=error.detail)
+        return Header(reason=error.reason.value, detail=error.detail)
 
 
 def _header(path: Path, container: InputContainer) -> Header:
@@ -72,11 +72,11 @@ def _header(path: Path, container: InputContainer) -> Header:
                 rate=float(stream.average_rate) if stream.average_rate else None,
             )
     why = f"{path}: no video stream that can be decoded"
-    return replace(header, loss=Loss.NO_VIDEO.value, detail=why)
+    return replace(header, reason=LostReason.NO_VIDEO.value, detail=why)
 
 
 def _sound(container: InputContainer) -> dict[str, Any]:
-    """What a file says of its first sound track."""
+    """Return the fields of a file's first sound track."""
     sounds = [s.codec_context for s in container.streams.audio if s.codec_context is not None]
     if not sounds:
         return {}
@@ -88,15 +88,14 @@ def _sound(container: InputContainer) -> dict[str, Any]:
 
 
 def read_headers(paths: Sequence[Path], *, seconds: float, workers: int = 1) -> dict[Path, Header]:
-    """The headers of as many files as the time allows.
+    """Read the headers of as many files as the time allows.
 
-    They are taken in an order drawn at random (the same each time), so that what was not reached
-    is like what was.
+    The order is random (the same each time), so that the files read represent the others.
 
     Args:
         paths: files, each once.
-        seconds: when to stop; what is begun is ended.
-        workers: processes.
+        seconds: time after which no file is begun.
+        workers: number of processes.
     """
     order = sorted(paths)
     random.Random(0).shuffle(order)
@@ -109,7 +108,7 @@ def read_headers(paths: Sequence[Path], *, seconds: float, workers: int = 1) -> 
             found[path] = read_header(path)
         return found
     chunks = iter([order[i : i + CHUNK] for i in range(0, len(order), CHUNK)])
-    # Spawned, not forked: FFmpeg and torch have threads.
+    # Spawned, not forked, because FFmpeg and torch have threads.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(_chunk, chunk) for chunk in islice(chunks, 2 * workers)}
         while running:

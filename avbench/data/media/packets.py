@@ -1,10 +1,10 @@
-"""What the packets of a clip say of its frames, and which of them must be decoded for a choice.
+"""Index of a clip's packets: its frames' time stamps, and the packets that a choice needs.
 
-A frame needs the packets from the last key frame that comes before it, in order of decoding and
-on the screen, to its own. Between two chosen frames with a key frame in between, what lies before
-that key frame is left out; of the rest, frames that no other frame refers to are skipped by the
-decoder (its ``skip_frame``), unless they are chosen. The frames that are decoded are the same to
-the bit; where they turn out not to be, the file is read through, see ``video``.
+A frame needs the packets from the last key frame before it, both in decoding order and on the
+screen, to its own. If a key frame lies between two chosen frames, the packets before it are left
+out. Among the others, the decoder skips frames that no frame refers to (its ``skip_frame``),
+unless they are chosen. The decoded frames are the same to the bit; if they turn out not to be,
+``video`` reads the whole clip.
 """
 
 from bisect import bisect_right
@@ -15,7 +15,7 @@ from itertools import pairwise
 
 
 class Need(IntEnum):
-    """What becomes of a packet."""
+    """Need of a packet for the chosen frames."""
 
     NONE = 0
     """No chosen frame needs it."""
@@ -27,28 +27,28 @@ class Need(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """What the packets say of a clip's frames, nothing decoded."""
+    """Facts about a clip's frames from its packets, without decoding."""
 
     stamps: list[float]
     """From the seek point to the clip's end, seconds, ascending."""
     interval: float
-    """How long a frame lasts, seconds."""
+    """Duration of a frame, seconds."""
     trusted: bool
-    """Whether every packet has a stamp of its own."""
+    """True if every packet has its own stamp."""
     order: list[float]
-    """The stamps in order of decoding, those included that an edit list hides."""
+    """The stamps in decoding order, with those that an edit list hides."""
     keys: list[int]
     """Places in ``order`` at which decoding can begin."""
 
     def reordered(self) -> bool:
-        """Whether frames are shown in another order than they are decoded in."""
+        """Return True if the order on the screen differs from the order of decoding."""
         return any(b < a for a, b in pairwise(self.order))
 
     def needs(self, chosen: Collection[float]) -> list[Need]:
-        """What becomes of each packet, up to the last that is needed.
+        """Return the need of each packet, up to the last one needed.
 
         Args:
-            chosen: stamps of frames, each one of ``stamps``.
+            chosen: stamps of the chosen frames, each in ``stamps``.
         """
         places = {stamp: place for place, stamp in enumerate(self.order)}
         wanted = sorted(places[stamp] for stamp in chosen)
@@ -63,7 +63,7 @@ class Index:
         return needs
 
     def _start(self, place: int) -> int:
-        """Where decoding begins for the frame at a place."""
+        """Return the place at which decoding begins for the frame at a place."""
         for key in reversed(self.keys[: bisect_right(self.keys, place)]):
             if self.order[key] <= self.order[place]:
                 return key

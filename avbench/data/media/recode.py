@@ -1,10 +1,10 @@
-"""A clip out of any media file as a small file of its own: H.264 in MP4, and its sound apart.
+"""Re-encoding of a clip of any media file as a small H.264 MP4 and a separate sound file.
 
 Every frame of the clip is kept with its time, so that the model's frames are chosen among the
-same ones: times are those of the source in its own clock, counted from the clip's first frame.
-The frame after the clip is kept too, where there is one, for it says how long the last one lasts.
-The picture is turned upright; its short side is shrunk to ``short_side``, never enlarged, and its
-pixels keep their shape. Sound is mono at the rate that the spectrogram needs.
+same ones. Times are those of the source in its own clock, counted from the clip's first frame.
+The frame after the clip is kept too, because it gives the duration of the last one. The picture
+is turned upright; its short side shrinks to ``short_side``, never grows, and pixels keep their
+shape. Sound is mono at the rate that the spectrogram needs.
 
 One thread encodes, so that equal input gives equal bytes.
 """
@@ -26,23 +26,30 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from avbench.core.errors import DataError
 from avbench.core.types import SoundState
 from avbench.data.media.audio import Samples, read_sound
-from avbench.data.media.container import BROKEN, CLIP_SECONDS, Allowance, Loss, MediaError, reason
+from avbench.data.media.container import (
+    BROKEN,
+    CLIP_SECONDS,
+    Allowance,
+    LostReason,
+    MediaError,
+    error_text,
+)
 from avbench.data.media.decoder_pass import SLIM, Pass
 from avbench.data.media.sampling import EPSILON, Timeline
 from avbench.data.media.stream import Span, Video
-from avbench.data.media.video import check_interval, cut, ends_early, nothing, scan
+from avbench.data.media.video import check_interval, cut, early_end_notes, no_frame_reason, scan
 
 CLOCK = 90_000
-"""Ticks a second where the source's clock cannot be MP4's."""
+"""Ticks a second if the source's clock does not suit MP4."""
 
 FINEST = 1_000_000
-"""Ticks a second that MP4 can well count."""
+"""Ticks a second of MP4's clock, at most."""
 
 BLOCK = 4096
-"""Samples that the encoder is given at once."""
+"""Samples handed to the encoder at once."""
 
 LEAST = 16
-"""Pixels of a side, at least: what is smaller is enlarged to that."""
+"""Pixels of a side, at least; a smaller one is enlarged to it."""
 
 GROUP = 60
 """Frames from one key frame to the next, at most."""
@@ -57,12 +64,12 @@ PRESETS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Encoding:
-    """How clips are written. Everything here changes the bytes of shards."""
+    """Encoding of clips in shards. Every option changes the shards' bytes."""
 
     recode: bool = True
-    """False: source files are copied byte for byte, whole, once for their clips in a shard."""
+    """False: whole source files are copied byte for byte, once for their clips in a shard."""
     short_side: int = 256
-    """Pixels of the picture's shorter side, where it is longer."""
+    """Pixels of the picture's shorter side, at most."""
     crf: int = 23
     """x264's constant rate factor: 0 is lossless, 51 the worst."""
     preset: str = "veryfast"
@@ -97,16 +104,16 @@ class Encoding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recoded:
-    """A clip as files of its own."""
+    """A re-encoded clip."""
 
     video: bytes
     """MP4 without sound."""
     sound: bytes | None
-    """MP4 (``aac``) or FLAC, from the clip's start to its last sample; None: there is none."""
+    """MP4 (``aac``) or FLAC, from the clip's start to its last sample; None: no sound."""
     seconds: float
-    """Of the sound."""
+    """Length of the sound."""
     first: float
-    """When the first frame comes on, seconds in the source."""
+    """Start of the first frame, seconds in the source."""
     state: SoundState
     notes: tuple[str, ...]
 
@@ -123,13 +130,13 @@ def recode(
 
     Args:
         path: the media file.
-        how: see ``Encoding``.
+        how: the encoding.
         start: seconds from the file's own start; None: its beginning.
         end: seconds; None: its end.
-        seconds: processor time that it may take, the encoding included.
+        seconds: limit of processor time, encoding included.
 
     Raises:
-        MediaError: no frame can be had, as ``read_clip`` raises it, or none can be encoded.
+        MediaError: as of ``read_clip``, or a frame cannot be encoded.
     """
     allowance = Allowance(seconds)
     video, first, notes = _picture(path, how, start, end, allowance)
@@ -147,7 +154,7 @@ def recode(
 def _picture(
     path: Path, how: Encoding, start: float | None, end: float | None, allowance: Allowance
 ) -> tuple[bytes, float, list[str]]:
-    """The picture as MP4, the time of its first frame, and what was wrong."""
+    """Return the picture as MP4, the time of its first frame, and notes of defects."""
     check_interval(path, start, end)
     with Video(path, 1, allowance) as video:
         span, timeline = scan(video, start, end)
@@ -160,20 +167,22 @@ def _picture(
                 timeline, places = cut(stamps, span, video.interval)
                 notes = run.notes[:]
                 if timeline is None:
-                    raise MediaError(path, Loss.NO_FRAME, nothing(stamps, span, notes))
+                    raise MediaError(
+                        path, LostReason.NO_FRAME, no_frame_reason(stamps, span, notes)
+                    )
                 made = _as_decoded(video, span, places, sorted(stamps), how)
         except DataError:
             raise
         except BROKEN as error:
-            why = f"a frame cannot be converted or encoded: {reason(error)}"
-            raise MediaError(path, Loss.NO_FRAME, why) from error
+            why = f"a frame cannot be converted or encoded: {error_text(error)}"
+            raise MediaError(path, LostReason.NO_FRAME, why) from error
         if made is None:
-            raise MediaError(path, Loss.NO_FRAME, "decoding it twice gave different frames")
-        return made, timeline.times[0], [*notes, *ends_early(timeline, span, video)]
+            raise MediaError(path, LostReason.NO_FRAME, "decoding it twice gave different frames")
+        return made, timeline.times[0], [*notes, *early_end_notes(timeline, span, video)]
 
 
 def _as_indexed(video: Video, span: Span, timeline: Timeline, how: Encoding) -> bytes | None:
-    """The clip by its packets' stamps, in one pass; None where they are not what decodes."""
+    """Encode the clip by its packets' stamps, in one pass; None: decoding does not match them."""
     writer, left, last = _Writer(how, video), set(timeline.times), -np.inf
     for time, frame in _decoded(video, span):
         if time is None or time <= last:
@@ -192,7 +201,7 @@ def _as_indexed(video: Video, span: Span, timeline: Timeline, how: Encoding) -> 
 def _as_decoded(
     video: Video, span: Span, places: Sequence[int], times: Sequence[float], how: Encoding
 ) -> bytes | None:
-    """The clip by its frames' places in decoding order, with the times that belong to these."""
+    """Encode the clip by its frames' places in decoding order; None: frames are missing."""
     writer, last = _Writer(how, video), places[-1]
     for place, (_, frame) in enumerate(_decoded(video, span)):
         if place >= places[0] and place < len(times):
@@ -204,7 +213,7 @@ def _as_decoded(
 
 
 def _decoded(video: Video, span: Span) -> Iterator[tuple[float | None, VideoFrame]]:
-    """The frames from the seek point on, up to the first error."""
+    """Yield the frames from the seek point to the first error, with their times."""
     try:
         for packet in video.packets(span):
             for frame in packet.decode():
@@ -212,14 +221,14 @@ def _decoded(video: Video, span: Span) -> Iterator[tuple[float | None, VideoFram
     except DataError:
         raise
     except BROKEN:
-        video.damaged()
+        video.mark_damaged()
 
 
 class _Writer:
-    """Frames with their times to MP4.
+    """Encodes frames with their times as MP4.
 
     Attributes:
-        frames: how many were taken.
+        frames: number of frames encoded.
     """
 
     def __init__(self, how: Encoding, video: Video) -> None:
@@ -233,7 +242,7 @@ class _Writer:
         self._aspect = video.aspect
 
     def add(self, frame: VideoFrame, time: float) -> None:
-        """Take a frame; times ascend."""
+        """Encode a frame; times ascend."""
         if self._file is None:
             self._first = self._last = time
             self._open(frame)
@@ -248,7 +257,7 @@ class _Writer:
         self._mux(self._stream.encode(small))
 
     def close(self) -> bytes:
-        """The file; no frame may follow."""
+        """Return the file; no frame may follow."""
         assert self._file is not None, "no frame was added"
         self._mux(self._stream.encode(None))
         self._file.close()
@@ -257,10 +266,10 @@ class _Writer:
     def _open(self, frame: VideoFrame) -> None:
         how, turned = self._how, round(frame.rotation / 90) % 4
         shape = Fraction(self._aspect).limit_denominator(1000)
-        # The short side as it is shown; pixels keep their shape.
+        # The short side on the screen; pixels keep their shape.
         scale = min(1.0, how.short_side / min(frame.width * self._aspect, frame.height))
         most = SLIM * how.short_side
-        # H.264 in 4:2:0 has even sides.
+        # H.264 in 4:2:0 needs even sides.
         self._size = tuple(
             min(max(LEAST, 2 * round(side * scale / 2)), most)
             for side in (frame.width, frame.height)
@@ -270,14 +279,14 @@ class _Writer:
         across, down = self._size if turned % 2 == 0 else self._size[::-1]
         stream.width, stream.height, stream.pix_fmt = across, down, "yuv420p"
         stream.gop_size = GROUP
-        stream.thread_count = 1  # as many would give other bytes on other machines
+        stream.thread_count = 1  # more threads would give other bytes on other machines
         # With mbtree, x264 gives other bytes each time where a processor has AVX-512.
         quality = {"preset": how.preset, "crf": str(how.crf)}
         stream.options = {**quality, "x264-params": "mbtree=0"}
         context = stream.codec_context
         context.time_base = self._clock
         context.sample_aspect_ratio = shape if turned % 2 == 0 else 1 / shape
-        # What the numbers mean as colours, or players and swscale would guess.
+        # Colour metadata, which players and swscale would otherwise guess.
         context.colorspace, context.color_range = frame.colorspace, ColorRange.MPEG
         context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
 
@@ -306,7 +315,7 @@ class _Writer:
 
 
 def _clock(tick: float) -> Fraction:
-    """The source's clock where MP4 can count it, so that times are kept exactly."""
+    """Return the source's clock if MP4 can count it, so that times stay exact, else CLOCK's."""
     exact = Fraction(tick).limit_denominator(FINEST) if tick else Fraction(1, CLOCK)
     if exact and abs(float(exact) - tick) < 1e-15:
         return Fraction(1, exact.denominator)
@@ -314,7 +323,7 @@ def _clock(tick: float) -> Fraction:
 
 
 def _sound(samples: Samples, how: Encoding) -> bytes:
-    """Mono sound as a file."""
+    """Encode mono sound as a file."""
     buffer = BytesIO()
     form, layout = ("fltp", "mp4") if how.sound == "aac" else ("s16", "flac")
     if how.sound == "flac":

@@ -1,14 +1,13 @@
-"""Which frames of a clip are read: by time stamps, so that a variable frame rate is no matter.
+"""Choice of a clip's frames by time stamp, which suits variable frame rates.
 
-A clip's time, from its first frame to the end of its last, is cut into n equal segments. In
-training one frame is drawn at random from each; in testing the frame that is on the screen at
-each segment's centre is taken ("uniform"). A frame belongs to the segment in which its time
-stamp lies. A segment in which no frame begins gives the frame on the screen at its centre, so a
-clip of fewer frames than n repeats some. A clip of exactly n frames at an even rate gives each
-once.
+A clip's time, from its first frame to the end of its last, is cut into n equal segments. Training
+draws one frame at random from each. Testing takes the frame on the screen at each segment's
+centre ("uniform"). A frame belongs to the segment that holds its time stamp. A segment in which no
+frame begins gives the frame on the screen at its centre, so a clip of fewer than n frames repeats
+some. A clip of exactly n frames at a constant rate gives each once.
 
 Source: the paper, Sec. 4.2 ("one random frame from each of 16 equal segments", uniform in
-testing); it leaves open what uniform means, and what a short clip gives.
+testing). It leaves open the meaning of uniform, and the case of short clips.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 EPSILON = 1e-6
-"""Seconds by which a frame may come late and still count as on the screen."""
+"""Seconds by which a frame may be late and still count as on the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +26,9 @@ class Timeline:
     """The frames of a clip in time.
 
     Attributes:
-        times: when each frame comes on, seconds in the file, ascending.
-        start: where the first segment begins, seconds.
-        end: where the last segment ends, seconds; after ``start``.
+        times: start of each frame, seconds in the file, ascending.
+        start: start of the first segment, seconds.
+        end: end of the last segment, seconds; after ``start``.
     """
 
     times: Sequence[float]
@@ -45,20 +44,20 @@ class Timeline:
 
 
 def uniform(timeline: Timeline, n: int) -> list[int]:
-    """The frames on the screen at the centres of n equal segments: indices, ascending."""
-    return _shown(timeline, _edges(timeline, n)[:-1] + _length(timeline, n) / 2)
+    """Return the frames on the screen at the centres of n equal segments: indices, ascending."""
+    return _on_screen(timeline, _edges(timeline, n)[:-1] + _length(timeline, n) / 2)
 
 
 def random_in_segments(timeline: Timeline, n: int, generator: torch.Generator) -> list[int]:
-    """One random frame of each of n equal segments: indices, ascending.
+    """Return one random frame of each of n equal segments: indices, ascending.
 
-    The generator is advanced by n draws, whatever the frames are.
+    The generator advances by n draws, whatever the frames are.
     """
     edges = _edges(timeline, n)
     times = np.asarray(timeline.times, dtype=np.float64)
     first = np.searchsorted(times, edges[:-1] - EPSILON, side="left")
     last = np.searchsorted(times, edges[1:] - EPSILON, side="left")
-    centres = _shown(timeline, edges[:-1] + _length(timeline, n) / 2)
+    centres = _on_screen(timeline, edges[:-1] + _length(timeline, n) / 2)
     draws = torch.rand(n, generator=generator, dtype=torch.float64).numpy()
     drawn = first + np.floor(draws * (last - first)).astype(np.int64)
     return [int(d) if m > f else c for d, f, m, c in zip(drawn, first, last, centres, strict=True)]
@@ -74,8 +73,8 @@ def _edges(timeline: Timeline, n: int) -> NDArray[np.float64]:
     return timeline.start + _length(timeline, n) * np.arange(n + 1, dtype=np.float64)
 
 
-def _shown(timeline: Timeline, at: NDArray[np.float64]) -> list[int]:
-    """The frame on the screen at each time; before the first frame, the first."""
+def _on_screen(timeline: Timeline, at: NDArray[np.float64]) -> list[int]:
+    """Return the frame on the screen at each time; before the first frame, the first."""
     times = np.asarray(timeline.times, dtype=np.float64)
     found = np.searchsorted(times, at + EPSILON, side="right") - 1
     return [int(i) for i in np.maximum(found, 0)]

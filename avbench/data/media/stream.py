@@ -1,4 +1,4 @@
-"""Passes over the first video stream of a file: time stamps without decoding, and decoding."""
+"""The first video stream of a file: passes over its time stamps, and decoding."""
 
 import re
 from collections.abc import Iterator
@@ -19,52 +19,52 @@ from avbench.data.media.container import (
     BROKEN,
     MOST_PIXELS,
     Allowance,
-    Loss,
+    LostReason,
     MediaError,
-    opened,
+    open_media,
     origin,
     packets,
 )
 from avbench.data.media.packets import Index, Need
 
 DEFAULT_INTERVAL = 0.04
-"""Seconds that a frame is taken to last where the file does not say."""
+"""Duration of a frame, seconds, if the file states none."""
 
 PLAIN = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
-"""Containers that state when each frame is shown, and that can be read again from their first
-packet; others (AVI) leave the former to be guessed, and are opened anew for the latter."""
+"""Containers that state when each frame is shown, and that can be rewound to their first packet.
+For others (AVI) FFmpeg guesses the times, and they are opened anew."""
 
 REFERRING = ("h264", "hevc", "mpeg4", "vp8", "vp9")
-"""Codecs that make one frame of a packet and tell which frames others refer to."""
+"""Codecs that make one frame of a packet and mark the frames that others refer to."""
 
 START = -(2**62)
 """A stamp before every other, in any clock."""
 
 Skip = Literal["DEFAULT", "NONREF"]
-"""FFmpeg's names for what a decoder skips."""
+"""FFmpeg's names for the frames that a decoder skips."""
 
 SQUARE = 4.0
-"""How many times as wide as high, or as high as wide, a pixel may be; else it counts as square."""
+"""Aspect ratio of a pixel, at most, either way; a pixel beyond it counts as square."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A clip, in seconds from the file's own start, and where reading for it begins."""
+    """A clip's interval, seconds from the file's own start, and the start of reading for it."""
 
     low: float
     high: float
     back: float | None
-    """Seek to so many seconds before the clip; None: read from the file's beginning."""
+    """Seconds before the clip to seek to; None: read from the file's beginning."""
 
 
 class Video:
     """The first video stream of a file, open for several passes.
 
-    Used as a context manager: the file is closed at its end.
+    A context manager, which closes the file.
 
     Attributes:
-        interval: how long a frame lasts by the stream's average rate, seconds.
-        duration: the end of the picture as the header states it, seconds.
+        interval: duration of a frame by the stream's average rate, seconds.
+        duration: end of the picture by the header, seconds; None: not stated.
     """
 
     def __init__(self, path: Path, threads: int, allowance: Allowance | None = None) -> None:
@@ -90,9 +90,9 @@ class Video:
         self._files.close()
 
     def packets(self, span: Span) -> Iterator[Any]:
-        """The packets from the point where reading for a clip begins, to the file's end."""
+        """Yield the packets from the start of reading for a clip to the file's end."""
         target = span.low - span.back if span.back is not None else -1.0
-        if self._damaged or (self._used and target <= 0 and not self._rewound()):
+        if self._damaged or (self._used and target <= 0 and not self._rewind()):
             self._files.close()
             self._open()
         self._used = True
@@ -101,11 +101,11 @@ class Video:
             self._container.seek(place, stream=self._stream, backward=True)
         yield from packets(self._container, self._stream, self._path, self._allowance)
 
-    def economical(self, index: Index) -> bool:
-        """Whether the stamps of packets tell which of them a frame needs.
+    def can_skip_packets(self, index: Index) -> bool:
+        """Return True if the packets' stamps tell which packets a frame needs.
 
-        They do not where a codec or container is none of those known to tell, or frames are
-        decoded in another order than they are shown in and the stamps do not say so.
+        They do not for unknown codecs and containers, nor if frames are shown in another order
+        than they are decoded in and the stamps do not reflect it.
         """
         context = self._stream.codec_context
         return (
@@ -116,7 +116,7 @@ class Video:
         )
 
     def decode(self, packet: Any, need: Need = Need.FRAME) -> list[VideoFrame]:
-        """The frames that are ready once a packet is decoded."""
+        """Decode a packet, and return the frames that are ready."""
         skip: Skip = "NONREF" if need is Need.REFERENCE else "DEFAULT"
         if skip != self._skip:
             self._stream.codec_context.skip_frame = self._skip = skip
@@ -124,22 +124,22 @@ class Video:
         return frames
 
     def drain(self) -> list[VideoFrame]:
-        """The frames that the decoder still holds; it is ready for a key frame then."""
+        """Return the frames that the decoder still holds, and make it ready for a key frame."""
         context = self._stream.codec_context
         frames: list[VideoFrame] = context.decode(None)
         context.flush_buffers()
         return frames
 
-    def damaged(self) -> None:
-        """Say that a pass met an error: the next one opens the file anew."""
+    def mark_damaged(self) -> None:
+        """Note that a pass met an error, so that the next one opens the file anew."""
         self._damaged = True
 
     def seconds(self, stamp: int) -> float:
-        """A stamp of the stream's clock in seconds from the file's own start."""
+        """Convert a stamp of the stream's clock to seconds from the file's own start."""
         return stamp * self._tick - self._zero
 
     def length(self, ticks: int) -> float:
-        """A duration of the stream's clock in seconds."""
+        """Convert a duration of the stream's clock to seconds."""
         return ticks * self._tick
 
     @property
@@ -148,8 +148,8 @@ class Video:
         aspect = float(self._stream.sample_aspect_ratio or 1)
         return aspect if 1 / SQUARE <= aspect <= SQUARE else 1.0
 
-    def _rewound(self) -> bool:
-        """Go back to the first packet; False where that cannot be."""
+    def _rewind(self) -> bool:
+        """Seek to the first packet; return False if that is impossible."""
         if self._container.format.name not in PLAIN:
             return False
         try:
@@ -159,7 +159,7 @@ class Video:
         return True
 
     def _open(self) -> None:
-        self._container = self._files.enter_context(opened(self._path, self._allowance))
+        self._container = self._files.enter_context(open_media(self._path, self._allowance))
         self._skip = "DEFAULT"
         self._stream = stream = _first(self._container, self._path, self._threads)
         self._used = self._damaged = False
@@ -169,7 +169,7 @@ class Video:
         if stream.duration is not None:
             self.duration = self.seconds((stream.start_time or 0) + stream.duration)
         else:
-            self.duration = _tagged(stream, self._zero)
+            self.duration = _matroska_end(stream, self._zero)
 
 
 def index(video: Video, span: Span) -> Index:
@@ -201,7 +201,7 @@ def index(video: Video, span: Span) -> Index:
     except DataError:
         raise
     except BROKEN:
-        video.damaged()  # decoding meets it too, and notes it
+        video.mark_damaged()  # decoding meets the error too, and notes it
     usual = median(durations) if durations else 0.0
     return Index(
         stamps=sorted(stamps),
@@ -213,23 +213,23 @@ def index(video: Video, span: Span) -> Index:
 
 
 def _first(container: InputContainer, path: Path, threads: int) -> VideoStream:
-    """The first video stream that can be decoded and is no cover picture."""
+    """Return the first video stream that can be decoded and is no cover picture."""
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
             context = stream.codec_context
             if context.width * context.height > MOST_PIXELS:
                 detail = f"a picture of {context.width} × {context.height} pixels"
                 most = f"more than {MOST_PIXELS:,} are not decoded"
-                raise MediaError(path, Loss.TOO_LARGE, f"{detail}; {most}")
-            # Its size may change on the way.
+                raise MediaError(path, LostReason.TOO_LARGE, f"{detail}; {most}")
+            # The size may change within the stream.
             context.options = {"max_pixels": str(MOST_PIXELS)}
             context.thread_count = threads
             return stream
-    raise MediaError(path, Loss.NO_VIDEO, "there is no video stream that can be decoded")
+    raise MediaError(path, LostReason.NO_VIDEO, "there is no video stream that can be decoded")
 
 
-def _tagged(stream: VideoStream, zero: float) -> float | None:
-    """The end of a Matroska stream by its tag ``DURATION``, which counts from the clock's zero."""
+def _matroska_end(stream: VideoStream, zero: float) -> float | None:
+    """Return the end of a Matroska stream by its tag ``DURATION``, which counts from zero."""
     found = re.fullmatch(r"(\d{1,4}):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))
     if found is None:
         return None

@@ -1,8 +1,8 @@
 """Media within shards: a path ``…/000003.tar/000000031.mp4`` names a member of a tar file.
 
-A shard has an index beside it, ``000003.json``, that says where each member lies, its checksum,
-and what preparation met. So any clip is read at random, by one read of one file; whoever wants
-the whole shard in order reads the tar, which is in WebDataset's form.
+The index beside a shard, ``000003.json``, holds each member's offset and checksum, and the defects
+that preparation met. So any clip takes one read of one file; the tar, in WebDataset's form, also
+serves to read a whole shard in order.
 """
 
 import zlib
@@ -20,19 +20,19 @@ from avbench.core.types import SoundState
 SHARD, INDEX = ".tar", ".json"
 
 WHOLE = 16 << 20
-"""Bytes up to which a member is read at once, and its checksum compared; FFmpeg reads the parts
-that it needs of a larger one, a source file that was not re-encoded."""
+"""Bytes up to which a member is read at once and its checksum compared. Of a larger one, a source
+file that was not re-encoded, FFmpeg reads the parts that it needs."""
 
 KEPT = 32
-"""Indices that a process keeps: three clips of one video are of one shard."""
+"""Indices that a process keeps, because several clips of one video share a shard."""
 
 MEMORY = {"protocol_whitelist": ""}
-"""What is in memory may not make FFmpeg open anything."""
+"""Options that let FFmpeg open nothing beside the bytes in memory."""
 
 SUBFILE = {"protocol_whitelist": "file,subfile"}
-"""FFmpeg's protocol for a part of a local file."""
+"""Options for FFmpeg's protocol that reads a part of a local file."""
 
-AGAIN = "delete it and run 'avbench data prepare' again"
+REBUILD_HINT = "delete it and run 'avbench data prepare' again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +46,7 @@ class Member:
     crc: int
 
     def read(self) -> bytes:
-        """Its bytes.
+        """Return its bytes.
 
         Raises:
             DataError: the shard is damaged.
@@ -58,12 +58,12 @@ class Member:
             raise DataError(
                 f"{self.shard}: damaged: its member {self.name} is not as it was written "
                 f"({len(data)} of {self.size} bytes, checksum {zlib.crc32(data):08x} and not "
-                f"{self.crc:08x}); {AGAIN}"
+                f"{self.crc:08x}); {REBUILD_HINT}"
             )
         return data
 
     def target(self) -> tuple[str | BytesIO, Mapping[str, str]]:
-        """What FFmpeg is to open, and with which options."""
+        """Return the file or address for FFmpeg to open, and the options."""
         if self.size <= WHOLE:
             return BytesIO(self.read()), MEMORY
         end = self.offset + self.size
@@ -71,15 +71,15 @@ class Member:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Facts:
-    """What preparation met in the source of a re-encoded clip, which its copy no longer shows."""
+class SourceFacts:
+    """State of a re-encoded clip's source, which its copy no longer shows."""
 
     sound: SoundState
     notes: tuple[str, ...]
 
 
 def member_of(path: Path) -> Member | None:
-    """The member of a shard that a path names; None: the path names none.
+    """Return the member of a shard that a path names; None: it names none.
 
     Raises:
         DataError: the shard's index is missing or malformed.
@@ -90,21 +90,21 @@ def member_of(path: Path) -> Member | None:
     return None if place is None else Member(shard=path.parent, name=path.name, **place)
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is such a file, or such a member of a shard."""
+def media_exists(path: Path) -> bool:
+    """Return True if a file, or a member of a shard, exists."""
     return path.is_file() or member_of(path) is not None
 
 
 def sound_of(path: Path) -> tuple[Path, float | None] | None:
-    """Where the sound of a re-encoded clip is, and its seconds; None: where the picture is."""
+    """Return the path and seconds of a re-encoded clip's separate sound; None: in one file."""
     if path.parent.suffix != SHARD or not path.parent.is_file():
         return None
     found = _index(path.parent).sounds.get(path.name)
     return None if found is None else (path.parent / found[0], found[1])
 
 
-def facts_of(path: Path) -> Facts | None:
-    """What preparation met in a re-encoded clip's source; None: the file shows it itself."""
+def source_facts(path: Path) -> SourceFacts | None:
+    """Return the facts of a re-encoded clip's source; None: the file is the source."""
     if path.parent.suffix != SHARD or not path.parent.is_file():
         return None
     return _index(path.parent).facts.get(path.name)
@@ -114,7 +114,7 @@ def facts_of(path: Path) -> Facts | None:
 class _Index:
     members: Mapping[str, Mapping[str, int]]
     sounds: Mapping[str, tuple[str, float]]
-    facts: Mapping[str, Facts]
+    facts: Mapping[str, SourceFacts]
 
 
 def _index(shard: Path) -> _Index:
@@ -122,7 +122,7 @@ def _index(shard: Path) -> _Index:
     try:
         status = path.stat()
     except OSError:
-        raise DataError(f"{shard}: its index {path.name} is missing; {AGAIN}") from None
+        raise DataError(f"{shard}: its index {path.name} is missing; {REBUILD_HINT}") from None
     return _read(shard, status.st_mtime_ns, status.st_size)
 
 
@@ -131,7 +131,7 @@ def _read(shard: Path, changed: int, size: int) -> _Index:  # noqa: ARG001
     path = shard.with_suffix(INDEX)
     members: dict[str, Mapping[str, int]] = {}
     sounds: dict[str, tuple[str, float]] = {}
-    facts: dict[str, Facts] = {}
+    facts: dict[str, SourceFacts] = {}
     try:
         for sample in read_json(path)["samples"]:
             own: Mapping[str, Any] = sample["members"]
@@ -142,7 +142,7 @@ def _read(shard: Path, changed: int, size: int) -> _Index:  # noqa: ARG001
             if sample["recoded"]:
                 (clip,) = sample["clips"]
                 notes = tuple(map(str, clip["notes"]))
-                facts[sample["media"]] = Facts(sound=SoundState(clip["sound"]), notes=notes)
+                facts[sample["media"]] = SourceFacts(sound=SoundState(clip["sound"]), notes=notes)
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not a shard's index ({error!r}); {AGAIN}") from error
+        raise DataError(f"{path}: not a shard's index ({error!r}); {REBUILD_HINT}") from error
     return _Index(members, sounds, facts)

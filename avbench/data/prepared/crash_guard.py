@@ -1,12 +1,11 @@
-"""What outlives a codec that crashes or never comes back: a journal, clocks, and a last attempt.
+"""Protection against a codec that crashes or hangs: a journal, timers and a second attempt.
 
-FFmpeg decodes foreign data in this process: a fault of it ends the process, and one call that
-never returns cannot be ended by Python. So the process that decodes a part notes in a journal
-which clip it is at, and sets clocks after which the system ends it. Whoever goes on with the part
-finds the clip in the journal, and decodes it in a process of its own. Where that process dies as
-well, the clip is lost with its reason, and the rest goes on. A process that was killed for
-another reason (by a user, for want of memory) costs nothing but time, for the second attempt then
-gives what the first would have given.
+FFmpeg decodes foreign data in this process. A fault in it ends the process, and Python cannot end
+a call that never returns. So the process that decodes a part writes the current clip to a journal
+and sets timers after which the system ends it. The process that continues the part finds the clip
+in the journal and decodes it in a process of its own. If that process dies too, the clip is lost
+with its reason, and the rest goes on. A process killed for another reason (by a user, for lack of
+memory) costs only time, because the second attempt gives the result of the first.
 """
 
 import json
@@ -20,28 +19,27 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
 
-from avbench.data.media.container import Loss
+from avbench.data.media.container import LostReason
+from avbench.data.prepared.lost import ClipResult
 
 PROCESSOR, WALL = 2, 10
-"""How many times the seconds of a clip until the system ends a process, by the processor's clock
-and by the wall clock. The decoder itself gives up after one, see ``container.Allowance``."""
+"""Limits after which the system ends a process, in multiples of a clip's seconds: processor time
+and wall time. The decoder itself gives up after one, see ``container.Allowance``."""
 
-CLOCKS = (
+TIMERS = (
     (signal.ITIMER_PROF, PROCESSOR, signal.SIGPROF),
     (signal.ITIMER_REAL, WALL, signal.SIGALRM),
 )
-"""Neither signal has a handler, so each ends the process."""
+"""Timer, multiple of a clip's seconds, and signal. Without a handler each signal ends the process.
+"""
 
 AT, FATAL = "at", "fatal"
 
-Outcome = dict[str, Any]
-"""``{"lost": reason, "detail": …}``, or ``{"entry": {"sound": state, "notes": [], …}, …}``."""
-
 
 class Journal:
-    """Which clip of a part is being decoded, and at which ones a process died.
+    """Journal of a part: the clip being decoded, and the clips at which a process died.
 
-    Used as a context manager, which a process leaves only alive.
+    A context manager: its exit clears the current clip, and a process that dies never exits it.
 
     Attributes:
         fatal: rows at which a process died.
@@ -64,108 +62,109 @@ class Journal:
         self._write(None)
         os.close(self._file)
 
-    def at(self, row: int) -> None:
-        """Say that a row is begun."""
+    def begin(self, row: int) -> None:
+        """Write down that a row's clip is being decoded."""
         self._write(row)
 
-    def done(self) -> None:
-        """The part is finished."""
+    def remove(self) -> None:
+        """Remove the journal of a finished part."""
         self._path.unlink(missing_ok=True)
 
     def _write(self, row: int | None) -> None:
         text = json.dumps({FATAL: sorted(self.fatal), AT: row}).encode()
-        # Longer or equal first, then cut: a reader never sees half of it.
+        # Write first, then truncate, so that a reader never sees half of it.
         os.pwrite(self._file, text, 0)
         os.ftruncate(self._file, len(text))
 
 
 @contextmanager
-def clocks(seconds: float) -> Iterator[None]:
-    """Let the system end this process if what is within takes far longer than it may."""
-    for clock, times, _ in CLOCKS:
-        signal.setitimer(clock, times * seconds)
+def hard_limits(seconds: float) -> Iterator[None]:
+    """Let the system end this process if the body far exceeds a clip's seconds."""
+    for timer, multiple, _ in TIMERS:
+        signal.setitimer(timer, multiple * seconds)
     try:
         yield
     finally:
-        for clock, _, _ in CLOCKS:
-            signal.setitimer(clock, 0)
+        for timer, _, _ in TIMERS:
+            signal.setitimer(timer, 0)
 
 
-def guarded(
-    journal: Journal, row: int, task: Callable[[], Outcome], media: Path, seconds: float
-) -> Outcome:
-    """Decode a clip of a part: here, or where a process died at it before, alone.
+def decode_guarded(
+    journal: Journal, row: int, task: Callable[[], ClipResult], media: Path, seconds: float
+) -> ClipResult:
+    """Decode a clip of a part: here, or in a process of its own if one died at it before.
 
     Args:
-        journal: of the part.
-        row: of the clip.
-        task: gives the outcome; can be sent to a process.
+        journal: the part's journal.
+        row: the clip's row.
+        task: decodes the clip; can be sent to a process.
         media: the clip's file.
-        seconds: that the clip may take.
+        seconds: processor time that the clip may take.
     """
     if row in journal.fatal:
-        return alone(task, str(media), seconds)
-    journal.at(row)
-    with clocks(seconds):
+        return decode_alone(task, str(media), seconds)
+    journal.begin(row)
+    with hard_limits(seconds):
         return task()
 
 
-def alone(task: Callable[[], Outcome], name: str, seconds: float) -> Outcome:
-    """Decode a clip, at which a process died, in a process of its own.
+def decode_alone(task: Callable[[], ClipResult], name: str, seconds: float) -> ClipResult:
+    """Decode a clip in a process of its own.
 
     Args:
-        task: gives the outcome; sent to the process.
-        name: of the media file, for the reason.
-        seconds: that the clip may take.
+        task: decodes the clip; is sent to the process.
+        name: name of the media file, for the reason.
+        seconds: processor time that the clip may take.
 
     Returns:
-        The outcome, or the clip's loss as CRASHED or OVERDUE.
+        The task's result; the clip lost as CRASHED or OVERDUE if the process dies.
     """
-    # Spawned, not forked: this process has threads.
+    # Spawned, not forked, because this process has threads.
     context = multiprocessing.get_context("spawn")
-    mine, its = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(its, task, seconds), daemon=True)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_run_and_send, args=(sender, task, seconds), daemon=True)
     process.start()
-    its.close()
+    sender.close()
     try:
-        outcome: Outcome = mine.recv()
+        result: ClipResult = receiver.recv()
     except EOFError:
         process.join()
-        return _death(process.exitcode or 0, name, seconds)
+        return _lost_with_process(process.exitcode or 0, name, seconds)
     finally:
-        mine.close()
+        receiver.close()
         process.join()
-    return outcome
+    return result
 
 
-def _send(its: Any, task: Callable[[], Outcome], seconds: float) -> None:
+def _run_and_send(sender: Any, task: Callable[[], ClipResult], seconds: float) -> None:
     start_worker()
-    with clocks(seconds):
-        outcome = task()
-    its.send(outcome)
+    with hard_limits(seconds):
+        result = task()
+    sender.send(result)
 
 
-def _death(status: int, name: str, seconds: float) -> Outcome:
-    if -status in {number for _, _, number in CLOCKS}:
-        # Not by which clock: a busy machine would write other bytes.
+def _lost_with_process(status: int, name: str, seconds: float) -> ClipResult:
+    """Return the lost clip of a process that ended with a status."""
+    if -status in {number for _, _, number in TIMERS}:
+        # The timer is not named: on a busy machine it could be the other one.
         detail = f"one call of the decoder went far beyond the {seconds:g} s of a clip, twice"
-        return {"lost": Loss.OVERDUE.value, "detail": f"{name}: {detail}"}
+        return {"lost": LostReason.OVERDUE.value, "detail": f"{name}: {detail}"}
     how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
     detail = f"{name}: the process that decoded it ended with {how}, and so did another"
-    return {"lost": Loss.CRASHED.value, "detail": detail}
+    return {"lost": LostReason.CRASHED.value, "detail": detail}
 
 
 def start_worker() -> None:
-    """Prepare a worker process: one thread, and an end when the parent is gone."""
+    """Set up a worker process: one thread, and an exit once the parent is gone."""
     import torch
 
     torch.set_num_threads(1)
     parent = parent_process()
     assert parent is not None
-    watch = threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True)
+    watch = threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True)
     watch.start()
 
 
-def _end_with(sentinel: int) -> None:
+def _exit_after(sentinel: int) -> None:
     connection.wait([sentinel])
     os._exit(1)

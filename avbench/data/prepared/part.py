@@ -1,4 +1,4 @@
-"""Decoding a part of a split into the arrays of the prepared split; runs in worker processes."""
+"""Decoding of a part of a split into the prepared arrays; runs in worker processes."""
 
 import os
 from collections.abc import Sequence
@@ -16,13 +16,14 @@ from avbench.data.media.clip import read_clip
 from avbench.data.media.container import CLIP_SECONDS, MediaError
 from avbench.data.media.sampling import Timeline
 from avbench.data.media.spectrogram import log_mel, shorten
-from avbench.data.prepared.crash_guard import Journal, Outcome, guarded
+from avbench.data.prepared.crash_guard import Journal, decode_guarded
+from avbench.data.prepared.lost import ClipResult
 from avbench.data.prepared.split import FRAMES, MELS, Entry, Read, entry_to_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Where a clip is to be read."""
+    """File and interval of a clip; seconds, None: to the file's end on that side."""
 
     media: Path
     start: float | None
@@ -36,7 +37,7 @@ class Part:
     directory: Path
     """The prepare stage's folder; its arrays exist already."""
     result: Path
-    """Where the outcomes are written when all are known."""
+    """File of the clips' results, written once all are decoded."""
     first: int
     """Row of the first clip."""
     sources: Sequence[Source]
@@ -47,69 +48,65 @@ class Part:
 
     @property
     def journal(self) -> Path:
-        """What is written while it is worked on, see ``crash_guard``."""
+        """The journal, which exists while the part is decoded, see ``crash_guard``."""
         return self.result.with_suffix(".journal")
 
     @property
     def clips(self) -> int:
-        """How many they are."""
+        """The number of clips."""
         return len(self.sources)
 
     @property
     def done(self) -> bool:
-        """Whether all outcomes are known."""
+        """True if all clips have been decoded."""
         return self.result.exists()
 
-    def named(self) -> str:
-        """Its media, for an error."""
+    def label(self) -> str:
+        """Return the names of its media, for an error."""
         return ", ".join(sorted({source.media.name for source in self.sources}))
 
-    def work(self) -> list[Outcome]:
-        """Decode the clips, unless that was done before.
-
-        Returns:
-            For each clip ``{"entry": …}``, or ``{"lost": reason, "detail": …}``.
-        """
+    def work(self) -> list[ClipResult]:
+        """Decode the clips, or read the results of an earlier run."""
         if self.done:
-            known: list[Outcome] = read_json(self.result)
+            known: list[ClipResult] = read_json(self.result)
             return known
-        outcomes = []
+        results = []
         with Journal(self.journal) as journal:
             for place, source in enumerate(self.sources):
                 task = partial(decode_one, self, place)
-                outcomes.append(
-                    guarded(journal, self.first + place, task, source.media, self.seconds)
+                results.append(
+                    decode_guarded(journal, self.first + place, task, source.media, self.seconds)
                 )
-        write_json(self.result, outcomes)
-        journal.done()
-        return outcomes
+        write_json(self.result, results)
+        journal.remove()
+        return results
 
 
-def decode_one(part: Part, place: int) -> Outcome:
-    """Decode one clip of a part into the arrays."""
+def decode_one(part: Part, place: int) -> ClipResult:
+    """Decode one clip of a part into the arrays; ``raw`` writes no arrays."""
     if part.read == "raw":
-        return _outcome(part, place, None)
+        return _decode(part, place, None)
     frames = os.open(part.directory / FRAMES, os.O_WRONLY)
     mels = os.open(part.directory / MELS, os.O_WRONLY)
     try:
-        return _outcome(part, place, (frames, mels))
+        return _decode(part, place, (frames, mels))
     finally:
         os.close(frames)
         os.close(mels)
 
 
 def stored_frames(timeline: Timeline, most: int) -> list[int]:
-    """The frames to keep of a clip: all, or those at the centres of ``most`` equal segments.
+    """Return the frames to keep: all, or those at the centres of ``most`` equal segments.
 
-    Where ``most`` is an odd multiple of the model's frames, these hold the very frames that
-    uniform sampling takes from the whole clip.
+    If ``most`` is an odd multiple of the model's frames, they include the frames that uniform
+    sampling takes from the whole clip.
     """
     if len(timeline.times) <= most:
         return list(range(len(timeline.times)))
     return sorted(set(sampling.uniform(timeline, most)))
 
 
-def _outcome(part: Part, place: int, files: tuple[int, int] | None) -> Outcome:
+def _decode(part: Part, place: int, files: tuple[int, int] | None) -> ClipResult:
     source, spec, row = part.sources[place], part.input, part.first + place
     try:
         clip = read_clip(
@@ -121,7 +118,7 @@ def _outcome(part: Part, place: int, files: tuple[int, int] | None) -> Outcome:
             seconds=part.seconds,
         )
     except MediaError as error:
-        return error.outcome
+        return error.as_result()
     mel = shorten(log_mel(clip.sound, spec), spec.mel_frames).contiguous().numpy()
     if files is not None:
         frames = clip.frames.numpy()
@@ -139,7 +136,7 @@ def _outcome(part: Part, place: int, files: tuple[int, int] | None) -> Outcome:
 
 
 def _write(file: int, values: NDArray[np.uint8] | NDArray[np.float32], offset: int) -> None:
-    """Write all of an array at a place of a file."""
+    """Write an array to a file at an offset, bytes."""
     data = memoryview(values.tobytes())
     while data:
         written = os.pwrite(file, data, offset)

@@ -1,9 +1,9 @@
-"""Processes that decode the parts of a split, this one among them.
+"""Pool of processes that decode the parts of a split; this process is one of them.
 
-This process takes parts from the front and starts at once; the others take them from the back,
-and are started only where the work that is left is worth their start (some seconds each, for
-they import torch). Once a process has died at a clip, this one decodes no more, so that the next
-death costs one of the others; a process that dies is replaced.
+This process takes parts from the front and starts at once. The workers take parts from the back,
+and start only if the remaining work is worth their start, which takes some seconds because they
+import torch. Once a process has died at a clip, this one stops decoding, so that the next death
+costs a worker. A worker that dies is replaced.
 """
 
 import multiprocessing
@@ -20,7 +20,7 @@ from avbench.core.errors import DataError
 from avbench.data.prepared.crash_guard import Journal, start_worker
 
 WORTH = 10.0
-"""Seconds of work left that are worth another process."""
+"""Seconds of remaining work that are worth another process."""
 
 BARREN = 3
 """Deaths in a row, none of them at a clip, after which the stage fails."""
@@ -31,48 +31,45 @@ Made_co = TypeVar("Made_co", covariant=True)
 
 @runtime_checkable
 class Work(Protocol[Made_co]):
-    """A part of a stage: clips that one process decodes one after the other.
-
-    It can be sent to another process.
-    """
+    """Part of a stage: clips that one process decodes in turn; can be sent to a process."""
 
     @property
     def journal(self) -> Path:
-        """What is written while it is worked on, see ``crash_guard``."""
+        """The journal, which exists during the work, see ``crash_guard``."""
 
     @property
     def clips(self) -> int:
-        """How many they are."""
+        """The number of clips."""
 
     @property
     def done(self) -> bool:
-        """Whether it was done before."""
+        """True if the work is done."""
 
-    def named(self) -> str:
-        """What it holds, for an error."""
+    def label(self) -> str:
+        """Return a name of the part, for an error."""
 
     def work(self) -> Made_co:
-        """Do it; what was done before is not done again."""
+        """Do the work unless it is done, and return its result."""
 
 
-class Crew(Generic[Made]):
-    """A map over parts that keeps their order.
+class WorkerPool(Generic[Made]):
+    """Maps over parts in their order; a context manager.
 
     Args:
-        workers: processes, this one included.
-        apart: whether this one decodes nothing, as no other process would go on after its death.
+        workers: number of processes, this one included.
+        delegate: this process decodes nothing, for a caller that must survive any clip.
     """
 
-    def __init__(self, workers: int, *, apart: bool = False) -> None:
+    def __init__(self, workers: int, *, delegate: bool = False) -> None:
         self._others = workers - 1
-        self._apart = apart
+        self._delegate = delegate
         self._pool: ProcessPoolExecutor | None = None
         self._started: list[BaseProcess] = []
         self._futures: dict[int, Future[Made]] = {}
         self._deaths = 0
-        self._afraid = False
+        self._delegates_all = False
 
-    def __enter__(self) -> "Crew[Made]":
+    def __enter__(self) -> "WorkerPool[Made]":
         return self
 
     def __exit__(
@@ -81,32 +78,32 @@ class Crew(Generic[Made]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None:  # what they are at is lost, finished parts are not
+        if error is not None:  # finished parts stay finished
             for process in self._started:
                 process.terminate()
-        self._leave()
+        self._shut_down()
 
     def map(self, parts: Sequence[Work[Made]], report: Callable[[int], None]) -> Iterator[Made]:
-        """What each part gives, in order.
+        """Yield the result of each part, in order.
 
         Args:
-            parts: what to do.
-            report: is told the number of clips done.
+            parts: the work.
+            report: called with the number of clips done.
 
         Raises:
-            DataError: processes die again and again, and not at a clip.
+            DataError: processes die repeatedly, and not at a clip.
         """
         sizes = [part.clips for part in parts]
         spent, counted = 0.0, 0
         report(0)
-        if self._apart or any(_deaths(part) for part in parts):
+        if self._delegate or any(map(_count_deaths, parts)):
             self._start(parts, 0)
         for i, part in enumerate(parts):
             begin = time.monotonic()
             fresh = self._others > 0 and not part.done
             future = self._futures.get(i)
-            # A part that no other process has begun is done here.
-            here = not self._afraid and (future is None or future.cancel())
+            # A part that no worker has begun is done here.
+            here = not self._delegates_all and (future is None or future.cancel())
             yield part.work() if here else self._result(parts, i)
             if fresh and self._pool is None:
                 spent, counted = spent + time.monotonic() - begin, counted + 1
@@ -117,25 +114,25 @@ class Crew(Generic[Made]):
             report(sum(sizes[: i + 1]) + ready)
 
     def _start(self, parts: Sequence[Work[Made]], first: int) -> None:
-        """Let other processes begin with the last part, or do all where this one must not."""
-        self._leave()
-        # Of processes that live, journals say the same as of those that died: nobody lives here.
-        self._deaths = sum(map(_deaths, parts))
-        self._afraid = self._apart or self._deaths > 0
+        """Start workers; they take parts from the end, or all in order if this one must not."""
+        self._shut_down()
+        # Counted while no worker lives: a journal does not tell a living process from a dead one.
+        self._deaths = sum(map(_count_deaths, parts))
+        self._delegates_all = self._delegate or self._deaths > 0
         places = [i for i in range(first, len(parts)) if not parts[i].done]
-        # Spawned, not forked: the stage's process has threads.
+        # Spawned, not forked, because the stage's process has threads.
         context = multiprocessing.get_context("spawn")
-        count = max(1, min(self._others + self._afraid, len(places)))
+        count = max(1, min(self._others + self._delegates_all, len(places)))
         self._pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker)
         before = multiprocessing.active_children()
         self._futures = {
             i: self._pool.submit(parts[i].work)
-            for i in (places if self._afraid else reversed(places))
+            for i in (places if self._delegates_all else reversed(places))
         }
         self._started = [p for p in multiprocessing.active_children() if p not in before]
 
     def _result(self, parts: Sequence[Work[Made]], place: int) -> Made:
-        """What another process made of a part, after as many deaths as there are clips for it."""
+        """Return a worker's result for a part; each death at a clip allows another attempt."""
         barren = 0
         while barren < BARREN:
             if parts[place].done:
@@ -148,16 +145,16 @@ class Crew(Generic[Made]):
                 barren = 0 if self._deaths > known else barren + 1
         raise DataError(
             f"processes died {BARREN} times before they began to decode (out of memory?); the "
-            f"part that was waited for holds {parts[place].named()}"
+            f"next part holds {parts[place].label()}"
         )
 
-    def _leave(self) -> None:
+    def _shut_down(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
 
-def _deaths(part: Work[object]) -> int:
-    """At how many clips of a part that is not done processes have died."""
+def _count_deaths(part: Work[object]) -> int:
+    """Count the clips at which a process died, 0 for a finished part."""
     fatal = Journal(part.journal).fatal
     return 0 if not fatal or part.done else len(fatal)

@@ -1,7 +1,6 @@
-"""A clip of any media file, as the model reads it at test time.
+"""Reading of one clip of any media file as the model's input at test time.
 
-It gives what the prepare stage and ``PreparedSplit`` give of the same clip, to the bit; nothing
-is written.
+The result equals that of the prepare stage and ``PreparedSplit`` to the bit. Nothing is written.
 """
 
 from dataclasses import dataclass
@@ -20,13 +19,13 @@ from avbench.data.prepared.split import Read, chooser
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SingleClip:
-    """The inputs of one clip, and what decoding met."""
+    """The inputs of one clip, and the state of its file."""
 
     frames: UInt8[Tensor, "T 3 H W"]
     mel: Float32[Tensor, "F M"]
     sound: SoundState
     notes: tuple[str, ...]
-    """What was wrong with the file and did not make the clip unusable."""
+    """Defects of the file that did not lose the clip."""
 
 
 def read_single(
@@ -37,19 +36,19 @@ def read_single(
     start: float | None = None,
     end: float | None = None,
 ) -> SingleClip:
-    """Read a clip for testing: uniform frames, its spectrogram at the model's length.
+    """Read a clip for testing: uniform frames, and a spectrogram of the model's length.
 
     Args:
         path: the media file; any container, with or without sound.
         spec: geometry of the inputs.
         read: ``stored``: uniform among the frames that preparation would keep; ``raw``: among
-            all. These differ by a frame's place where ``store_frames`` is no odd multiple of
+            all. The two may differ by a frame if ``store_frames`` is no odd multiple of
             ``frames``.
         start: seconds from the file's own start; None: its beginning.
         end: seconds; None: its end.
 
     Raises:
-        MediaError: no frame can be had; the message says why.
+        MediaError: no frame decodes; the message says why.
     """
     choose = chooser(spec.frames, None)
 

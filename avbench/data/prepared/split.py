@@ -1,17 +1,17 @@
-"""The prepared clips of a split: written once by the prepare stage, then read only.
+"""Prepared clips of a split: written once by the prepare stage, then only read.
 
 A folder holds::
 
-    split.json     how it was prepared: protocol, input, counts
-    clips.jsonl    one usable clip a line, with what decoding gave
-    lost.jsonl     one clip a line that cannot be used, with the reason
+    split.json     settings of the preparation: protocol, input; and counts
+    clips.jsonl    one usable clip a line, with the results of decoding
+    lost.jsonl     one lost clip a line, with its reason
     paragraphs.json
     frames.u8      (clips, store_frames, 3, size, size) uint8, if stored
     mels.f32       (clips, mel_frames, mel_bins) float32, if stored
 
-Both arrays have a fixed place for each clip, so that processes can write them side by side. What
+Both arrays have a fixed place for each clip, so that processes can write in parallel. A part that
 a short or lost clip leaves unwritten is a hole in the file and takes no disk. Spectrograms are
-float32 and not float16: they are a tenth of the frames even at 64 pixels, and stay exact.
+float32, not float16: they take a tenth of the frames' size even at 64 pixels, and stay exact.
 """
 
 import json
@@ -36,27 +36,17 @@ from avbench.data.media.audio import read_sound
 from avbench.data.media.sampling import Timeline
 from avbench.data.media.spectrogram import fit, log_mel
 from avbench.data.media.video import Pick, read_frames
+from avbench.data.prepared.lost import LOST, LostClip, read_lost
 
-SPLIT, CLIPS, LOST, PARAGRAPHS = "split.json", "clips.jsonl", "lost.jsonl", "paragraphs.json"
+SPLIT, CLIPS, PARAGRAPHS = "split.json", "clips.jsonl", "paragraphs.json"
 FRAMES, MELS = "frames.u8", "mels.f32"
 
 Read = Literal["stored", "raw"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lost:
-    """A clip that was left out."""
-
-    id: str
-    reason: str
-    """A value of ``container.Loss``, a ``Defect``'s reason, or ``sound_`` and the state of the
-    sound that the dataset's policy drops."""
-    detail: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """What decoding a usable clip gave."""
+    """Result of decoding a usable clip."""
 
     row: int
     """The clip's place in the arrays: its place among all clips, the lost ones included."""
@@ -71,26 +61,26 @@ class Entry:
 class PreparedSplit:
     """The usable clips of a split, in the annotations' order.
 
-    It can be handed to other processes: they open the files anew.
+    Other processes can receive it; they open the files anew.
 
     Attributes:
         directory: the prepare stage's folder.
-        clips: usable ones only.
-        entries: what decoding gave, in the order of ``clips``.
-        lost: the others.
+        clips: the usable clips.
+        entries: the results of decoding, in the order of ``clips``.
+        lost: the lost clips.
         role: ``train``, ``report`` or ``select``.
         protocol: ``coco`` or ``paragraph``.
         paragraphs: references per video, for the paragraph protocol.
         input: the geometry that the clips were prepared for.
         read: ``stored``, or ``raw``: decoded on demand.
-        list_hash: which clips and captions these are, see ``clip_list_hash``.
+        list_hash: hash of the clips and captions, see ``clip_list_hash``.
     """
 
     def __init__(self, directory: Path) -> None:
         try:
             split = read_json(directory / SPLIT)
             lines = _lines(directory / CLIPS)
-            lost = _lines(directory / LOST)
+            self.lost: tuple[LostClip, ...] = tuple(read_lost(directory / LOST))
             paragraphs = read_json(directory / PARAGRAPHS)
         except FileNotFoundError as error:
             raise DataError(
@@ -100,7 +90,6 @@ class PreparedSplit:
         self.directory = directory
         self.clips: tuple[Clip, ...] = tuple(clip_from_json(line["clip"], root) for line in lines)
         self.entries: tuple[Entry, ...] = tuple(_entry(line) for line in lines)
-        self.lost: tuple[Lost, ...] = tuple(Lost(**line) for line in lost)
         self.role: str = split["role"]
         self.protocol: str = split["protocol"]
         self.paragraphs: Mapping[str, tuple[str, ...]] = {
@@ -128,24 +117,24 @@ class PreparedSplit:
 
     @cached_property
     def sound(self) -> Mapping[str, SoundState]:
-        """What became of each clip's sound, by clip id, for scores by subset.
+        """State of each usable clip's sound, by clip id, for scores by subset.
 
-        Of clips without sound only those are here that the policy of the dataset uses.
+        It includes clips without sound only if the dataset's policy uses them.
         """
         return {c.id: e.sound for c, e in zip(self.clips, self.entries, strict=True)}
 
     def frames(
         self, index: int, spec: InputSpec, generator: torch.Generator | None = None
     ) -> UInt8[Tensor, "T 3 H W"]:
-        """``spec.frames`` frames of a clip.
+        """Return ``spec.frames`` frames of a clip.
 
         Args:
-            index: into ``clips``.
-            spec: frames to a clip and their size; the size must be the prepared one.
+            index: index into ``clips``.
+            spec: number of frames and their size, which must be the prepared size.
             generator: draws the frames of a training sample; None: uniform, as in testing.
 
         Raises:
-            DataError: the size is another, or (raw) the file can no longer be decoded.
+            DataError: the size differs, or (raw) the file can no longer be decoded.
         """
         self._check(spec)
         pick = chooser(spec.frames, generator)
@@ -159,7 +148,7 @@ class PreparedSplit:
         return torch.from_numpy(self._frames[entry.row, np.array(pick(entry.timeline))])
 
     def mel(self, index: int) -> Float32[Tensor, "F M"]:
-        """The log-mel spectrogram of a clip, at the model's length, without augmentation.
+        """Return the log-mel spectrogram of a clip at the model's length, not augmented.
 
         Clips whose sound is absent or undecodable give padding, see ``spectrogram``.
         """
@@ -176,7 +165,7 @@ class PreparedSplit:
     def _check(self, spec: InputSpec) -> None:
         if spec.size != self.input.size:
             raise DataError(
-                f"{self.directory}: input.size {spec.size} asked of clips prepared at "
+                f"{self.directory}: input.size is {spec.size}, the clips were prepared at "
                 f"{self.input.size}"
             )
 
@@ -200,13 +189,13 @@ class PreparedSplit:
 
 
 def chooser(frames: int, generator: torch.Generator | None) -> Pick:
-    """How a sample's frames are chosen: at random in equal segments, or uniformly."""
+    """Return the choice of a sample's frames: random in equal segments, or uniform."""
     if generator is None:
         return lambda timeline: sampling.uniform(timeline, frames)
     state = generator.get_state()
 
     def pick(timeline: Timeline) -> list[int]:
-        # A damaged file is chosen from twice, first by what its packets say: with equal draws.
+        # A damaged file is chosen from twice, first by its packets; both choices draw equally.
         generator.set_state(state)
         return sampling.random_in_segments(timeline, frames, generator)
 
@@ -214,12 +203,12 @@ def chooser(frames: int, generator: torch.Generator | None) -> Pick:
 
 
 def frames_shape(clips: int, spec: InputSpec) -> tuple[int, int, int, int, int]:
-    """The shape of the array of stored frames."""
+    """Return the shape of the array of stored frames."""
     return clips, spec.store_frames, 3, spec.size, spec.size
 
 
 def clip_to_json(clip: Clip, root: Path) -> dict[str, Any]:
-    """A clip as plain data; the media file relative to ``root`` where it lies within."""
+    """Return a clip as plain data, the media file relative to ``root`` if it lies within."""
     data: dict[str, Any] = plain(clip)
     if clip.media.is_relative_to(root):
         data["media"] = str(clip.media.relative_to(root))
@@ -227,13 +216,13 @@ def clip_to_json(clip: Clip, root: Path) -> dict[str, Any]:
 
 
 def entry_to_json(entry: Entry) -> dict[str, Any]:
-    """What decoding gave, as plain data."""
+    """Return the result of decoding as plain data."""
     data: dict[str, Any] = plain(entry)
     return data
 
 
 def clip_from_json(data: Mapping[str, Any], root: Path) -> Clip:
-    """The clip that ``clip_to_json`` described."""
+    """Return the clip that ``clip_to_json`` described."""
     slots = {
         name: Slot(
             value=slot["value"],
@@ -258,5 +247,5 @@ def _entry(data: Mapping[str, Any]) -> Entry:
 
 
 def _lines(path: Path) -> list[Any]:
-    # Not splitlines(): a caption may hold a Unicode line separator.
+    # Not splitlines(), because a caption may hold a Unicode line separator.
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

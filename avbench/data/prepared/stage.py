@@ -1,7 +1,7 @@
-"""The stage ``prepare``: decodes the clips of one split of a dataset, in parallel processes.
+"""Stage ``prepare``: decode the clips of one split of a dataset in parallel processes.
 
-Work is cut into parts of neighbouring clips. A part that is finished stays finished when the
-stage is killed and started again; the output is the same to the byte.
+The split is cut into parts of neighbouring clips. A killed stage keeps its finished parts and
+resumes to the same output, to the byte.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,12 @@ from avbench.data.annotations.reader import refuse
 from avbench.data.annotations.slots import read_evidence
 from avbench.data.contracts import Dataset
 from avbench.data.media.container import CLIP_SECONDS
-from avbench.data.prepared.crash_guard import Outcome
-from avbench.data.prepared.lost import loss_of
+from avbench.data.prepared.lost import LOST, ClipResult, LostClip, LostClips, count_reasons
 from avbench.data.prepared.part import Part, Source
-from avbench.data.prepared.pool import Crew
+from avbench.data.prepared.pool import WorkerPool
 from avbench.data.prepared.split import (
     CLIPS,
     FRAMES,
-    LOST,
     MELS,
     PARAGRAPHS,
     SPLIT,
@@ -40,7 +38,7 @@ from avbench.data.prepared.split import (
 from avbench.data.settings import SoundPolicy
 
 PART = 32
-"""Clips that are decoded, and lost to a kill, together."""
+"""Clips in a part; a kill costs the unfinished parts."""
 
 PARTS, PLAN = "parts", "plan.json"
 
@@ -52,14 +50,14 @@ def run(job: Job) -> dict[str, Any]:
 
     Returns:
         ``split``, ``expected``, ``kept``, ``lost`` (by reason), ``sound`` (by state),
-        ``partial`` (clips with a defect that did not lose them), ``fingerprint``, ``clips_hash``
-        (of all that the annotations and files' places say) and ``list_hash`` (of the clips kept
-        and their captions, see ``clip_list_hash``).
+        ``partial`` (clips kept despite a defect), ``fingerprint``, ``clips_hash`` (of all
+        annotations and paths) and ``list_hash`` (of the clips kept and their captions, see
+        ``clip_list_hash``).
 
     Raises:
-        DataError: the annotations are malformed or empty, no clip is usable, or, under a policy
-            ``fail``, a clip's annotations are malformed, it cannot be decoded or lacks its sound;
-            all such clips are named.
+        DataError: the annotations are malformed or empty, no clip is usable, or a policy
+            ``fail`` refuses clips that are malformed, cannot be decoded or lack sound; the
+            message names them all.
     """
     spec = build(InputSpec, job.spec["input"])
     sound_policy = build(SoundPolicy, job.spec.get("sound", {}))
@@ -70,52 +68,39 @@ def run(job: Job) -> dict[str, Any]:
     clips = [replace(c, slots=evidence.get(c.id, c.slots)) for c in dataset.clips(split)]
     _check(clips, where)
     if job.spec["role"] == "select":
-        _keep_apart(clips, dataset, where)
+        _check_selection(clips, dataset, where)
     defects = [d for d in dataset.defects(split) if d.clip is not None]
     refuse(defects, job.spec["policy"], where)
-    lost = [
-        {"id": d.clip, "reason": d.reason, "detail": f"{d.place}: {d.problem}"} for d in defects
-    ]
+    left_out = LostClips(job.spec["policy"], sound_policy)
+    left_out.lost += map(LostClip.of_defect, defects)
     listed = [clip_to_json(clip, root) for clip in clips]
     clips_hash = hashlib.sha256(canonical(listed).encode()).hexdigest()
-    kept, heard, refused = [], [], []
-    for i, outcome in enumerate(_decode(job, clips, spec, clips_hash)):
-        clip, entry = clips[i], outcome.get("entry")
-        loss = loss_of(clip, outcome, sound_policy)
-        if loss is None:
-            kept.append({**outcome["entry"], "clip": listed[i]})
-        else:
-            lost.append({"id": clip.id, "reason": loss.reason, "detail": loss.detail})
-            log.warning("clip '%s': %s", clip.id, loss.detail)
-            if loss.use == "fail" or (entry is None and job.spec["policy"] == "fail"):
-                refused.append(f"clip '{clip.id}': {loss.detail}")
+    kept, states = [], Counter[str]()
+    for i, result in enumerate(_decode(job, clips, spec, clips_hash)):
+        clip, entry = clips[i], result.get("entry")
+        if left_out.keep(clip, result):
+            kept.append({**result["entry"], "clip": listed[i]})
         if entry is not None:
-            heard.append(str(entry["sound"]))
+            states[str(entry["sound"])] += 1
             for note in entry["notes"]:
                 log.warning("clip '%s' (%s): %s", clip.id, clip.media, note)
-    if refused:
-        said = "".join(f"\n  {line}" for line in refused)
-        raise DataError(
-            f"{where}: {len(refused)} of {len(clips)} clips cannot be used "
-            f"(policy 'fail'; 'skip', or 'drop' for sound, leaves such clips out):{said}"
-        )
-    reasons = dict(sorted(Counter(str(item["reason"]) for item in lost).items()))
+    left_out.check(where, f"{len(clips)} clips")
+    lost = count_reasons(left_out.lost)
     if not kept:
         raise DataError(
-            f"{where}: none of {len(clips)} clips can be used: {reasons}; "
-            f"the first: {lost[0]['detail']}"
+            f"{where}: none of {len(clips)} clips can be used: {lost}; "
+            f"the first: {left_out.lost[0].detail}"
         )
-    _write_lines(job.directory / CLIPS, kept)
-    _write_lines(job.directory / LOST, lost)
+    _write_lines(job.directory / CLIPS, (json.dumps(x, ensure_ascii=False) + "\n" for x in kept))
+    _write_lines(job.directory / LOST, (clip.line() for clip in left_out.lost))
     write_json(job.directory / PARAGRAPHS, plain(dataset.paragraphs(split)))
-    sound = Counter(heard)
     results = {
         "split": split,
         "expected": len(clips) + len(defects),
         "kept": len(kept),
-        "lost": reasons,
+        "lost": lost,
         "partial": sum(bool(item["notes"]) for item in kept),
-        "sound": {state.value: sound[state.value] for state in SoundState},
+        "sound": {state.value: states[state.value] for state in SoundState},
         "fingerprint": job.spec["fingerprint"],
         "clips_hash": clips_hash,
         "list_hash": clip_list_hash(
@@ -138,14 +123,18 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def root_of(job: Job) -> Path:
-    """The folder of the dataset's files: the user's, or the embedded world's."""
+    """Return the folder of the dataset's files: the user's, or the embedded world's."""
     if "world" in job.parents:
         return (job.parents["world"] / "data" / str(job.spec["dataset"])).absolute()
     return Path(str(job.local["root"])).absolute()
 
 
 def open_split(job: Job, root: Path) -> tuple[Dataset, str]:
-    """The dataset of a prepare job and the split that its role names."""
+    """Return the dataset of a prepare job, and the split of its role.
+
+    Raises:
+        DataError: the files changed since the plan, or the role has no split.
+    """
     reader, role = job.spec["reader"], job.spec["role"]
     component = job.registry.get("datasets", reader["name"])
     dataset: Dataset = make(component, {**reader["options"], "root": str(root)})
@@ -166,11 +155,11 @@ def _check(clips: Sequence[Clip], where: str) -> None:
         raise DataError(f"{where}: {len(twice)} clip ids come more than once, e.g. '{twice[0]}'")
 
 
-def _keep_apart(clips: Sequence[Clip], dataset: Dataset, where: str) -> None:
-    """Refuse clips for selection of videos that are reported on, and clips that are trained on.
+def _check_selection(clips: Sequence[Clip], dataset: Dataset, where: str) -> None:
+    """Refuse clips for selection that share a video with reporting or an id with training.
 
     Raises:
-        DataError: there are some.
+        DataError: some do.
     """
     for role in ("report", "train"):
         other = dataset.of(role)
@@ -183,15 +172,15 @@ def _keep_apart(clips: Sequence[Clip], dataset: Dataset, where: str) -> None:
             raise DataError(
                 f"{where}: its clips are for selection, and {len(shared)} of its {len(mine)} "
                 f"{what}s are in the split '{other}' too, which is for the role '{role}', e.g. "
-                f"'{shared[0]}'. Name another split in the reader's option 'select', or null: "
-                "videos of the training split are then kept for selection"
+                f"'{shared[0]}'. Name another split in the reader's option 'select', or set it to "
+                "null to keep videos of the training split for selection"
             )
 
 
 def _decode(
     job: Job, clips: Sequence[Clip], spec: InputSpec, clips_hash: str
-) -> Iterator[Mapping[str, Any]]:
-    """The outcome of each clip, in order, as parts are finished."""
+) -> Iterator[ClipResult]:
+    """Yield the result of each clip, in order, as parts finish."""
     directory = job.directory
     seconds = float(job.spec.get("clip_seconds", CLIP_SECONDS))
     plan = {
@@ -200,7 +189,7 @@ def _decode(
         "read": job.spec["read"],
         "part": PART,
         "seconds": seconds,
-        "media": _stamp(clips),
+        "media": _media_hash(clips),
     }
     _resume(directory, plan, len(clips), spec)
     parts = [
@@ -218,9 +207,9 @@ def _decode(
         )
         for first in range(0, len(clips), PART)
     ]
-    with Crew[list[Outcome]](int(job.local.get("workers", 2))) as crew:
-        for outcomes in crew.map(parts, lambda done: job.progress(done, len(clips), "decoding")):
-            yield from outcomes
+    with WorkerPool[list[ClipResult]](int(job.local.get("workers", 2))) as pool:
+        for results in pool.map(parts, lambda done: job.progress(done, len(clips), "decoding")):
+            yield from results
 
 
 def _resume(directory: Path, plan: dict[str, Any], clips: int, spec: InputSpec) -> None:
@@ -244,8 +233,8 @@ def _resume(directory: Path, plan: dict[str, Any], clips: int, spec: InputSpec) 
     write_json(known, plan)
 
 
-def _stamp(clips: Sequence[Clip]) -> str:
-    """A hash of the media files' sizes and times: parts made of other files are not kept."""
+def _media_hash(clips: Sequence[Clip]) -> str:
+    """Hash the media files' sizes and times, so that changed files are decoded again."""
     digest = hashlib.sha256()
     for media in sorted({clip.media for clip in clips}):
         try:
@@ -256,9 +245,8 @@ def _stamp(clips: Sequence[Clip]) -> str:
     return digest.hexdigest()
 
 
-def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        file.writelines(lines)
     temporary.replace(path)

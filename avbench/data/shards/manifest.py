@@ -1,7 +1,6 @@
-"""Finished folders of shards: the manifest of each split, and its clips shard by shard."""
+"""Finished folders of shards: each split's manifest, and its clips shard by shard."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,28 +12,29 @@ from avbench.core.job import read_json
 from avbench.core.options import canonical
 from avbench.core.types import Clip
 from avbench.data.contracts import Defect
-from avbench.data.media.tar_members import AGAIN, INDEX
-from avbench.data.prepared.split import LOST, clip_from_json
+from avbench.data.media.tar_members import INDEX, REBUILD_HINT
+from avbench.data.prepared.lost import LOST, read_lost
+from avbench.data.prepared.split import clip_from_json
 
 FORM = 1
-"""Of the folder; another is refused."""
+"""Version of the folder's form; another is refused."""
 
 MANIFEST, PARAGRAPHS, SHARDS, LIST = "shards.json", "paragraphs.json", "shards", "plan.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardFile:
-    """A shard as the manifest has it."""
+    """A shard as the manifest lists it."""
 
     name: str
     bytes: int
     sha256: str
     index: str
-    """The SHA-256 of its index."""
+    """SHA-256 of its index."""
 
 
 def hash_of(files: Sequence[ShardFile], lost: str) -> str:
-    """A hash of all that the shards of a split hold, and of what was lost."""
+    """Return a hash of the contents of a split's shards and of its lost clips."""
     lines = [[f.name, f.bytes, f.sha256, f.index] for f in files]
     return hashlib.sha256(canonical([FORM, lines, lost]).encode()).hexdigest()
 
@@ -45,13 +45,13 @@ class ShardSplit:
     Attributes:
         folder: the folder of the split.
         name: the split's name.
-        roles: ``train``, ``report``, ``select``: what the dataset that it was made of used it for.
+        roles: ``train``, ``report``, ``select``: its roles in the dataset it was made from.
         protocol: see ``Dataset``.
         hash: see ``hash_of``.
         files: the shards, in order.
 
     Raises:
-        DataError: the folder holds no finished shards, or the manifest is not as it was written.
+        DataError: the folder holds no finished shards, or the manifest is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,16 +77,20 @@ class ShardSplit:
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{path}: not a manifest of shards ({error!r}); {AGAIN}") from error
+            raise DataError(
+                f"{path}: not a manifest of shards ({error!r}); {REBUILD_HINT}"
+            ) from error
         if hash_of(self.files, lost) != self.hash:
-            raise DataError(f"{path}: damaged: its hash is not that of what it lists; {AGAIN}")
+            raise DataError(
+                f"{path}: damaged: its hash is not that of what it lists; {REBUILD_HINT}"
+            )
         self._lost = lost
 
     def check_sizes(self) -> None:
-        """See whether every shard is there with its size; hashes take reading them all.
+        """Check that every shard exists with its size; contents are not hashed.
 
         Raises:
-            DataError: some are not; they are named.
+            DataError: some do not; the message names them.
         """
         wrong = []
         for file in self.files:
@@ -103,17 +107,17 @@ class ShardSplit:
             )
 
     def clips(self) -> Iterator[Clip]:
-        """The clips in the annotations' order, the memory of one shard at a time.
+        """Yield the clips in the annotations' order, holding one shard's index at a time.
 
         Raises:
-            DataError: an index is missing or not as it was written; it is named.
+            DataError: an index is missing or damaged; the message names it.
         """
         for file in self.files:
             shard = self.folder / SHARDS / file.name
             index = shard.with_suffix(INDEX)
             if not index.is_file() or sha256(index) != file.index:
                 what = "damaged" if index.is_file() else "missing"
-                raise DataError(f"{index}: the index of {file.name} is {what}; {AGAIN}")
+                raise DataError(f"{index}: the index of {file.name} is {what}; {REBUILD_HINT}")
             for sample in read_json(index)["samples"]:
                 for item in sample["clips"]:
                     clip = clip_from_json(item["clip"], self.folder)
@@ -122,35 +126,28 @@ class ShardSplit:
                     yield replace(clip, media=media, start=start, end=end)
 
     def lost(self) -> Iterator[Defect]:
-        """The clips that were left out.
+        """Yield the lost clips, each as the defect that lost it.
 
         Raises:
-            DataError: their list is missing or not as it was written.
+            DataError: their list is missing or damaged.
         """
         path = self.folder / LOST
         if not path.is_file() or sha256(path) != self._lost:
-            raise DataError(f"{path}: missing or damaged; {AGAIN}")
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                item = json.loads(line)
-                yield Defect(
-                    place=f"{path}",
-                    problem=item["detail"],
-                    clip=item["id"],
-                    reason=item["reason"],
-                )
+            raise DataError(f"{path}: missing or damaged; {REBUILD_HINT}")
+        for clip in read_lost(path):
+            yield Defect(place=f"{path}", problem=clip.detail, clip=clip.id, reason=clip.reason)
 
     def paragraphs(self) -> Mapping[str, tuple[str, ...]]:
-        """References per video, for the paragraph protocol."""
+        """Return the references of each video, for the paragraph protocol."""
         found: Mapping[str, Sequence[str]] = read_json(self.folder / PARAGRAPHS)
         return {video: tuple(texts) for video, texts in found.items()}
 
 
 def shard_splits(root: Path) -> dict[str, ShardSplit]:
-    """The splits of a folder of shards, by name.
+    """Return the splits of a folder of shards, by name.
 
     Raises:
-        DataError: it holds none, one is not finished, or their protocols differ.
+        DataError: the folder holds none, one is not finished, or their protocols differ.
     """
     folders = sorted(path.parent for path in root.glob(f"*/{LIST}"))
     if not folders:

@@ -1,15 +1,15 @@
-"""A shard of a split: written under another name, renamed, and then its index is written.
+"""Writing of a shard: under another name, then renamed, then its index.
 
-A shard with an index is complete. It is a tar file in WebDataset's form; a sample of it is a
-clip::
+A shard with an index is complete. It is a tar file in WebDataset's form, and each of its samples
+is a clip::
 
     000000031.mp4    H.264, no sound; the clip's frames with their times
-    000000031.m4a    its sound, mono (or .flac); none where the clip has none
+    000000031.m4a    its sound, mono (or .flac), if the clip has sound
     000000031.json   dataset, split, fingerprint, and ``clips``: annotation, interval within the
                      sample (``read``), state of the sound, notes
 
-or, where nothing is re-encoded, a source file with all its clips in the shard. Keys are places
-in the list of clips.
+or, without re-encoding, a source file with all its clips in the shard. A key is a place in the
+list of clips.
 """
 
 import fcntl
@@ -36,9 +36,10 @@ from avbench.data.media.container import MediaError
 from avbench.data.media.recode import Encoding, recode
 from avbench.data.media.sampling import Timeline
 from avbench.data.media.tar_members import INDEX
-from avbench.data.prepared.crash_guard import Journal, Outcome, guarded
-from avbench.data.prepared.lost import Ledger
+from avbench.data.prepared.crash_guard import Journal, decode_guarded
+from avbench.data.prepared.lost import ClipResult, LostClips
 from avbench.data.prepared.split import clip_from_json
+from avbench.data.settings import SoundPolicy
 from avbench.data.shards.folder import listed_clips, read_index, shard_path
 from avbench.data.shards.manifest import LIST
 
@@ -47,13 +48,13 @@ SUFFIX = {"aac": "m4a", "flac": "flac"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """One shard as a part of a job, see ``pool``."""
+    """A shard as a part of a job, see ``pool``."""
 
     folder: Path
-    """Of the split; its list of clips is there already."""
+    """Folder of the split, with its list of clips."""
     number: int
     clips: int
-    """How many the list has for it."""
+    """Number of its clips in the list."""
 
     @property
     def path(self) -> Path:
@@ -62,20 +63,20 @@ class Shard:
 
     @property
     def journal(self) -> Path:
-        """What is written while it is worked on, see ``crash_guard``."""
+        """The journal, which exists while the shard is written, see ``crash_guard``."""
         return self.path.with_name(f".{self.path.stem}.journal")
 
     @property
     def done(self) -> bool:
-        """Whether it is complete."""
+        """True if the shard is complete."""
         return read_index(self.folder, self.number) is not None
 
-    def named(self) -> str:
-        """The shard, for an error."""
+    def label(self) -> str:
+        """Return the shard's name, for an error."""
         return self.path.name
 
     def work(self) -> None:
-        """Write it, then its index, unless that was done before.
+        """Write the shard and its index, unless it is complete.
 
         Raises:
             DataError: see ``stage.run``.
@@ -84,25 +85,25 @@ class Shard:
             return
         self.path.parent.mkdir(exist_ok=True)
         self.path.with_suffix(INDEX).unlink(missing_ok=True)
-        with _own(self.path) as (temporary, file), Journal(self.journal) as journal:
+        with _exclusive(self.path) as (temporary, file), Journal(self.journal) as journal:
             index = _Writer(self, read_json(self.folder / LIST), journal).write(temporary, file)
             temporary.replace(self.path)
-        # Before the index, so that a complete shard has none.
-        journal.done()
+        # Before the index, so that a complete shard has no journal.
+        journal.remove()
         write_json(self.path.with_suffix(INDEX), index, indent=None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Usable:
-    """A clip that is kept, and how its sample's media is to be written."""
+class _KeptClip:
+    """A clip that the shard keeps."""
 
     row: int
     listed: Mapping[str, Any]
-    """The clip as the list has it."""
+    """The clip as listed."""
     read: tuple[float | None, float | None]
     """Its interval within the sample."""
     entry: Mapping[str, Any]
-    """What reading it gave: ``sound`` and ``notes``."""
+    """Result of reading it: ``sound`` and ``notes``."""
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -119,14 +120,15 @@ Members = dict[str, bytes | memoryview]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Sample:
     key: str
-    clips: Sequence[_Usable]
+    clips: Sequence[_KeptClip]
     media: str
-    """The suffix of the media's member."""
+    """Suffix of the media's member."""
     members: Members
-    """By suffix, the annotation not among them."""
+    """Members by suffix, without the annotation."""
     sound: str | None
-    """The suffix of the sound's member, where it is one of its own."""
+    """Suffix of the sound's own member, if it has one."""
     seconds: float
+    """Length of that member."""
     recoded: bool
 
 
@@ -134,9 +136,9 @@ class _Writer:
     """Writes one shard.
 
     Args:
-        shard: which.
-        plan: how all of them are made.
-        journal: of this one.
+        shard: the shard.
+        plan: the plan of all shards of the split.
+        journal: the shard's journal.
     """
 
     def __init__(self, shard: Shard, plan: Mapping[str, Any], journal: Journal) -> None:
@@ -145,23 +147,20 @@ class _Writer:
         self._seconds = float(plan["clip_seconds"])
 
     def write(self, temporary: Path, file: IO[bytes]) -> dict[str, Any]:
-        """Write the shard to a file; its index."""
+        """Write the shard to a file, and return its index."""
         shard, plan = self._shard, self._plan
         first, listed = listed_clips(shard.folder, plan, shard.number)
         clips = [clip_from_json(item, Path(plan["root"])) for item in listed]
-        ledger = Ledger(plan)
+        left_out = LostClips(
+            plan["policy"], build(SoundPolicy, plan["sound"]), root=Path(plan["root"])
+        )
         samples: list[dict[str, Any]] = []
         make = self._recoded if self._how.recode else self._copied
         with tar_writer(file) as tar:
-            for sample in make(first, clips, listed, ledger):
+            for sample in make(first, clips, listed, left_out):
                 samples.append(self._add(tar, sample))
-        if ledger.refused:
-            said = "".join(f"\n  {line}" for line in ledger.refused)
-            raise DataError(
-                f"{plan['dataset']}, split '{plan['split']}': {len(ledger.refused)} of "
-                f"{len(clips)} clips of shard {shard.number} cannot be used (policy 'fail'; "
-                f"'skip', or 'drop' for sound, leaves such clips out):{said}"
-            )
+        where = f"{plan['dataset']}, split '{plan['split']}'"
+        left_out.check(where, f"{len(clips)} clips of shard {shard.number}")
         file.flush()
         os.fsync(file.fileno())
         places = _places(temporary)
@@ -175,11 +174,11 @@ class _Writer:
             "bytes": temporary.stat().st_size,
             "sha256": sha256(temporary),
             "samples": samples,
-            "lost": ledger.lost,
+            "lost": [clip.plain() for clip in left_out.lost],
         }
 
     def _add(self, tar: Any, sample: _Sample) -> dict[str, Any]:
-        """Write a sample; its entry in the index, the members' places still lacking."""
+        """Write a sample, and return its entry in the index, yet without the members' places."""
         clips = [clip.plain() for clip in sample.clips]
         said = {k: self._plan[k] for k in ("dataset", "split", "fingerprint")} | {"clips": clips}
         members: Members = {**sample.members, "json": canonical(said).encode()}
@@ -203,18 +202,18 @@ class _Writer:
         first: int,
         clips: Sequence[Clip],
         listed: Sequence[Mapping[str, Any]],
-        ledger: Ledger,
+        left_out: LostClips,
     ) -> Iterator[_Sample]:
-        """A sample for each clip that can be used."""
+        """Yield a sample for each clip that can be used, encoded anew."""
         for i, clip in enumerate(clips):
             task = partial(_encode, clip, self._how, self._seconds)
-            outcome = self._outcome(first + i, clip, task)
-            if not ledger.kept(clip, outcome):
+            result = self._read(first + i, clip, task)
+            if not left_out.keep(clip, result):
                 continue
-            made = outcome["made"]
+            made = result["made"]
             end = None if clip.end is None else clip.end - made.first
-            usable = _Usable(
-                row=first + i, listed=listed[i], read=(None, end), entry=outcome["entry"]
+            kept = _KeptClip(
+                row=first + i, listed=listed[i], read=(None, end), entry=result["entry"]
             )
             suffix, members = None, Members(mp4=made.video)
             if made.sound is not None:
@@ -222,7 +221,7 @@ class _Writer:
                 members[suffix] = made.sound
             yield _Sample(
                 key=f"{first + i:09d}",
-                clips=[usable],
+                clips=[kept],
                 media="mp4",
                 members=members,
                 sound=suffix,
@@ -235,28 +234,28 @@ class _Writer:
         first: int,
         clips: Sequence[Clip],
         listed: Sequence[Mapping[str, Any]],
-        ledger: Ledger,
+        left_out: LostClips,
     ) -> Iterator[_Sample]:
-        """A sample for each run of neighbouring clips of one file, which is copied as it is."""
+        """Yield a sample for each run of neighbouring clips of one file, copied unchanged."""
         for media, run in groupby(range(len(clips)), key=lambda i: clips[i].media):
-            usable = []
+            kept = []
             for i in run:
                 clip = clips[i]
-                task = partial(_look, clip, self._how.sample_rate, self._seconds)
-                outcome = self._outcome(first + i, clip, task)
-                if ledger.kept(clip, outcome):
+                task = partial(_decode, clip, self._how.sample_rate, self._seconds)
+                result = self._read(first + i, clip, task)
+                if left_out.keep(clip, result):
                     interval = clip.start, clip.end
-                    usable.append(
-                        _Usable(
-                            row=first + i, listed=listed[i], read=interval, entry=outcome["entry"]
+                    kept.append(
+                        _KeptClip(
+                            row=first + i, listed=listed[i], read=interval, entry=result["entry"]
                         )
                     )
-            if usable:
+            if kept:
                 suffix = media.suffix.lower().removeprefix(".")
                 with media.open("rb") as file:
                     yield _Sample(
-                        key=f"{usable[0].row:09d}",
-                        clips=usable,
+                        key=f"{kept[0].row:09d}",
+                        clips=kept,
                         media=suffix,
                         members={
                             suffix: memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
@@ -266,26 +265,26 @@ class _Writer:
                         recoded=False,
                     )
 
-    def _outcome(self, row: int, clip: Clip, task: Callable[[], Outcome]) -> Outcome:
-        return guarded(self._journal, row, task, clip.media, self._seconds)
+    def _read(self, row: int, clip: Clip, task: Callable[[], ClipResult]) -> ClipResult:
+        return decode_guarded(self._journal, row, task, clip.media, self._seconds)
 
 
-def _encode(clip: Clip, how: Encoding, seconds: float) -> Outcome:
-    """A clip encoded anew, as ``made``."""
+def _encode(clip: Clip, how: Encoding, seconds: float) -> ClipResult:
+    """Encode a clip anew; the result holds it as ``made``."""
     try:
         made = recode(clip.media, how, start=clip.start, end=clip.end, seconds=seconds)
     except MediaError as error:
-        return error.outcome
+        return error.as_result()
     return {"entry": {"sound": made.state.value, "notes": list(made.notes)}, "made": made}
 
 
-def _look(clip: Clip, sample_rate: int, seconds: float) -> Outcome:
-    """Decode a clip to its end, as preparation would, to know whether it can be used."""
+def _decode(clip: Clip, sample_rate: int, seconds: float) -> ClipResult:
+    """Decode a clip to its end, as preparation would, to learn if it can be used."""
     spec = InputSpec(size=16, sample_rate=sample_rate)
     try:
         made = read_clip(clip.media, spec, _last, start=clip.start, end=clip.end, seconds=seconds)
     except MediaError as error:
-        return error.outcome
+        return error.as_result()
     return {"entry": {"sound": made.state.value, "notes": list(made.notes)}}
 
 
@@ -294,7 +293,7 @@ def _last(timeline: Timeline) -> list[int]:
 
 
 def tar_writer(file: IO[bytes]) -> Any:
-    """A WebDataset writer whose output depends on the samples alone."""
+    """Return a WebDataset writer whose output depends on the samples alone."""
     need_webdataset()
     from webdataset import TarWriter
 
@@ -302,7 +301,7 @@ def tar_writer(file: IO[bytes]) -> Any:
 
 
 def need_webdataset() -> None:
-    """See that what writes shards is there; reading them takes nothing.
+    """Check that webdataset, which writes shards, is installed; reading does not need it.
 
     Raises:
         DataError: it is not installed.
@@ -315,13 +314,11 @@ def need_webdataset() -> None:
 
 
 @contextmanager
-def _own(shard: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """A file beside a shard to write it into, which one process at a time has.
-
-    What a killed process left there is overwritten.
+def _exclusive(shard: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Open a temporary file beside a shard and lock it; a killed process's file is overwritten.
 
     Raises:
-        DataError: another process has it.
+        DataError: another process has locked it.
     """
     temporary = shard.with_name(f".{shard.name}.part")
     with temporary.open("ab") as file:
@@ -338,6 +335,6 @@ def _own(shard: Path) -> Iterator[tuple[Path, IO[bytes]]]:
 
 
 def _places(path: Path) -> dict[str, list[int]]:
-    """Where each member of a tar file lies, and its size."""
+    """Return the offset and size of each member of a tar file."""
     with tarfile.open(path) as tar:
         return {member.name: [member.offset_data, member.size] for member in tar}

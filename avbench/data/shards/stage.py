@@ -1,10 +1,9 @@
-"""The stage ``shards``: writes some of the shards of a split, each complete or not at all.
+"""Stage ``shards``: write some of the shards of a split, each complete or not at all.
 
-Which clips a shard holds is in the list that ``dataprepare`` made, and not a matter of how many
-jobs there are: job i of N writes shards i, i + N, i + 2 N … So a job that is killed and started
-again goes on with the first shard that lacks an index, to the same bytes. A clip that crashes the
-decoder, or at which it is never done, is passed by as in the stage ``prepare``, see
-``crash_guard``.
+The list of clips, which ``avbench data prepare`` wrote, fixes the clips of each shard; the number
+of jobs does not change them: job i of N writes shards i, i + N, i + 2 N … A killed job continues
+with its first shard without an index, to the same bytes. A clip that crashes or hangs the decoder
+is lost as in the stage ``prepare``, see ``crash_guard``.
 """
 
 from pathlib import Path
@@ -12,36 +11,36 @@ from typing import Any
 
 from avbench.core.errors import DataError
 from avbench.core.job import Job, read_json
-from avbench.data.prepared.pool import Crew
-from avbench.data.shards.folder import Tally, read_index, rows
+from avbench.data.prepared.pool import WorkerPool
+from avbench.data.shards.folder import ShardSums, count_clips, read_index
 from avbench.data.shards.manifest import LIST
 from avbench.data.shards.shard import Shard
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Write the shards of a job that are not there yet.
+    """Write the missing shards of a job.
 
     Returns:
         ``shards``, ``expected``, ``kept``, ``lost`` (by reason), ``sound`` (by state),
         ``partial`` and ``bytes``, of all shards of the job.
 
     Raises:
-        DataError: webdataset is not installed, the list is another, another process writes the
-            same shard, or, under a policy ``fail``, clips cannot be used; these are named.
+        DataError: webdataset is not installed, the list of clips changed, another process writes
+            the same shard, or a policy ``fail`` refuses clips, which the message names.
     """
     folder, spec = Path(str(job.local["folder"])), job.spec
     plan = read_json(folder / LIST)
     if plan["listed"] != spec["listed"]:
         raise DataError(f"{folder}: the list of clips changed after this job was planned")
     mine = [
-        Shard(folder=folder, number=number, clips=rows(plan, number))
+        Shard(folder=folder, number=number, clips=count_clips(plan, number))
         for number in range(spec["job"], len(plan["shards"]), spec["jobs"])
     ]
     total = sum(shard.clips for shard in mine)
-    sums = Tally()
-    # One process, as there are many jobs; another one only after a death.
-    with Crew[None](1) as crew:
-        done = crew.map(mine, lambda clips: job.progress(clips, total, "writing"))
+    sums = ShardSums()
+    # One process, because there are many jobs; a worker only after a death.
+    with WorkerPool[None](1) as pool:
+        done = pool.map(mine, lambda clips: job.progress(clips, total, "writing"))
         for shard, _ in zip(mine, done, strict=True):
             index = read_index(folder, shard.number)
             assert index is not None, "a shard that was written has an index"

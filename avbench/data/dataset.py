@@ -1,4 +1,4 @@
-"""From prepared clips to batches, each a pure function of (seed, epoch, clip)."""
+"""Samples and batches of prepared clips; each is a pure function of (seed, epoch, clip)."""
 
 import hashlib
 from collections import defaultdict
@@ -15,23 +15,23 @@ from avbench.data.settings import SamplingSettings
 from avbench.data.tokenizer import PAD, Vocabulary
 
 Key = tuple[int, int]
-"""Which clip, and in which epoch: together with the seed they fix every random choice."""
+"""Index of a clip, and the epoch; with the seed they fix every random choice."""
 
 
 def derive_seed(*parts: object) -> int:
-    """A 63-bit seed from anything printable; the same on every machine and Python."""
+    """Return a 63-bit seed from printable parts; equal on every machine and Python."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def generator(*parts: object) -> torch.Generator:
-    """A random generator of its own for what the parts name."""
+    """Return a random generator seeded by the parts."""
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """One clip, ready to be collated; shapes as in ``Batch`` without B."""
+    """One clip, ready to collate; shapes as in ``Batch`` without B."""
 
     id: str
     video: torch.Tensor
@@ -47,11 +47,11 @@ class ClipData(Dataset[Sample]):
         split: prepared clips.
         vocabulary: turns captions into ids.
         spec: geometry of the inputs.
-        sampling: what to draw for training (frames, SpecAugment, one caption, the tasks);
-            None: uniform frames, no augmentation, no captions.
-        seed: with epoch and clip fixes every draw.
-        taken: for a stream, the place of the clip that each clip's input is taken from; of
-            streams that are not named it is the clip's own.
+        sampling: random draws for training (frames, SpecAugment, one caption, the tasks); None:
+            uniform frames, no augmentation, no captions.
+        seed: fixes every draw, with epoch and clip.
+        taken: for a stream, the index of the clip that each clip's input comes from; other
+            streams come from the clip itself.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ClipData(Dataset[Sample]):
         return len(self.split.clips)
 
     def has_target(self, index: int) -> bool:
-        """Whether a clip has a caption for any task: a video's last clip has none to predict."""
+        """Return True if a clip has a caption for a task; a video's last clip has no next one."""
         clip, tasks = self.split.clips[index], self.sampling.tasks if self.sampling else ()
         return "pcc" in tasks or clip.next_caption is not None
 
@@ -114,7 +114,7 @@ class ClipData(Dataset[Sample]):
 
 
 def pad(rows: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Rows of ids as one matrix, padded on the right; at least one column."""
+    """Return rows of ids as a matrix, padded on the right, with at least one column."""
     width = max([1, *map(len, rows)])
     padded = torch.full((len(rows), width), PAD, dtype=torch.long)
     for i, row in enumerate(rows):
@@ -123,7 +123,7 @@ def pad(rows: Sequence[Sequence[int]]) -> torch.Tensor:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples to a batch; captions of one clip (PCC, PNC) become rows that share its inputs."""
+    """Make a batch; the captions of a clip (PCC, PNC) are rows that share its inputs."""
     captions = [ids for s in samples for ids in s.captions]
     rows = [i for i, s in enumerate(samples) for _ in s.captions]
     return Batch(
@@ -138,16 +138,16 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Share:
-    """The part of every step's clips that one process takes, and in how many micro-batches."""
+    """Share of each step's clips that one process takes, and its number of micro-batches."""
 
     rank: int = 0
     world: int = 1
-    """Processes."""
+    """Number of processes."""
     parts: int = 1
     """Micro-batches of each process."""
 
     def of(self, clips: Sequence[Key]) -> list[list[Key]]:
-        """This process's micro-batches of a step, of equal size and next to each other."""
+        """Return this process's micro-batches of a step: adjacent, of equal size."""
         size = len(clips) // (self.world * self.parts)
         first = self.rank * self.parts
         return [list(clips[i * size : (i + 1) * size]) for i in range(first, first + self.parts)]
@@ -157,17 +157,17 @@ _WHOLE = Share()
 
 
 class StepSampler(Sampler[list[Key]]):
-    """The clips of every step, from ``start`` to ``steps``: a function of (seed, epoch).
+    """Samples the clips of every step, from ``start`` to ``steps``, by (seed, epoch).
 
-    Yields a step's micro-batches one after the other, those of ``share`` alone; the whole step
-    is the same however it is shared.
+    It yields a step's micro-batches in turn, only those of ``share``; the whole step does not
+    depend on the sharing.
 
-    In an epoch each video's clips are shuffled and cut into groups of ``clips_per_video``; the
-    groups are shuffled and dealt into batches (Sec. 4.2: three pairs of one long video in an
-    iteration); where a video's clips do not divide into groups, a batch's end may cut one. Clips
-    that do not fill the last batch wait for another epoch's shuffle.
+    In each epoch a video's clips are shuffled and cut into groups of ``group``. The groups are
+    shuffled and fill the batches (Sec. 4.2: three pairs of one long video in an iteration). If a
+    video's clips do not divide into groups, the end of a batch may cut one. Clips that do not
+    fill the last batch wait for another epoch's shuffle.
 
-    ``videos`` names the video of each of ``rows``, the clips that are dealt (default: all).
+    ``videos`` names the video of each of ``rows``, the clips to sample (default: all).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Batches on a device, in an order that depends on the seed alone."""
+"""Data loader: batches on a device, in an order that depends on the seed alone."""
 
 import signal
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from avbench.data.dataset import ClipData, Share, StepSampler, collate
 
 
 def to(batch: Batch, device: torch.device) -> Batch:
-    """The batch on a device."""
+    """Return a batch on a device."""
     moved = {f.name: getattr(batch, f.name) for f in fields(batch)}
     for name, value in moved.items():
         if isinstance(value, torch.Tensor):
@@ -23,11 +23,11 @@ def to(batch: Batch, device: torch.device) -> Batch:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes that are started within are never reached by a notice; we are, after it.
+def _signals_blocked() -> Iterator[None]:
+    """Block the schedulers' signals in the body, so that processes started there ignore them.
 
-    Schedulers give notice to every process of a job, and a training that saves on it still needs
-    its workers, whom it ends itself.
+    Schedulers signal every process of a job. A training that saves on such a notice still needs
+    its workers, and ends them itself.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, NOTICES)
     try:
@@ -38,19 +38,19 @@ def _deaf() -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Feed:
-    """Some rows of the training clips, ready to be dealt into batches."""
+    """Loads batches of some rows of the training clips."""
 
     data: ClipData
     rows: Sequence[int]
     batch: int
-    """Clips a step, in all processes together."""
+    """Clips a step, over all processes."""
     group: int
     """Clips of one video drawn together."""
     device: torch.device
     workers: int = 0
-    """Processes that read ahead; they change nothing but time."""
+    """Processes that read ahead; they do not change the batches."""
     share: Share = field(default_factory=Share)
-    """What of each step this process takes."""
+    """Share of each step that this process takes."""
 
     @property
     def per_epoch(self) -> int:
@@ -58,7 +58,7 @@ class Feed:
         return len(self.rows) // self.batch
 
     def batches(self, start: int, steps: int, seed: int) -> Iterator[list[Batch]]:
-        """The micro-batches of steps ``start`` to ``steps`` (not included), step by step."""
+        """Yield each step's micro-batches, from ``start`` to ``steps`` (not included)."""
         sampler = StepSampler(
             [self.data.split.clips[i].video for i in self.rows],
             rows=self.rows,
@@ -74,11 +74,11 @@ class Feed:
             batch_sampler=sampler,
             collate_fn=collate,
             num_workers=self.workers,
-            # A loader draws a seed when it starts: from a generator of its own, or a resumed run
-            # would have drawn once more from the global one.
+            # A loader draws a seed when it starts. It has its own generator, because a resumed
+            # run would draw once more from the global one.
             generator=torch.Generator(),
         )
-        with _deaf():
+        with _signals_blocked():
             read = iter(loader)
         parts: list[Batch] = []
         for batch in read:
@@ -88,7 +88,7 @@ class Feed:
                 parts = []
 
     def in_order(self, rows: Sequence[int], epoch: int) -> Iterator[Batch]:
-        """Batches of given rows, for measuring; the draws are those of ``epoch``."""
+        """Yield batches of given rows in order, for measuring, with the draws of ``epoch``."""
         for i in range(0, len(rows), self.batch):
             chosen = [self.data[row, epoch] for row in rows[i : i + self.batch]]
             yield to(collate(chosen), self.device)

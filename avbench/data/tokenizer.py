@@ -1,4 +1,4 @@
-"""The tokenizer: WordPiece trained on the training captions, or one given by path.
+"""The tokenizer: WordPiece trained on the training captions, or one from a file.
 
 Source: WordPiece as in BERT (Devlin et al., 2019), by the ``tokenizers`` library.
 """
@@ -20,18 +20,18 @@ PAD = 0
 SPECIAL = ("[PAD]", "[UNK]", "[BOS1]", "[BOS2]", "[EOS]", "[MASK]")
 
 STAND_INS = {"[BOS1]": "[CLS]", "[BOS2]": "[unused0]", "[EOS]": "[SEP]"}
-"""Tokens of BERT's vocabulary that serve where ours are missing, so that V stays 30,522."""
+"""Tokens of BERT's vocabulary that replace missing tokens of ours, so that V stays 30,522."""
 
 FILE, ROWS = "tokenizer.json", "vocabulary.json"
 
 
 class Vocabulary:
-    """Captions to ids and back.
+    """Converts captions to ids and back.
 
     Attributes:
-        rows: V, rows of the model's embedding; at least the tokenizer's tokens.
-        bos: the token that starts each task's caption: BOS1 for PCC, BOS2 for PNC (Sec. 3.1).
-        special: ids that stand for no word.
+        rows: V, rows of the model's embedding; at least the number of tokens.
+        bos: token that starts each task's caption: BOS1 for PCC, BOS2 for PNC (Sec. 3.1).
+        special: ids of special tokens, which are no words.
     """
 
     def __init__(self, tokenizer: Tokenizer, rows: int, *, where: str) -> None:
@@ -61,9 +61,9 @@ class Vocabulary:
     def train(cls, captions: Iterable[str], size: int) -> "Vocabulary":
         """Train WordPiece on captions; the same captions give the same vocabulary.
 
-        The library numbers the pieces ``##x`` of single characters in an order that differs from
-        run to run, and breaks ties between merges by these numbers. So they are given to it in
-        order, as if they were special, and the vocabulary is then taken over without that mark.
+        The library numbers the pieces ``##x`` of single characters in an order that varies from
+        run to run, and breaks ties between merges by these numbers. So they are passed in order as
+        special tokens, and the resulting vocabulary is then used without that mark.
         """
         texts = list(captions)
         draft = _wordpiece(models.WordPiece(unk_token="[UNK]"))
@@ -86,7 +86,7 @@ class Vocabulary:
 
     @classmethod
     def open(cls, directory: Path) -> "Vocabulary":
-        """Read what the vocabulary stage wrote."""
+        """Read the vocabulary stage's files."""
         rows = read_json(directory / ROWS)["rows"]
         return cls(Tokenizer.from_file(str(directory / FILE)), rows, where=str(directory))
 
@@ -99,23 +99,23 @@ class Vocabulary:
         return int(self._tokenizer.get_vocab_size())
 
     def caption(self, text: str, task: Task, length: int) -> list[int]:
-        """Ids of a target caption: BOS, words, EOS; cut to ``length`` tokens, EOS kept."""
+        """Return the ids of a target caption: BOS, words, EOS; cut to ``length``, EOS kept."""
         words = self._tokenizer.encode(text, add_special_tokens=False).ids
         return [self.bos[task], *words[: length - 2], self.eos]
 
     def words(self, text: str, length: int) -> list[int]:
-        """Ids of input text, without special tokens."""
+        """Return the ids of input text, without special tokens."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids[:length]
         return ids
 
     def text(self, ids: Iterable[int]) -> str:
-        """The caption that ids spell, special tokens dropped."""
+        """Return the caption of ids, without special tokens."""
         drop = {PAD, self.eos, *self.bos.values()}
         return str(self._tokenizer.decode([i for i in ids if i not in drop]))
 
 
 def difference(ours: Path, theirs: Path) -> str | None:
-    """The first id at which two vocabulary files have other tokens; None where they are equal.
+    """Describe the first id at which two vocabulary files differ; None: they are equal.
 
     Raises:
         DataError: a file cannot be read.
@@ -131,7 +131,7 @@ def difference(ours: Path, theirs: Path) -> str | None:
 
 
 def _read(path: Path) -> Tokenizer:
-    """The tokenizer of a file; see ``Vocabulary.from_file``."""
+    """Read the tokenizer of a file; see ``Vocabulary.from_file``."""
     try:
         if path.suffix == ".txt":
             words = path.read_text(encoding="utf-8").splitlines()
@@ -145,7 +145,7 @@ def _read(path: Path) -> Tokenizer:
 
 
 def _wordpiece(model: models.WordPiece) -> Tokenizer:
-    """A tokenizer around a WordPiece model, normalised and split as BERT's."""
+    """Return a tokenizer of a WordPiece model that normalises and splits as BERT's."""
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -154,14 +154,14 @@ def _wordpiece(model: models.WordPiece) -> Tokenizer:
 
 
 def _of_words(vocabulary: dict[str, int]) -> Tokenizer:
-    """The tokenizer of a vocabulary; special tokens are known as such where they occur."""
+    """Return the tokenizer of a vocabulary, with its special tokens marked."""
     tokenizer = _wordpiece(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.add_special_tokens([t for t in SPECIAL if t in vocabulary])
     return tokenizer
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Stage ``vocabulary``: train on all captions of the parents' training clips."""
+    """Run the stage ``vocabulary``: train on all captions of the parents' training clips."""
     from avbench.data.prepared.split import PreparedSplit
 
     settings = build(VocabularySettings, job.spec)

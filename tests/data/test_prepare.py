@@ -393,7 +393,7 @@ def test_stored_frames_hold_the_uniform_ones() -> None:
 CRASH = """
 import json, os, signal, sys
 from pathlib import Path, PosixPath
-from avbench.data.media import prepare
+from avbench.data.prepared import stage
 from avbench.data.prepared.part import Source
 from avbench.core.job import read_job
 
@@ -405,8 +405,8 @@ def source(media, start, end):
     return Source(media=Deadly(media) if "LONG" in media.name else media, start=start, end=end)
 
 if __name__ == "__main__":
-    prepare.Source = source
-    print(json.dumps(prepare.run(read_job(Path(sys.argv[1])))))
+    stage.Source = source
+    print(json.dumps(stage.run(read_job(Path(sys.argv[1])))))
 """
 
 

@@ -247,8 +247,8 @@ def contents(out: Path) -> Mapping[str, bytes]:
 CRASH = """
 import os, signal, sys
 from pathlib import PosixPath
-from avbench import job
-from avbench.data.media import shard
+from avbench.runner import stage_process
+from avbench.data.shards import shard
 
 class Deadly(PosixPath):
     def is_file(self):
@@ -272,7 +272,7 @@ def clip_from_json(data, root):
 shard.clip_from_json = clip_from_json  # here, and in the processes that are started from here
 
 if __name__ == "__main__":
-    sys.exit(job.main(sys.argv[1:]))
+    sys.exit(stage_process.main(sys.argv[1:]))
 """
 
 

@@ -24,7 +24,13 @@ from typing import NamedTuple
 from avbench.core.errors import DataError
 from avbench.core.types import Clip
 from avbench.data.annotations.json_stream import stream_fields
-from avbench.data.annotations.strict_json import Node, missing, open_csv, open_lines, opened_text
+from avbench.data.annotations.strict_json import (
+    Node,
+    missing,
+    open_csv,
+    open_lines,
+    open_text_file,
+)
 from avbench.data.annotations.subtitles import open_vtt, speech_files
 
 SAME = 0.01
@@ -98,7 +104,7 @@ class Transcripts:
             self.texts[id_] = f"{self.texts.get(id_, '')} {text}".strip()
 
     def _read_csv(self, path: Path) -> None:
-        with opened_text(path) as file:
+        with open_text_file(path) as file:
             delimiter = "\t" if "\t" in file.readline() else ","
         for row in open_csv(path, (), delimiter):
             names = {}

@@ -20,7 +20,7 @@ from typing import final
 
 from avbench.api import Clip, DataError, Register, hookimpl
 from avbench.data.annotations.local_files import LocalFiles
-from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.reader import DefectLog, FileDataset
 from avbench.data.annotations.strict_json import Node, checked_id, open_json
 
 SEGMENTS = {
@@ -72,21 +72,21 @@ class ActivityNetCaptions(FileDataset):
 
     def splits(self) -> tuple[str, ...]:
         """Those whose files are there."""
-        return tuple(s for s, name in SEGMENTS.items() if self._files.present([name]))
+        return tuple(s for s, name in SEGMENTS.items() if self._files.existing([name]))
 
     def _names(self) -> Sequence[str]:
         paragraphs = [name for names in PARAGRAPHS.values() for name in names]
         return [*SEGMENTS.values(), *paragraphs]
 
-    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:
+    def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
         """The segments of a split's videos, in the annotator's order."""
         path = self._files.annotation(SEGMENTS[split])
         for video, entry in open_json(path).fields():
-            yield from self._segments(checked_id(video, str(path)), entry, notes)
+            yield from self._segments(checked_id(video, str(path)), entry, defects)
 
     def paragraphs(self, split: str) -> Mapping[str, tuple[str, ...]]:
         """References per video of the split: the first annotator's, then the second's."""
-        if self._known(split) == "train":
+        if self._check_split(split) == "train":
             return {}
         segments = open_json(self._files.annotation(SEGMENTS[split]))
         if split in PARAGRAPHS:
@@ -112,21 +112,21 @@ class ActivityNetCaptions(FileDataset):
             )
         return references
 
-    def _segments(self, video: str, entry: Node, notes: Notes) -> Iterator[Clip]:
+    def _segments(self, video: str, entry: Node, defects: DefectLog) -> Iterator[Clip]:
         sentences = entry["sentences"].items()
         segments = entry["timestamps"].items(len(sentences))
         bare = video.removeprefix("v_")
         media = self._files.media_or_missing(video, bare, f"v_{bare}")
         for i, (segment, sentence) in enumerate(zip(segments, sentences, strict=True)):
             clip_id = f"{video}#{i}"
-            with notes.costing(clip_id):
+            with defects.skip_malformed(clip_id):
                 start, end = (bound.number() for bound in segment.items(2))
                 caption = sentence.text()
                 following = sentences[i + 1].text() if i + 1 < len(sentences) else None
                 if end < start:
-                    notes.add(segment.place, f"reversed, read as {end:g} to {start:g} s")
+                    defects.add(segment.place, f"reversed, read as {end:g} to {start:g} s")
                     start, end = end, start
-                if notes.interval(segment.place, start, end, clip_id):
+                if defects.check_interval(segment.place, start, end, clip_id):
                     yield Clip(
                         id=clip_id,
                         video=video,

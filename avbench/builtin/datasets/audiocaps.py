@@ -17,7 +17,7 @@ from typing import Literal, final
 
 from avbench.api import Clip, Register, hookimpl
 from avbench.data.annotations.local_files import EXTENSIONS, SOUNDS, LocalFiles
-from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.reader import DefectLog, FileDataset
 from avbench.data.annotations.strict_json import Node, open_csv
 
 SPLITS = ("train", "val", "test")
@@ -67,19 +67,19 @@ class AudioCaps(FileDataset):
 
     def splits(self) -> tuple[str, ...]:
         """Those whose files are there."""
-        return tuple(s for s in SPLITS if self._files.present([f"{s}.csv"]))
+        return tuple(s for s in SPLITS if self._files.existing([f"{s}.csv"]))
 
     def _names(self) -> Sequence[str]:
         return [f"{split}.csv" for split in SPLITS]
 
-    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:
+    def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
         """The excerpts of a split, with all their captions."""
         path = self._files.annotation(f"{split}.csv")
         excerpts: defaultdict[tuple[str, str], list[Node]] = defaultdict(list)
         for row in open_csv(path, COLUMNS):
             excerpts[row["youtube_id"].string(), row["start_time"].string()].append(row)
         for (video, start), rows in excerpts.items():
-            with notes.costing(f"{video}_{start}"):
+            with defects.skip_malformed(f"{video}_{start}"):
                 yield self._clip(rows)
 
     def _clip(self, rows: Sequence[Node]) -> Clip:

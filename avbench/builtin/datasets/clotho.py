@@ -16,7 +16,7 @@ from typing import final
 
 from avbench.api import Clip, Register, hookimpl
 from avbench.data.annotations.local_files import SOUNDS, LocalFiles
-from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.reader import DefectLog, FileDataset
 from avbench.data.annotations.strict_json import Node, open_csv, open_json
 
 SPLITS = ("development", "validation", "evaluation")
@@ -67,16 +67,16 @@ class Clotho(FileDataset):
 
     def splits(self) -> tuple[str, ...]:
         """Those whose files are there."""
-        return tuple(s for s, name in self._lists.items() if self._files.present([name]))
+        return tuple(s for s, name in self._lists.items() if self._files.existing([name]))
 
     def _names(self) -> Sequence[str]:
         return list(self._lists.values())
 
-    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:
+    def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
         """The sounds of a split, with their captions."""
         path = self._files.annotation(self._lists[split])
         for name, captions in _rows(path) if path.suffix == ".csv" else _objects(path):
-            with notes.costing(str(name.value)):
+            with defects.skip_malformed(str(name.value)):
                 clip_id = Path(name.id()).stem
                 yield Clip(
                     id=clip_id,

@@ -18,7 +18,7 @@ from typing import final
 
 from avbench.api import Clip, Register, hookimpl
 from avbench.data.annotations.local_files import IMAGES, LocalFiles
-from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.reader import DefectLog, FileDataset
 from avbench.data.annotations.strict_json import Node, open_json
 
 SPLITS = ("train", "val", "test")
@@ -70,20 +70,20 @@ class CocoCaptions(FileDataset):
 
     def splits(self) -> tuple[str, ...]:
         """Those whose files are there."""
-        return tuple(s for s, name in self._lists.items() if name and self._files.present([name]))
+        return tuple(s for s, name in self._lists.items() if name and self._files.existing([name]))
 
     def _names(self) -> Sequence[str]:
         return list(dict.fromkeys(name for name in self._lists.values() if name))
 
-    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:
+    def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
         """The images of a split, with their captions."""
         path = self._files.annotation(self._lists[split] or f"(option {split}_file is empty)")
         for name, place, captions in _entries(path, split):
-            with notes.costing(name):
+            with defects.skip_malformed(name):
                 clip_id = Path(Node(path, place, name).id()).stem
                 if not captions:
                     problem = "no caption has this image's id; each image needs at least one"
-                    notes.add(f"{path}: {place}", problem, clip=clip_id, reason="no_caption")
+                    defects.add(f"{path}: {place}", problem, clip=clip_id, reason="no_caption")
                     continue
                 yield Clip(
                     id=clip_id,

@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple, final
 from avbench.api import Clip, DataError, Register, hookimpl, unknown
 from avbench.data.annotations.json_stream import stream_fields
 from avbench.data.annotations.local_files import LocalFiles
-from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.reader import DefectLog, FileDataset
 from avbench.data.annotations.strict_json import Node, checked_id, open_csv
 from avbench.data.annotations.subtitles import open_vtt, speech_files
 
@@ -67,7 +67,7 @@ class Sentence(NamedTuple):
     end: float
 
 
-Run = tuple[int, int]
+SentenceRange = tuple[int, int]
 """A clip as its first and last sentence."""
 
 
@@ -77,7 +77,7 @@ class HowTo100M(FileDataset):
 
     train = "train"
     report = None
-    _distinct = True  # a video comes once in the file, and its clips are numbered
+    _ids_are_distinct = True  # a video comes once in the file, and its clips are numbered
 
     def __init__(self, options: Options) -> None:
         files = LocalFiles("howto100m", options.root, options.annotations, options.media)
@@ -92,17 +92,17 @@ class HowTo100M(FileDataset):
         names = [self._options.file]
         return [*names, self._options.videos] if self._options.categories else names
 
-    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:  # noqa: ARG002
+    def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:  # noqa: ARG002
         """The clips of all videos that have speech; the narration is caption and speech."""
         chosen = self._chosen()
         path = self._files.annotation(self._options.file)
         for video, lines in _of_folder(path) if path.is_dir() else _of_file(path):
             if chosen is not None and video not in chosen:
                 continue
-            with notes.costing(video):
+            with defects.skip_malformed(video):
                 found = self._cut(checked_id(video, str(path)), lines())
                 if not found:
-                    notes.add(f"{path}: {video}", "no words are spoken, so it gives no clip")
+                    defects.add(f"{path}: {video}", "no words are spoken, so it gives no clip")
                 yield from found
 
     def _cut(self, video: str, sentences: Sequence[Sentence]) -> list[Clip]:
@@ -147,12 +147,12 @@ class HowTo100M(FileDataset):
         return frozenset().union(*(known[category] for category in wanted))
 
 
-def partition(sentences: Sequence[Sentence], least: float) -> list[Run]:
+def partition(sentences: Sequence[Sentence], least: float) -> list[SentenceRange]:
     """Clips one after the other, each longer than ``least`` seconds if the video is.
 
     Each starts at the first sentence left and grows forward; the last grows backward.
     """
-    runs: list[Run] = []
+    runs: list[SentenceRange] = []
     first = 0
     while first < len(sentences):
         i = j = first
@@ -163,12 +163,12 @@ def partition(sentences: Sequence[Sentence], least: float) -> list[Run]:
     return runs
 
 
-def around_every(sentences: Sequence[Sentence], least: float) -> list[Run]:
+def around_every(sentences: Sequence[Sentence], least: float) -> list[SentenceRange]:
     """A clip around each sentence, longer than ``least`` seconds if the video is.
 
     Each grows to the side that keeps it shorter, backward where both do.
     """
-    runs: list[Run] = []
+    runs: list[SentenceRange] = []
     for start in range(len(sentences)):
         run = (start, start)
         while _seconds(sentences, run) <= least:
@@ -181,13 +181,13 @@ def around_every(sentences: Sequence[Sentence], least: float) -> list[Run]:
     return runs
 
 
-def _bounds(sentences: Sequence[Sentence], run: Run) -> tuple[float, float]:
+def _bounds(sentences: Sequence[Sentence], run: SentenceRange) -> tuple[float, float]:
     """Start and end; lines of ASR overlap, so the last to start need not be the last to end."""
     held = sentences[run[0] : run[1] + 1]
     return min([s.start for s in held]), max([s.end for s in held])
 
 
-def _seconds(sentences: Sequence[Sentence], run: Run) -> float:
+def _seconds(sentences: Sequence[Sentence], run: SentenceRange) -> float:
     start, end = _bounds(sentences, run)
     return end - start
 

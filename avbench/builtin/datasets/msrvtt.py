@@ -17,7 +17,7 @@ from typing import final
 
 from avbench.api import Clip, DataError, Register, hookimpl
 from avbench.data.annotations.local_files import LocalFiles
-from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.reader import DefectLog, FileDataset
 from avbench.data.annotations.strict_json import Node, open_csv, open_json
 
 SPLITS = ("train", "validate", "test")
@@ -69,16 +69,16 @@ class MsrVtt(FileDataset):
         """Those that the files name."""
         held = {self._split(video) for path in self._paths() for video in _videos(path)}
         sets = tuple(s for s in SPLITS if s in held)
-        return (*sets, TEST_1K) if self._files.present([self._csv]) else sets
+        return (*sets, TEST_1K) if self._files.existing([self._csv]) else sets
 
     def _names(self) -> Sequence[str]:
-        known = next((names for names in KNOWN if self._files.present(names)), sum(KNOWN, ()))
+        known = next((names for names in KNOWN if self._files.existing(names)), sum(KNOWN, ()))
         return [*(self._given or known), self._csv]
 
-    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:
+    def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
         """The clips of a split, with all their sentences in the files' order."""
         if split == TEST_1K:
-            yield from self._read_1k(notes)
+            yield from self._read_1k(defects)
             return
         videos: dict[str, Node] = {}
         sentences: defaultdict[str, list[Node]] = defaultdict(list)
@@ -101,14 +101,14 @@ class MsrVtt(FileDataset):
         for video_id, video in videos.items():
             if not sentences[video_id]:
                 problem = "no sentence has this video's id; each video needs at least one"
-                notes.add(video.place, problem, clip=video_id, reason="no_caption")
+                defects.add(video.place, problem, clip=video_id, reason="no_caption")
                 continue
-            with notes.costing(video_id):
+            with defects.skip_malformed(video_id):
                 yield self._clip(video_id, [node.text() for node in sentences[video_id]])
 
-    def _read_1k(self, notes: Notes) -> Iterator[Clip]:
+    def _read_1k(self, defects: DefectLog) -> Iterator[Clip]:
         for row in open_csv(self._files.annotation(self._csv), ("video_id", "sentence")):
-            with notes.costing(str(row["video_id"].value)):
+            with defects.skip_malformed(str(row["video_id"].value)):
                 yield self._clip(row["video_id"].id(), [row["sentence"].text()])
 
     def _clip(self, video_id: str, sentences: Sequence[str]) -> Clip:
@@ -124,8 +124,8 @@ class MsrVtt(FileDataset):
         if self._given:
             return [self._files.annotation(name) for name in self._given]
         for names in KNOWN:
-            if self._files.present(names):
-                return self._files.present(names)
+            if self._files.existing(names):
+                return self._files.existing(names)
         looked = ", ".join(name for names in KNOWN for name in names)
         raise DataError(
             f"msrvtt: no annotation file in {self._files.annotation('')}; looked for {looked}"

@@ -21,7 +21,7 @@ from typing import final
 
 from avbench.api import Clip, Register, hookimpl
 from avbench.data.annotations.local_files import LocalFiles
-from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.reader import DefectLog, FileDataset
 from avbench.data.annotations.strict_json import Node, open_json, open_lines, open_words
 
 SPLITS = ("training", "validation", "public_test")
@@ -74,17 +74,17 @@ class Vatex(FileDataset):
 
     def splits(self) -> tuple[str, ...]:
         """Those whose files are there."""
-        return tuple(s for s, name in self._lists.items() if self._files.present([name]))
+        return tuple(s for s, name in self._lists.items() if self._files.existing([name]))
 
     def _names(self) -> Sequence[str]:
         return [name for name in (*self._lists.values(), self._mapping) if name]
 
-    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:
+    def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
         """The clips of a split, with their English captions."""
         numbers = self._numbers()
         for entry in _entries(self._files.annotation(self._lists[split])):
             name, captions = _fields(entry)
-            with notes.costing(str(name.value)):
+            with defects.skip_malformed(str(name.value)):
                 yield self._clip(name, captions, numbers)
 
     def _clip(self, name: Node, captions: Node, numbers: Mapping[str, str]) -> Clip:

@@ -13,7 +13,7 @@ from typing import final
 
 from avbench.api import Clip, Register, hookimpl
 from avbench.data.annotations.local_files import LocalFiles
-from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.reader import DefectLog, FileDataset
 from avbench.data.annotations.strict_json import MalformedError, Node, checked_id, open_json
 
 SPLITS = ("training", "validation")
@@ -55,22 +55,22 @@ class YouCook2(FileDataset):
     def _names(self) -> Sequence[str]:
         return [self._file]
 
-    def _read(self, split: str, notes: Notes) -> Iterator[Clip]:
+    def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
         """The segments of a split's videos."""
         database = open_json(self._files.annotation(self._file))["database"]
         for video, entry in database.fields():
             if entry["subset"].choice((*SPLITS, "testing")) == split:
-                yield from self._segments(checked_id(video, database.place), entry, notes)
+                yield from self._segments(checked_id(video, database.place), entry, defects)
 
-    def _segments(self, video: str, entry: Node, notes: Notes) -> Iterator[Clip]:
+    def _segments(self, video: str, entry: Node, defects: DefectLog) -> Iterator[Clip]:
         segments = entry["annotations"].items()
         media = self._files.media_or_missing(video)
         for place, segment in enumerate(segments):
-            with notes.costing(f"{video}#{place}"):
+            with defects.skip_malformed(f"{video}#{place}"):
                 clip_id = f"{video}#{segment['id'].integer()}"
                 caption = segment["sentence"].text()
                 start, end = (bound.number() for bound in segment["segment"].items(2))
-                if not notes.interval(segment["segment"].place, start, end, clip_id):
+                if not defects.check_interval(segment["segment"].place, start, end, clip_id):
                     continue
                 yield Clip(
                     id=clip_id,

@@ -1,8 +1,8 @@
-"""What a plan knows of a dataset's annotations from the last time that they were read.
+"""Cache of the summary of a split's annotations, for planning.
 
-Planning reads them so that bad files are told before any work. The verdict is kept in the user's
-cache while the files and the reader's code and options stay as they are: the annotations of
-HowTo100M take minutes to read.
+Planning reads the annotations, so that bad files fail before any work. The summary stays in the
+user's cache while the files and the reader's code and options are unchanged, because the
+annotations of HowTo100M take minutes to read.
 """
 
 import hashlib
@@ -19,23 +19,23 @@ from avbench.data.contracts import Dataset, Defect
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What reading a split's annotations gave."""
+class SplitSummary:
+    """Number of clips in a split's annotations, and their defects."""
 
     clips: int
     defects: tuple[Defect, ...]
 
 
-def examine(dataset: Dataset, split: str, who: Sequence[Any]) -> Verdict:
-    """Read a split's annotations, unless that was done before and nothing has changed.
+def examine(dataset: Dataset, split: str, who: Sequence[Any]) -> SplitSummary:
+    """Summarise a split's annotations, from the cache if nothing has changed.
 
     Args:
         dataset: the reader.
-        split: which split.
-        who: what tells this reader from others: its name, options, code.
+        split: name of the split.
+        who: identity of the reader: name, options, code.
 
     Raises:
-        DataError: the annotations are missing or malformed; that is looked at anew each time.
+        DataError: the annotations are missing or malformed; such results are not cached.
     """
     files = dataset.files()
     stamps = {str(path.absolute()): stamp(path) for path in files}
@@ -47,16 +47,16 @@ def examine(dataset: Dataset, split: str, who: Sequence[Any]) -> Verdict:
             kept = read_json(known)
             if kept["files"] == stamps:
                 defects = tuple(Defect(**defect) for defect in kept["defects"])
-                return Verdict(clips=kept["clips"], defects=defects)
+                return SplitSummary(clips=kept["clips"], defects=defects)
         except (OSError, json.JSONDecodeError, KeyError, TypeError):
             pass  # absent, or of another version
-    clips, met = 0, []
+    clips, found_defects = 0, []
     for item in dataset.iterate(split):
         if isinstance(item, Defect):
-            met.append(item)
+            found_defects.append(item)
         else:
             clips += 1
-    found = Verdict(clips=clips, defects=tuple(met))
+    found = SplitSummary(clips=clips, defects=tuple(found_defects))
     if stamps and settled(*files):
         kept = {"files": stamps, "clips": found.clips, "defects": plain(found.defects)}
         remember(known, kept)

@@ -1,4 +1,4 @@
-"""A short hash that says over which clips, and against which captions, a figure was made."""
+"""A short hash of the clips and captions that a figure was computed from."""
 
 import hashlib
 import json
@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 
 
 def clip_list_hash(captions: Mapping[str, Sequence[str]]) -> str:
-    """A hash of a list of clips: two figures with equal hashes were made over the same clips.
+    """Return a hash of a list of clips: figures with equal hashes are of the same clips.
 
-    It covers the ids and each one's captions, in their order. It covers neither the clips' order,
-    nor where their media lie, nor the times (which differ where one user has cut clips and
-    another whole videos): those are in a dataset's fingerprint.
+    It covers the ids, and each clip's captions in their order. It covers neither the clips' order
+    nor their media paths nor their times, which differ between cut clips and whole videos: a
+    dataset's fingerprint covers those.
 
     Args:
-        captions: id to captions or references; ids of clips, or of videos where a protocol
-            scores these.
+        captions: id to captions or references; ids of clips, or of videos if the protocol
+            scores videos.
 
     Returns:
         Twelve hexadecimal digits.

@@ -1,4 +1,4 @@
-"""Reading a JSON object that is too large to be held at once, field by field."""
+"""Reading of a JSON object too large for memory, field by field."""
 
 import json
 from collections.abc import Iterator
@@ -10,32 +10,32 @@ from avbench.core.errors import DataError
 from avbench.data.annotations.strict_json import (
     Node,
     RepeatedKeyError,
-    once,
-    opened_text,
+    open_text_file,
+    unique_fields,
     unreadable,
 )
 
 SEPARATORS = (" ", "\t", "\n", "\r", ",", ":", "}")
-"""What may follow a key or a value in an object."""
+"""Characters that may follow a key or a value in an object."""
 
 STREAMED = 1 << 20
 """Characters that ``stream_fields`` reads at once, at least."""
 
 
 def stream_fields(path: Path) -> Iterator[tuple[str, Node]]:
-    """The fields of the object that a JSON file holds, one after the other.
+    """Yield the fields of a JSON file's object, as ``open_json(path).fields()``.
 
-    As ``open_json(path).fields()``, in the memory of one field, not of the file.
+    It holds one field in memory, not the file.
 
     Raises:
-        DataError: as for ``open_json``, but where the file is read that far.
+        DataError: as for ``open_json``, when reading reaches the problem.
     """
-    with opened_text(path) as file:
+    with open_text_file(path) as file:
         yield from _Stream(path, file).fields()
 
 
 class _Stream:
-    """A JSON text of which the part that is being looked at is in memory."""
+    """A JSON text of which only the current part is in memory."""
 
     def __init__(self, path: Path, file: TextIOWrapper) -> None:
         self._path = path
@@ -44,7 +44,7 @@ class _Stream:
         self._at = 0
         self._lines = 0
         self._ended = False
-        self._decode = json.JSONDecoder(object_pairs_hook=once).raw_decode
+        self._decode = json.JSONDecoder(object_pairs_hook=unique_fields).raw_decode
 
     def fields(self) -> Iterator[tuple[str, Node]]:
         if self._next() != "{":
@@ -73,7 +73,7 @@ class _Stream:
             raise self._wrong("Extra data", self._at)
 
     def _next(self) -> str:
-        """The next character that is not blank; nothing at the end."""
+        """Skip blanks, and return the next character, or an empty string at the end."""
         while True:
             while self._at < len(self._text) and self._text[self._at] in " \t\n\r":
                 self._at += 1
@@ -92,20 +92,20 @@ class _Stream:
             try:
                 value, end = self._decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                # What ends too soon may go on in the file; what is wrong before that is wrong.
+                # A value that ends too soon may continue in the file; other errors stand.
                 cut = error.pos > len(self._text) - 16 or error.msg.startswith("Unterminated")
                 if not cut or not self._more():
                     raise self._wrong(error.msg, error.pos) from None
                 continue
             except (RepeatedKeyError, RecursionError) as error:
                 raise DataError(f"{self._path}: {error}") from None
-            # A number might go on where no separator follows.
+            # Without a separator after it, a number might continue.
             if self._text[end : end + 1] in SEPARATORS or not self._more():
                 self._at = end
                 return value
 
     def _more(self) -> bool:
-        """Read on; what was passed is forgotten. As much as is held, so that time is linear."""
+        """Read on and forget the part before; each read doubles the text, so time is linear."""
         if self._ended:
             return False
         self._lines += self._text.count("\n", 0, self._at)

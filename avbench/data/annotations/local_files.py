@@ -1,4 +1,4 @@
-"""The local files of a dataset: its annotations, and its media by id."""
+"""Local files of a dataset: its annotations, and its media by id."""
 
 import hashlib
 import os
@@ -16,32 +16,32 @@ EXTENSIONS = (
     ".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi",
     ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv",
 )  # fmt: skip
-"""Containers of media, the preferred first where an id has several files."""
+"""Containers of media, in order of preference for an id with several files."""
 
 SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".m4a", ".mp3", ".aac")
-"""Containers of sound alone, for the sets that have no picture."""
+"""Containers of sound alone, for sets without pictures."""
 
 IMAGES = (".jpg", ".jpeg", ".png")
-"""Still pictures, for the sets that have neither motion nor sound."""
+"""Still pictures, for sets without motion and sound."""
 
 ASR, EVIDENCE = "asr.json", "evidence.json"
-"""Optional files in the root: {clip id: text}, the speech of each clip (our convention), and the
-known facts of each (see ``slots``)."""
+"""Optional files in the root: ``{clip id: text}`` with the speech of each clip (avbench's
+convention), and the known facts of each (see ``slots``)."""
 
 TITLED = re.compile(r".*(?: \[([\w-]{11})\]|-([\w-]{11}))")
-"""What downloaders call a video by default: its title, then its YouTube id."""
+"""Default file name of downloaders: the video's title, then its YouTube id."""
 
 
 class LocalFiles:
-    """The files of one dataset; nothing is read before it is asked for.
+    """The files of one dataset; each is read on demand.
 
     Args:
         dataset: the reader's name, for errors.
         root: the dataset's folder.
-        annotations: folder of the annotation files; relative to the root.
-        media: folder of the media files, at any depth; relative to the root.
-        extensions: what media files end in, the preferred first where an id has several.
-        captions_alone: whether a media folder may be lacking, as captions alone are of use.
+        annotations: folder of the annotation files, relative to the root.
+        media: folder of the media files, at any depth, relative to the root.
+        extensions: extensions of media files, in order of preference.
+        captions_alone: the media folder may be missing, because captions alone are useful.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LocalFiles:
         """The dataset's folder.
 
         Raises:
-            DataError: none was given, or there is no such folder.
+            DataError: the option is empty, or there is no such folder.
         """
         if not self._root:
             raise DataError(f"{self.dataset}: option 'root' is empty; give the dataset's folder")
@@ -88,37 +88,37 @@ class LocalFiles:
         return media
 
     def annotation(self, name: str) -> Path:
-        """An annotation file by its name, whether or not it exists."""
+        """Return the path of an annotation file, which need not exist."""
         return self.root / self._annotations / name
 
-    def present(self, names: Sequence[str]) -> list[Path]:
-        """Those of some annotation files (or folders of them) that exist."""
+    def existing(self, names: Sequence[str]) -> list[Path]:
+        """Return those annotation files (or folders of them) that exist."""
         return [path for path in map(self.annotation, names) if path.exists()]
 
-    def used(self, names: Sequence[str]) -> list[Path]:
-        """Those of some annotation files that exist, a folder's one by one, and the sidecars."""
+    def existing_files(self, names: Sequence[str]) -> list[Path]:
+        """Return the annotation files that exist, a folder's one by one, and the sidecars."""
         files: list[Path] = []
-        for path in self.present(names):
+        for path in self.existing(names):
             files += speech_files(path).values() if path.is_dir() else [path]
         return [*files, *(p for p in (self.root / ASR, self.root / EVIDENCE) if p.is_file())]
 
     def find(self, *ids: str) -> Path | None:
-        """The media file of an id, or of the first of its variants that has one.
+        """Return the media file of the first of some ids that has one, else None.
 
-        An id is looked up, never made part of a path. A downloader's double extension
-        (``id.mp4.mkv``) counts as one, and so does a title before the id (``Title [id].mp4``,
-        ``Title-id.mp4``) where no file is named by the id alone.
+        Ids are looked up, never made part of a path. A downloader's double extension
+        (``id.mp4.mkv``) counts as one. If no file is named by the id alone, a title before the id
+        is allowed (``Title [id].mp4``, ``Title-id.mp4``).
         """
         return next((Path(self._index[id_]) for id_ in ids if id_ in self._index), None)
 
     def media_or_missing(self, *ids: str) -> Path:
-        """The media file of an id; where there is none, the path at which it was expected."""
+        """Return the media file of an id, or the path at which it was expected."""
         expected = checked_id(ids[0], self.dataset) + self._extensions[0]
         return self.find(*ids) or self.media / expected
 
     @cached_property
     def speech(self) -> Mapping[str, str]:
-        """Speech by clip id, from ``asr.json``; empty where there is none.
+        """Speech by clip id, from ``asr.json``; empty without that file.
 
         Raises:
             DataError: the file is malformed.
@@ -129,18 +129,18 @@ class LocalFiles:
         return {clip: text.string() for clip, text in open_json(path).fields()}
 
     def fingerprint(self, names: Sequence[str]) -> str:
-        """A hash of annotation files (and sidecars) and of the list of media files and sizes.
+        """Return a hash of the annotation files and sidecars, and of the media's list and sizes.
 
         Raises:
             DataError: none of the annotation files exists.
         """
-        if not self.present(names):
+        if not self.existing(names):
             folder = self.annotation("").as_posix().rstrip("/")
             raise DataError(
                 f"{self.dataset}: no annotation file in {folder}; looked for {', '.join(names)}"
             )
         digest = hashlib.sha256()
-        for path in self.used(names):
+        for path in self.existing_files(names):
             digest.update(f"{path.name}\0{file_digest(path)}\0".encode())
         for file_id, name in sorted(self._index.items()):
             extension = os.path.splitext(name)[1]
@@ -149,7 +149,7 @@ class LocalFiles:
 
     @cached_property
     def _index(self) -> Mapping[str, str]:
-        """Media files by id: the name without its extensions; walked once."""
+        """Media files by id, the name without its extensions."""
         found: dict[str, tuple[int, str]] = {}
         titled: dict[str, tuple[int, str]] = {}
         for stem, rank in self._media_files():
@@ -162,7 +162,7 @@ class LocalFiles:
         return {id_: path for id_, (_, path) in ({**titled, **found}).items()}
 
     def _media_files(self) -> Iterator[tuple[str, tuple[int, str]]]:
-        """Each file's name without its extensions, its container's place and its path."""
+        """Yield each file's name without extensions, its container's rank and its path."""
         order = {extension: i for i, extension in enumerate(self._extensions)}
         for folder, folders, names in os.walk(self.media):
             folders.sort()

@@ -1,8 +1,8 @@
-"""What all readers of official annotation files share.
+"""Base class of the readers of official annotation files.
 
-A reader yields clips. What is wrong within one clip's entry costs that clip and is noted with
-its place; what is wrong above it (no such file, no JSON, a video without a list of segments)
-costs the file, and is raised.
+A reader yields clips. An error within one clip's entry loses that clip, and is collected as a
+defect with its place. An error above it (no such file, no JSON, a video without a list of
+segments) is raised.
 """
 
 from abc import abstractmethod
@@ -18,18 +18,18 @@ from avbench.data.annotations.strict_json import MalformedError
 from avbench.data.contracts import Dataset, Defect
 
 SHOWN = 3
-"""Defects that are told where no clip is left."""
+"""Defects listed in the error if no clip is left."""
 
 
-class Notes:
+class DefectLog:
     """The defects that a reader has found so far."""
 
     def __init__(self) -> None:
         self.found: list[Defect] = []
 
     @contextmanager
-    def costing(self, clip: str) -> Iterator[None]:
-        """Note what is malformed in here as the loss of a clip."""
+    def skip_malformed(self, clip: str) -> Iterator[None]:
+        """Lose a clip if the body finds something malformed: add the defect, and go on."""
         try:
             yield
         except MalformedError as error:
@@ -38,16 +38,16 @@ class Notes:
     def add(
         self, place: str, problem: str, *, clip: str | None = None, reason: str = "malformed"
     ) -> None:
-        """Note a defect; see ``Defect``."""
+        """Add a defect; see ``Defect``."""
         self.found.append(Defect(place=place, problem=problem, clip=clip, reason=reason))
 
-    def taken(self) -> list[Defect]:
-        """Those found since this was asked last."""
+    def take(self) -> list[Defect]:
+        """Remove and return the defects found so far."""
         found, self.found = self.found, []
         return found
 
-    def interval(self, place: str, start: float, end: float, clip: str) -> bool:
-        """Whether a clip's interval has a length; if not, it is noted as the clip's loss."""
+    def check_interval(self, place: str, start: float, end: float, clip: str) -> bool:
+        """Return True if a clip's interval has a length; else lose the clip."""
         if end > start:
             return True
         self.add(
@@ -60,13 +60,13 @@ class Notes:
 
 
 class FileDataset(Dataset):
-    """A dataset of annotation files in a folder, and media by their ids.
+    """A dataset of annotation files in a folder, and media by id.
 
-    What was read of a split last is kept, as its clips and its defects are asked for in turn.
+    It keeps the split read last, because callers ask for its clips and its defects in turn.
 
     Args:
-        files: where its files lie.
-        splits: every split that the format knows.
+        files: the dataset's files.
+        splits: all splits of the format.
     """
 
     def __init__(self, files: LocalFiles, splits: Sequence[str]) -> None:
@@ -74,49 +74,49 @@ class FileDataset(Dataset):
         self._splits = tuple(splits)
         self._last: tuple[str, tuple[Clip, ...], tuple[Defect, ...]] | None = None
 
-    _distinct = False
-    """Whether clips' ids differ by the form of the files, so that none need be remembered."""
+    _ids_are_distinct = False
+    """True if the files' form rules out repeated ids, so that none need be remembered."""
 
     @abstractmethod
     def _names(self) -> Sequence[str]:
-        """The names of the annotation files, whether or not they are there."""
+        """Return the names of the annotation files, which need not exist."""
 
     @abstractmethod
-    def _read(self, split: str, notes: Notes) -> Iterable[Clip]:
-        """The clips of a split; what is wrong within one is noted."""
+    def _read(self, split: str, defects: DefectLog) -> Iterable[Clip]:
+        """Yield the clips of a split, and add the defects within single clips."""
 
     def clips(self, split: str) -> Sequence[Clip]:
-        """The clips of a split, in the annotations' order."""
+        """Return the clips of a split, in the annotations' order."""
         return self._reading(split)[0]
 
     def defects(self, split: str) -> Sequence[Defect]:
-        """What is wrong within single clips' entries, in the annotations' order."""
+        """Return the defects within single clips' entries, in the annotations' order."""
         return self._reading(split)[1]
 
     def iterate(self, split: str) -> Iterator[Clip | Defect]:
-        """The clips and the defects; where ``_distinct``, in the memory of one video's."""
-        notes, lost = Notes(), list[Defect]()
+        """Yield the clips and the defects; ``_ids_are_distinct`` holds one video in memory."""
+        defects, lost = DefectLog(), list[Defect]()
         none = True
-        read = self._read(self._known(split), notes)
-        for clip in read if self._distinct else _once(read, split, notes):
-            yield from notes.taken()
+        read = self._read(self._check_split(split), defects)
+        for clip in read if self._ids_are_distinct else _without_repeats(read, split, defects):
+            yield from defects.take()
             yield clip
             none = False
-        for defect in notes.taken():
+        for defect in defects.take():
             lost += [defect] if none and defect.clip is not None else []
             yield defect
         if none:
-            raise self._nothing(split, lost)
+            raise self._no_clips(split, lost)
 
     def files(self) -> Sequence[Path]:
-        """The annotation files and the sidecars that are there."""
-        return self._files.used(self._names())
+        """Return the annotation files and the sidecars that exist."""
+        return self._files.existing_files(self._names())
 
     def fingerprint(self) -> str:
-        """Of the annotation files, the sidecars and the list of media."""
+        """Return a hash of the annotation files, the sidecars and the list of media."""
         return self._files.fingerprint(self._names())
 
-    def _known(self, split: str) -> str:
+    def _check_split(self, split: str) -> str:
         if split not in self._splits:
             raise DataError(f"{self._files.dataset}: {unknown('split', split, self._splits)}")
         return split
@@ -124,37 +124,39 @@ class FileDataset(Dataset):
     def _reading(self, split: str) -> tuple[tuple[Clip, ...], tuple[Defect, ...]]:
         if self._last is None or self._last[0] != split:
             self._last = None
-            notes = Notes()
-            clips = tuple(_once(self._read(self._known(split), notes), split, notes))
+            defects = DefectLog()
+            clips = tuple(
+                _without_repeats(self._read(self._check_split(split), defects), split, defects)
+            )
             if not clips:
-                raise self._nothing(split, [d for d in notes.found if d.clip is not None])
-            self._last = split, clips, tuple(notes.found)
+                raise self._no_clips(split, [d for d in defects.found if d.clip is not None])
+            self._last = split, clips, tuple(defects.found)
         return self._last[1:]
 
-    def _nothing(self, split: str, lost: Sequence[Defect]) -> DataError:
-        """The error for a split without clips."""
+    def _no_clips(self, split: str, lost: Sequence[Defect]) -> DataError:
+        """Return the error for a split without clips."""
         said = "".join(f"\n  {d.place}: {d.problem}" for d in lost[:SHOWN])
         more = f"; all {len(lost)} are malformed:{said}" if lost else ""
         return DataError(f"{self._files.dataset}: split '{split}' holds no clips{more}")
 
 
-def _once(clips: Iterable[Clip], split: str, notes: Notes) -> Iterator[Clip]:
-    """The clips whose ids have not come before; the others are noted."""
+def _without_repeats(clips: Iterable[Clip], split: str, defects: DefectLog) -> Iterator[Clip]:
+    """Yield the clips whose ids are new; add a defect for the others."""
     seen: set[str] = set()
     for clip in clips:
         if clip.id in seen:
             problem = f"the id '{clip.id}' comes again; the first is used"
-            notes.add(f"split '{split}'", problem, clip=clip.id, reason="repeated")
+            defects.add(f"split '{split}'", problem, clip=clip.id, reason="repeated")
             continue
         seen.add(clip.id)
         yield clip
 
 
 def refuse(defects: Iterable[Defect], policy: Literal["skip", "fail"], where: str) -> None:
-    """Under the policy ``fail``: say every defect that costs a clip.
+    """Raise an error under the policy ``fail`` if a defect loses a clip.
 
     Raises:
-        DataError: there are some.
+        DataError: names each such defect.
     """
     lost = [d for d in defects if d.clip is not None]
     if policy == "fail" and lost:

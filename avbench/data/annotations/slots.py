@@ -1,8 +1,8 @@
-"""The optional file ``evidence.json`` of a dataset: known facts that a clip's caption states.
+"""The optional file ``evidence.json`` of a dataset: known facts in a clip's captions.
 
     {clip id: {slot: {"value": word, "choices": [word, …], "evidence": [modality, …]}}}
 
-Any dataset may have one in its root; the embedded world writes it. Ids of other splits are fine.
+Any dataset may have one in its root; the embedded world writes it. It may hold other splits' ids.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ FILE = "evidence.json"
 
 
 def read_evidence(root: Path) -> Mapping[str, Mapping[str, Slot]]:
-    """The slots of each clip; empty where there is no file.
+    """Return the slots of each clip; empty without the file.
 
     Raises:
         DataError: the file is malformed.

@@ -1,8 +1,8 @@
-"""Reading annotation files strictly: every error names the file, the field and the value.
+"""Strict reading of annotation files: every error names the file, the field and the value.
 
-``open_json`` gives a ``Node``: a value with its place. A reader walks down from it and asks for
-what the format prescribes; what is not there or of another type is a ``MalformedError``. Files
-may be packed by gzip (``.gz``).
+``open_json`` returns a ``Node``: a value with its place. A reader descends from it and asks for
+the fields of the format; a missing field or another type is a ``MalformedError``. Files may be
+compressed by gzip (``.gz``).
 """
 
 import csv
@@ -23,7 +23,7 @@ SHOWN = 60
 """Characters of a wrong value that an error shows."""
 
 LARGEST = sys.float_info.max
-"""The largest number; JSON writes whole ones of any size."""
+"""The largest number accepted; JSON can write larger integers."""
 
 MOST = 12
 """Names that an error lists."""
@@ -32,9 +32,9 @@ csv.field_size_limit(2**31 - 1)  # a cell may be as long as a text in JSON
 
 
 class MalformedError(DataError):
-    """Something in a file that is not as the format has it; ``place`` and ``problem`` say what.
+    """Something in a file that does not follow the format, with its ``place`` and ``problem``.
 
-    A reader may take one within a single clip's entry as the loss of that clip.
+    Within a single clip's entry, a reader may lose that clip instead of failing.
     """
 
     def __init__(self, place: str, problem: str) -> None:
@@ -45,7 +45,7 @@ class MalformedError(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A JSON value, or a cell of a csv, and where it stands."""
+    """A JSON value, or a field of a csv file, with its place."""
 
     file: Path
     at: str
@@ -58,14 +58,14 @@ class Node:
         return f"{self.file}: {self.at}" if self.at else f"{self.file}"
 
     def wrong(self, allowed: str, hint: str = "") -> MalformedError:
-        """The error for a value that is not what it must be."""
+        """Return the error for a value that is not allowed."""
         shown = json.dumps(self.value, ensure_ascii=False)
         shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
         problem = f"must be {allowed}, got {kind(self.value)} {shown}{hint}"
         return MalformedError(self.place, problem)
 
     def __getitem__(self, key: str) -> "Node":
-        """A field of an object.
+        """Return a field of an object.
 
         Raises:
             DataError: this is no object, or it has no such field.
@@ -80,14 +80,14 @@ class Node:
         return isinstance(self.value, dict) and key in self.value
 
     def fields(self) -> Iterator[tuple[str, "Node"]]:
-        """All fields of an object, in the file's order."""
+        """Yield the fields of an object, in the file's order."""
         if not isinstance(self.value, dict):
             raise self.wrong("an object")
         for key, value in self.value.items():
             yield key, Node(self.file, f"{self.at}.{key}" if self.at else key, value)
 
     def items(self, length: int | None = None) -> list["Node"]:
-        """The items of an array, of a given length if one is given."""
+        """Return the items of an array, of a given length if one is given."""
         if not isinstance(self.value, list):
             raise self.wrong("an array")
         if length is not None and len(self.value) != length:
@@ -95,9 +95,9 @@ class Node:
         return [Node(self.file, f"{self.at}[{i}]", v) for i, v in enumerate(self.value)]
 
     def text(self) -> str:
-        """A text of one line or more words: white space is made single blanks.
+        """Return a text of at least one word, with white space as single blanks.
 
-        A caption with a line break would shift the lines of the tools that score it.
+        A line break in a caption would shift the lines of the tools that score it.
         """
         found = self.string()
         if not found:
@@ -105,33 +105,33 @@ class Node:
         return found
 
     def string(self) -> str:
-        """A text that may be empty, its white space made single blanks."""
+        """Return a text that may be empty, with white space as single blanks."""
         if not isinstance(self.value, str):
             raise self.wrong("a text")
         return " ".join(self.value.split())
 
     def strings(self, length: int | None = None) -> list[str]:
-        """An array of texts that may be empty; as ``string`` of each of ``items``, but faster."""
+        """Return an array of texts; as ``string`` of each of ``items``, but faster."""
         values = self.value
         if isinstance(values, list) and (length is None or len(values) == length):
             try:
                 return [" ".join(v.split()) for v in values]
             except AttributeError:
-                pass  # the slow way says which it is
+                pass  # the slow way names the item
         return [item.string() for item in self.items(length)]
 
     def numbers(self, length: int | None = None) -> list[float]:
-        """An array of numbers; as ``number`` of each of ``items``, but faster."""
+        """Return an array of numbers; as ``number`` of each of ``items``, but faster."""
         values = self.value
         if isinstance(values, list) and (length is None or len(values) == length):
             kinds = set(map(type, values))
-            # Where all are at least 0 and the sum is no more than the largest, so are all.
+            # If all are at least 0 and their sum is at most LARGEST, so is each.
             if kinds <= {int, float} and min(values, default=0) >= 0 and sum(values) <= LARGEST:
                 return list(map(float, values))
         return [item.number() for item in self.items(length)]
 
     def seconds(self) -> float:
-        """A number of seconds, 0 or more; in a csv it is written as text."""
+        """Return a number of seconds, 0 or more; csv files hold it as text."""
         if not isinstance(self.value, str):
             return self.number()
         try:
@@ -143,32 +143,32 @@ class Node:
         return found
 
     def id(self) -> str:
-        """An id: a text that is not empty and can be part of a file's name."""
+        """Return an id: a text that is not empty and can be part of a file name."""
         if not isinstance(self.value, str):
             raise self.wrong("an id (a text)")
         return checked_id(self.value, self.place)
 
     def number(self) -> float:
-        """A finite number that is not negative."""
+        """Return a finite number, 0 or more."""
         number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
         if not number or not 0 <= self.value <= LARGEST:
             raise self.wrong("a number, 0 or more")
         return float(self.value)
 
     def integer(self) -> int:
-        """A whole number that is not negative."""
+        """Return a whole number, 0 or more."""
         if not isinstance(self.value, int) or isinstance(self.value, bool) or self.value < 0:
             raise self.wrong("a whole number, 0 or more")
         return self.value
 
     def choice(self, allowed: Sequence[str]) -> str:
-        """One of some texts."""
+        """Return a text that is one of some."""
         if not isinstance(self.value, str) or self.value not in allowed:
             raise self.wrong(f"one of {', '.join(allowed)}")
         return self.value
 
     def interval(self) -> tuple[float, float]:
-        """A pair [start, end] in seconds, the end not before the start."""
+        """Return a pair [start, end] in seconds, the end not before the start."""
         start, end = (n.number() for n in self.items(2))
         if end < start:
             raise self.wrong("[start, end] with the end not before the start")
@@ -176,7 +176,7 @@ class Node:
 
 
 def missing(what: str, name: str, held: Iterable[str]) -> str:
-    """The wording for a field or column that is not there, with the nearest that is.
+    """Return the message for a missing field or column, with the nearest existing one.
 
     >>> missing("field", "database", ["databse"])
     "the field 'database' is missing; is 'databse' meant? It has: databse"
@@ -188,16 +188,16 @@ def missing(what: str, name: str, held: Iterable[str]) -> str:
 
 
 def kind(value: Any) -> str:
-    """The JSON name of a value's type."""
+    """Return the JSON name of a value's type."""
     names = {dict: "object", list: "array", str: "text", bool: "boolean", type(None): "null"}
     return names.get(type(value), "number")
 
 
 def checked_id(text: str, where: str) -> str:
-    """An id out of a file; those that could lead out of the media folder are refused.
+    """Return an id from a file unless it could lead out of the media folder.
 
     Raises:
-        DataError: it is empty or holds a separator or a control character.
+        DataError: the id is empty, or holds a separator or a control character.
     """
     if not text or text in (".", "..") or any(c in "/\\" or not c.isprintable() for c in text):
         raise MalformedError(
@@ -212,16 +212,16 @@ def open_json(path: Path) -> Node:
     Raises:
         DataError: it is missing, no JSON (with line and column), or gives a key twice.
     """
-    return Node(path, "", _parse(open_text(path), path))
+    return Node(path, "", _parse(read_text(path), path))
 
 
 def open_lines(path: Path) -> list[Node]:
-    """Read a file of one JSON value a line; empty lines are passed over.
+    """Read a file of one JSON value a line; empty lines are skipped.
 
     Raises:
         DataError: as for ``open_json``.
     """
-    lines = enumerate(open_text(path).split("\n"), start=1)
+    lines = enumerate(read_text(path).split("\n"), start=1)
     return [Node(path, f"line {n}", _parse(text, path, n)) for n, text in lines if text.strip()]
 
 
@@ -231,23 +231,23 @@ def open_words(path: Path) -> list[Node]:
     Raises:
         DataError: it is missing or not in UTF-8.
     """
-    lines = enumerate(open_text(path).split("\n"), start=1)
+    lines = enumerate(read_text(path).split("\n"), start=1)
     return [Node(path, f"line {n}", text.split()) for n, text in lines if text.strip()]
 
 
 def open_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[Node]:
-    """Read a csv with a head, a row at a time: objects of texts, ``row 2`` being the first.
+    """Yield the rows of a csv file with a header as objects of texts; the first is ``row 2``.
 
     Args:
         path: the file.
-        columns: those that must be there; others may be.
-        delimiter: between cells.
+        columns: columns that must exist; others may.
+        delimiter: delimiter of the fields.
 
     Raises:
-        DataError: it is missing, no csv, or lacks a column; MalformedError for a row of another
-            length than the head.
+        DataError: the file is missing, no csv, or lacks a column; MalformedError: a row's length
+            differs from the header's.
     """
-    with opened_text(path) as file:
+    with open_text_file(path) as file:
         lines = csv.reader(file, delimiter=delimiter, strict=True)
         head: list[str] | None = None
         number = 1
@@ -276,14 +276,14 @@ def open_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterat
 
 
 class RepeatedKeyError(ValueError):
-    """A key that an object gives more than once."""
+    """A key that occurs more than once in an object."""
 
 
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of its fields; for JSON decoders.
+def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of its fields; a hook for JSON decoders.
 
     Raises:
-        RepeatedKeyError: a key comes twice.
+        RepeatedKeyError: a key occurs twice.
     """
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -295,8 +295,8 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def opened_text(path: Path) -> TextIOWrapper:
-    """Open a text file, unpacking it where its name says that it is packed."""
+def open_text_file(path: Path) -> TextIOWrapper:
+    """Open a text file; ``.gz`` is decompressed."""
     try:
         if path.suffix == ".gz":
             return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
@@ -306,7 +306,7 @@ def opened_text(path: Path) -> TextIOWrapper:
 
 
 def unreadable(path: Path, error: OSError | EOFError | UnicodeDecodeError) -> DataError:
-    """The error for a file that cannot be opened, unpacked or decoded."""
+    """Return the error for a file that cannot be opened, decompressed or decoded."""
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path}: no such file")
     if isinstance(error, UnicodeDecodeError):
@@ -314,13 +314,13 @@ def unreadable(path: Path, error: OSError | EOFError | UnicodeDecodeError) -> Da
     return DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
-def open_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     """Read a text file.
 
     Raises:
         DataError: it is missing or not in UTF-8.
     """
-    with opened_text(path) as file:
+    with open_text_file(path) as file:
         try:
             return file.read()
         except (OSError, EOFError, UnicodeDecodeError) as error:
@@ -330,7 +330,7 @@ def open_text(path: Path) -> str:
 def _parse(text: str, path: Path, line: int | None = None) -> Any:
     where = f"{path}: line {line}" if line else f"{path}"
     try:
-        return json.loads(text, object_pairs_hook=once)
+        return json.loads(text, object_pairs_hook=unique_fields)
     except json.JSONDecodeError as error:
         at = f"column {error.colno}" if line else f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{where}: not JSON at {at}: {error.msg}") from None

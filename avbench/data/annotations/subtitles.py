@@ -1,7 +1,7 @@
 """WebVTT subtitles, as downloaders of YouTube's ASR write them (``<video>.<language>.vtt``).
 
-YouTube's roll: a cue repeats the lines that the one before it left on the screen and adds some,
-and between two such cues stands one of 10 ms that adds none. What a cue repeats is taken once.
+YouTube's subtitles roll: a cue repeats the lines still on the screen and adds some, and between
+two such cues lies one of 10 ms that adds none. Repeated lines are read once.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from avbench.data.annotations.strict_json import MalformedError, open_text
+from avbench.data.annotations.strict_json import MalformedError, read_text
 
 CLOCK = r"(?:(\d+):)?([0-5]\d):([0-5]\d\.\d{3})"
 CUE = re.compile(rf"{CLOCK}[ \t]+-->[ \t]+{CLOCK}(?:[ \t].*)?")
@@ -19,7 +19,7 @@ JOINED = 0.05
 
 
 class Cue(NamedTuple):
-    """What is said between two times, seconds."""
+    """The text between two times, seconds."""
 
     text: str
     start: float
@@ -27,13 +27,13 @@ class Cue(NamedTuple):
 
 
 def open_vtt(path: Path) -> list[Cue]:
-    """Read a WebVTT file: the cues that add words, with these words alone.
+    """Read a WebVTT file: the cues that add words, with the added words alone.
 
     Raises:
-        DataError: it is missing, not in UTF-8, does not begin with ``WEBVTT``, or a cue's times
-            are malformed; names the line.
+        DataError: the file is missing, not in UTF-8, does not begin with ``WEBVTT``, or a cue's
+            times are malformed; the message names the line.
     """
-    lines = open_text(path).split("\n")
+    lines = read_text(path).split("\n")
     if not lines[0].startswith("WEBVTT"):
         raise MalformedError(f"{path}: line 1", f"must be 'WEBVTT', got {lines[0][:20]!r}")
     cues, shown, ended = [], [""], 0.0
@@ -50,19 +50,19 @@ def open_vtt(path: Path) -> list[Cue]:
 
 
 def _cues(path: Path, lines: list[str]) -> Iterator[tuple[float, float, list[str]]]:
-    """Every cue's times, and its lines without tags and without those that hold no word."""
+    """Yield each cue's times, and its lines without tags; empty lines are left out."""
     number = 0
     while number < len(lines):
         line = lines[number].strip()
         number += 1
-        if "-->" not in line:  # the head, a note, a cue's name
+        if "-->" not in line:  # the header, a note, a cue's name
             continue
         match = CUE.fullmatch(line)
         if match is None:
             problem = f"must be '00:00:00.000 --> 00:00:00.000', got {line!r}"
             raise MalformedError(f"{path}: line {number}", problem)
         words = []
-        # A line with a blank in it does not end a cue, YouTube writes such.
+        # Only an empty line ends a cue; YouTube writes blank lines within cues.
         while number < len(lines) and lines[number].rstrip("\r"):
             words.append(" ".join(TAG.sub("", lines[number]).split()))
             number += 1
@@ -74,10 +74,10 @@ def _seconds(hours: str | None, minutes: str, seconds: str) -> float:
 
 
 def speech_files(folder: Path) -> dict[str, Path]:
-    """The files of a folder of one a video: ``<video>.csv``, or ``<video>.<language>.vtt``.
+    """Return a folder's speech files by video: ``<video>.csv``, or ``<video>.<language>.vtt``.
 
     Raises:
-        DataError: a video has two.
+        DataError: a video has two files.
     """
     found: dict[str, Path] = {}
     for file in sorted([*folder.glob("*.csv"), *folder.glob("*.vtt")]):

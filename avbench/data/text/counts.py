@@ -1,4 +1,4 @@
-"""How often words occur in audio captions and in image captions, and what that makes of Eq. 13."""
+"""Word counts in audio and image captions, and the audio relevance score (ARS, Eq. 13)."""
 
 import csv
 import math
@@ -13,23 +13,23 @@ from avbench.core.errors import DataError
 from avbench.data.text.words import content, tokens
 
 Content = Callable[[Iterable[str]], list[list[str]]]
-"""Texts to their content words, as they are counted."""
+"""Function from texts to their content words, in the form that is counted."""
 
 TOTAL, TYPES = "<total>", "<types>"
-"""The rows of a file of counts that hold sums, not words."""
+"""Rows of a file of counts that hold sums, not words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unseen:
-    """What becomes of a word that no image caption has, where Eq. 13 divides by zero.
+    """Rule for words in no image caption, for which Eq. 13 divides by zero.
 
-    A word that no audio caption has is worth 0 by Eq. 13, whatever the rule.
+    A word in no audio caption scores 0 by Eq. 13, whatever the rule.
     """
 
     rule: Literal["add", "once", "zero", "highest"] = "add"
     """``add``: ``amount`` is added to every count, f(w) = (c(w) + a) / (total + a·types).
-    ``once``: it counts as seen once. ``zero``: it is worth 0. ``highest``: as much as the word
-    that is worth most among those that image captions have."""
+    ``once``: the word counts as seen once. ``zero``: it scores 0. ``highest``: it scores as the
+    highest word among those in image captions."""
     amount: float = 1.0
 
     @classmethod
@@ -37,7 +37,7 @@ class Unseen:
         """Read ``add:0.5``, ``add``, ``once``, ``zero`` or ``highest``.
 
         Raises:
-            DataError: it is none of these.
+            DataError: the text is none of these.
         """
         name, _, number = text.partition(":")
         try:
@@ -58,9 +58,9 @@ class Unseen:
 ADD_ONE = Unseen()
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: the table is kept
+@dataclass(frozen=True, kw_only=True)  # no slots: the table is cached
 class WordCounts:
-    """How often words occur in audio captions and in image captions."""
+    """Word counts in audio captions and in image captions."""
 
     audio: Mapping[str, int]
     image: Mapping[str, int]
@@ -69,14 +69,14 @@ class WordCounts:
     image_total: int
     """Content words of all image captions (COCO)."""
     types: int
-    """Different content words in both together."""
+    """Number of different content words in both together."""
     unseen: Unseen = ADD_ONE
     closed: bool = False
-    """Whether a word that is in neither mapping is unknown, rather than never seen."""
+    """True: a word in neither mapping is an error; False: it was never seen."""
     origin: str = ""
-    """The name of the file that they were read from."""
+    """Name of the file that they come from."""
     content: Content = content
-    """Texts to words as they were counted."""
+    """Function from texts to the words that were counted."""
 
     @classmethod
     def of(
@@ -103,10 +103,10 @@ class WordCounts:
         )
 
     def ars(self, word: str) -> float:
-        """Eq. 13 for one word, as it is counted.
+        """Return Eq. 13 for one word, in the form that is counted.
 
         Raises:
-            DataError: the counts are a closed list that lacks the word.
+            DataError: the counts are a closed list without the word.
         """
         if self.closed and word not in self.audio:
             raise DataError(
@@ -117,7 +117,7 @@ class WordCounts:
 
     @cached_property
     def table(self) -> Mapping[str, float]:
-        """ARS of every word that an audio caption has; all others are worth 0."""
+        """ARS of every word in an audio caption; all others score 0."""
         seen = {word: self._ratio(word) for word, n in self.audio.items() if n and self._has(word)}
         rest = (word for word, n in self.audio.items() if n and word not in seen)
         if self.unseen.rule == "zero":
@@ -127,15 +127,15 @@ class WordCounts:
         return seen | {word: most if highest else self._ratio(word) for word in rest}
 
     def relevance(self, captions: Iterable[str]) -> list[float]:
-        """ARS of each caption: the sum over its content words."""
+        """Return the ARS of each caption: the sum over its content words."""
         return [sum(map(self.ars, words)) for words in self.content(captions)]
 
     def _has(self, word: str) -> bool:
-        """Whether an image caption has a word."""
+        """Return True if an image caption has a word."""
         return self.image.get(word, 0) > 0
 
     def _ratio(self, word: str) -> float:
-        """Eq. 13 for a word whose counts, with what is added to them, are above zero."""
+        """Return Eq. 13 for a word whose smoothed counts are above zero."""
         add = self.unseen.amount if self.unseen.rule == "add" else 0.0
         seen = self.image.get(word, 0) or int(self.unseen.rule == "once")
         audio = (self.audio[word] + add) / (self.audio_total + add * self.types)
@@ -144,7 +144,7 @@ class WordCounts:
 
 
 def audio_relevance(captions: Iterable[str], counts: WordCounts) -> float:
-    """ARS of a set: the mean over captions."""
+    """Return the ARS of a set: the mean over captions."""
     scores = counts.relevance(captions)
     return sum(scores) / len(scores)
 
@@ -152,11 +152,11 @@ def audio_relevance(captions: Iterable[str], counts: WordCounts) -> float:
 def speech_coverage(
     pairs: Iterable[tuple[str, str]], tokens: Callable[[str], Sequence[str]] = tokens
 ) -> float:
-    """SCR of a set: percentage of caption tokens that occur in their clip's speech.
+    """Return a set's speech coverage (SCR): percent of caption tokens in the clip's speech.
 
     Args:
-        pairs: caption and transcript; pooled over all captions.
-        tokens: of a text.
+        pairs: captions and transcripts; tokens are pooled over all captions.
+        tokens: splits a text into tokens.
     """
     covered = total = 0
     for caption, transcript in pairs:
@@ -171,7 +171,7 @@ def read_counts(path: Path) -> tuple[WordCounts, dict[str, str]]:
     """Read a file of counts: lines ``# name: value``, then columns ``word, audio, image``.
 
     Returns:
-        The counts, and what the lines before them say.
+        The counts, and the names and values of the lines before them.
 
     Raises:
         DataError: the file is missing, lacks a column or a row of sums, or a count is no number.

@@ -1,6 +1,6 @@
-"""Words of captions by stated rules: the default tokenizer, lemmatizer and stop words.
+"""Words of captions by fixed rules: the default tokenizer, lemmatizer and stop words.
 
-The counts that come with avbench were made with these, and so the embedded world relies on them.
+The counts that come with avbench use these rules, so the embedded world relies on them.
 """
 
 import re
@@ -19,7 +19,7 @@ STOP_WORDS = frozenset(
 
 
 def tokens(text: str) -> list[str]:
-    """The words of a text: runs of letters, lower-cased, a possessive "'s" dropped.
+    """Return the words of a text: runs of letters, in lower case, without a possessive "'s".
 
     >>> tokens("A dog's bark, and 2 MEN.")
     ['a', 'dog', 'bark', 'and', 'men']
@@ -28,7 +28,7 @@ def tokens(text: str) -> list[str]:
 
 
 def lemma(word: str) -> str:
-    """The form under which a word is counted: plural, third person, -ed, -ing and final e go.
+    """Return a word's counted form: without plural, third person, -ed, -ing and final e.
 
     >>> [lemma(w) for w in ("barks", "running", "bakes", "baking", "ladies", "glass", "sing")]
     ['bark', 'run', 'bak', 'bak', 'lady', 'glass', 'sing']
@@ -49,5 +49,5 @@ def lemma(word: str) -> str:
 
 
 def content(texts: Iterable[str]) -> list[list[str]]:
-    """The lemmas of each text without its stop words."""
+    """Return the lemmas of each text without its stop words."""
     return [[lemma(t) for t in tokens(text) if t not in STOP_WORDS] for text in texts]

@@ -16,7 +16,7 @@ import pytest
 from avbench.core.errors import DataError
 from avbench.data.settings import WorldSettings
 from avbench.data.text.counts import WordCounts, audio_relevance, speech_coverage
-from avbench.data.world.phrases import every
+from avbench.data.world.phrases import all_templates
 from avbench.data.world.slots import SLOTS
 from avbench.data.world.stage import FORMS
 from avbench.data.world.word_counts import COUNTS, shipped_counts, world_words
@@ -58,7 +58,7 @@ def table(counts: WordCounts) -> str:
         ("<total>", counts.audio_total, counts.image_total),
         ("<types>", counts.types, counts.types),
     ]
-    for word in world_words(every(), (v for values in SLOTS.values() for v in values)):
+    for word in world_words(all_templates(), (v for values in SLOTS.values() for v in values)):
         rows.append((word, counts.audio.get(word, 0), counts.image.get(word, 0)))
     return HEADER + "word,audio,image\n" + "".join(f"{w},{a},{i}\n" for w, a, i in rows)
 

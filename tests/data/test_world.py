@@ -22,7 +22,13 @@ from avbench.data.world import chance, render, slots, sounds
 from avbench.data.world.corpus import EVIDENCE, SPEECH
 from avbench.data.world.film import SAMPLES, TAIL, Film, Scene, sound, write
 from avbench.data.world.howto100m import ONSET
-from avbench.data.world.phrases import COOKING_SPEECH, NARRATION, TALK_SPEECH, captions, every
+from avbench.data.world.phrases import (
+    COOKING_SPEECH,
+    NARRATION,
+    TALK_SPEECH,
+    all_templates,
+    captions,
+)
 from avbench.data.world.render import SECONDS
 from avbench.data.world.slots import SLOTS, VISUAL
 from avbench.data.world.speech import CHILD, RATE, VOICES, Engine
@@ -72,7 +78,7 @@ def test_a_slot_value_is_one_word_of_one_slot():
 
 def test_no_template_contains_a_slot_value():
     values = {value for choices in SLOTS.values() for value in choices}
-    for template in (*every(), *COOKING_SPEECH, *TALK_SPEECH):
+    for template in (*all_templates(), *COOKING_SPEECH, *TALK_SPEECH):
         assert not words(re.sub(r"\{\w*\}", " ", template)) & values, template
 
 
@@ -82,7 +88,7 @@ def test_captions_of_a_clip_differ_and_state_the_same_facts():
     said = captions(parts, values, 10, chance.choices("x"))
     assert len(set(said)) == 10
     assert all({"red", "bell"} <= words(caption) for caption in said)
-    with pytest.raises(ValueError, match="11 captions wanted, but there are 10 ways"):
+    with pytest.raises(ValueError, match="11 captions wanted, but there are only 10 wordings"):
         captions(parts, values, 11, chance.choices("x"))
 
 

@@ -1,5 +1,5 @@
 """AVScenes, the embedded world: real media in official formats, with known evidence.
 
-Every fact that a caption states (a *slot*) is known to be told by given modalities, so that what
-a model uses can be measured. ``stage.run`` generates; nothing else is imported from outside.
+For every fact in a caption (a *slot*), the modalities that show it are known, so that a model's
+use of modalities can be measured. ``stage.run`` generates the world.
 """

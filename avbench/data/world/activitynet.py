@@ -10,8 +10,8 @@ from typing import Any
 from avbench.data.settings import WorldSettings
 from avbench.data.world import chance
 from avbench.data.world.corpus import (
+    AnnotatedClip,
     Corpus,
-    Entry,
     Mix,
     Planned,
     dump,
@@ -27,7 +27,7 @@ from avbench.data.world.render import SECONDS
 
 KEY = __name__.rpartition(".")[2]
 SEGMENTS = 3
-"""Clips a video."""
+"""Clips of a video."""
 MIX = Mix(scene=SCENE, speech=0.32, lines=TALK_SPEECH, sound=0.5, references=2)
 
 
@@ -48,7 +48,7 @@ def make(settings: WorldSettings) -> Corpus:
             for annotator, annotations in enumerate(both):
                 annotations[video] = _annotation(clips, annotator)
             entries += [
-                Entry(
+                AnnotatedClip(
                     id=f"{video}#{i}",
                     split=name,
                     captions=tuple(map(sentence, clip.captions[:annotators])),
@@ -75,7 +75,7 @@ def make(settings: WorldSettings) -> Corpus:
 
 
 def _annotation(clips: Sequence[Planned], annotator: int) -> dict[str, Any]:
-    """One annotator's entry of a video; from the second on, sentences begin with a blank."""
+    """Return one annotator's entry of a video; sentences after the first begin with a blank."""
     said = [sentence(clip.captions[annotator]) for clip in clips]
     return {
         "duration": round(len(clips) * SECONDS, 2),

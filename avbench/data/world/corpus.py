@@ -1,4 +1,4 @@
-"""What every set of the world consists of, and how the clips of captioned sets are planned."""
+"""Parts of every set of the world, and the planning of captioned sets' clips."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,35 +13,35 @@ from avbench.data.world.slots import SLOTS, Fact, deal, facts
 from avbench.data.world.speech import CHILD, VOICES, Voice
 
 EVIDENCE = "evidence.json"
-"""Clip id to its slots: value, choices and the modalities that tell it."""
+"""Clip id to its slots: value, choices and the modalities that show it."""
 SPEECH = "asr.json"
-"""Clip id to what is said in it, where something is: no official format has a place for it."""
+"""Clip id to its speech, if any; the official formats have no place for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """One clip as the annotations and the side files tell of it."""
+class AnnotatedClip:
+    """One clip in the annotations and the side files."""
 
     id: str
-    """As the reader of the format names the clip."""
+    """Id of the clip in the format's reader."""
     split: str
     captions: tuple[str, ...]
     words: str | None
-    """What is said."""
+    """The speech."""
     facts: Mapping[str, Fact]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corpus:
-    """One set, before any media are made."""
+    """One set, before its media exist."""
 
     annotations: Mapping[str, str]
     """File name to content, in the official format."""
     films: tuple[Film, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[AnnotatedClip, ...]
 
     def files(self) -> dict[str, str]:
-        """All text files: the annotations and the two side files."""
+        """Return all text files: the annotations and the two side files."""
         evidence = {
             e.id: {slot: asdict(fact) for slot, fact in e.facts.items()} for e in self.entries
         }
@@ -50,26 +50,26 @@ class Corpus:
 
 
 def dump(value: Any) -> str:
-    """JSON text, in the order in which it was built."""
+    """Return JSON text in the order of construction."""
     return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mix:
-    """What a captioned set is about: this decides its speech coverage and audio relevance."""
+    """Content of a captioned set, which decides its speech coverage and audio relevance."""
 
     scene: Sequence[str]
-    """Templates of what the picture shows."""
+    """Templates of the picture's content."""
     speech: float
     """Share of clips in which somebody speaks."""
     lines: Sequence[str]
-    """Templates of what is said."""
+    """Templates of the speech."""
     told: bool = True
-    """Whether captions tell of the speaker; else the scene's templates use what is said."""
+    """True: captions name the speaker; False: the scene's templates use the spoken words."""
     sound: float = 0.0
     """Share of clips with a sound event."""
     references: int = 1
-    """Captions a clip."""
+    """Captions of a clip."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +124,7 @@ def plan(key: str, split: str, n: int, mix: Mix, settings: WorldSettings) -> lis
 
 
 def _voice(speaker: str | None, settings: WorldSettings, draw: Any) -> Voice:
-    """A narrator that the captions call ``speaker``; any of the narrated corpus' if None."""
+    """Choose a voice that captions call ``speaker``; None: any of the narrated corpus."""
     narrators = VOICES[: settings.voices]
     if speaker is None:
         voice: Voice = draw.choice(narrators)
@@ -135,20 +135,20 @@ def _voice(speaker: str | None, settings: WorldSettings, draw: Any) -> Voice:
 
 
 def sentence(text: str) -> str:
-    """A caption as annotators who punctuate write it."""
+    """Return a caption with a capital letter and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
 
 
 def groups(items: Sequence[Planned], size: int) -> list[Sequence[Planned]]:
-    """Clips put into videos of ``size`` clips; the last may have fewer."""
+    """Group clips into videos of ``size`` clips; the last may have fewer."""
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def validation_clips(settings: WorldSettings) -> int:
-    """Clips of the small third split, where a format has one."""
+    """Return the number of clips of the small third split, if a format has one."""
     return max(4, settings.test_clips // 5)
 
 
 def segment(i: int, seconds: float) -> list[float]:
-    """Start and end of the i-th clip of a video, seconds."""
+    """Return start and end of the i-th clip of a video, seconds."""
     return [round(i * seconds, 2), round((i + 1) * seconds, 2)]

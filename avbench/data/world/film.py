@@ -1,4 +1,4 @@
-"""Media files: scenes rendered, mixed and written as H.264 and AAC by PyAV."""
+"""Media files: PyAV writes rendered scenes and mixed sound as H.264 and AAC."""
 
 import os
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from avbench.data.world.speech import RATE, Engine, Voice
 SAMPLES = round(SECONDS * RATE)
 """Samples of a clip's sound."""
 TAIL = 0.1
-"""Seconds that stay free of speech at a clip's end."""
+"""Seconds without speech at a clip's end."""
 _AUDIO_BITS = 48_000  # bits a second of AAC
 _QUALITY = "23"  # x264's default constant rate factor
 _GOP = 10  # frames between key frames: seeking decodes few
@@ -30,39 +30,39 @@ class Scene:
     """One clip's content."""
 
     seed: int
-    """Of all that no caption states: light, phases, noise."""
+    """Seed of everything that no caption states: light, phases, noise."""
     shown: Values
     """A word for each visual slot."""
     words: str | None = None
-    """What is said."""
+    """The speech; None: nobody speaks."""
     voice: Voice | None = None
     onset: float = 0.2
     """Seconds before the speech."""
     sound: str | None = None
-    """The sound event."""
+    """The sound event; None: there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Film:
-    """One media file: scenes one after another, ``SECONDS`` each."""
+    """One media file: scenes in sequence, ``SECONDS`` each."""
 
     video: str
-    """Its id, the file's name without suffix."""
+    """Its id: the file name without suffix."""
     scenes: tuple[Scene, ...]
 
 
 def sound(scene: Scene, engine: Engine) -> Wave:
-    """A clip's sound: speech, event and faint noise.
+    """Mix a clip's sound: speech, event and faint noise.
 
     Args:
-        scene: what is to be heard.
+        scene: the clip's content.
         engine: speaks.
 
     Returns:
         Samples (``SAMPLES``,) at ``RATE``, within ±1.
 
     Raises:
-        ValueError: the sentence is longer than the clip; speech is never cut off.
+        ValueError: the speech does not fit in the clip; it is never cut off.
     """
     draw = chance.noise(scene.seed, "sound")
     mixed = draw.standard_normal(SAMPLES, dtype=np.float32)
@@ -82,9 +82,9 @@ def sound(scene: Scene, engine: Engine) -> Wave:
 
 
 def write(film: Film, folder: Path, settings: WorldSettings) -> Path:
-    """Write a film as ``folder/<video>.mp4``, unless it is there already.
+    """Write a film as ``folder/<video>.mp4``, unless it exists.
 
-    The file appears under its name only when it is complete.
+    The file gets its name only once it is complete.
     """
     path = folder / f"{film.video}.mp4"
     if path.exists():
@@ -95,7 +95,7 @@ def write(film: Film, folder: Path, settings: WorldSettings) -> Path:
         video.width = video.height = settings.size
         video.pix_fmt = "yuv420p"
         video.gop_size = _GOP
-        video.thread_count = 1  # as many would give other bytes on other machines
+        video.thread_count = 1  # more threads would give other bytes on other machines
         video.options = {"preset": "ultrafast", "crf": _QUALITY}
         audio = container.add_stream("aac", rate=RATE)
         audio.layout = "mono"
@@ -129,6 +129,6 @@ def write(film: Film, folder: Path, settings: WorldSettings) -> Path:
 
 
 def _blocks(samples: Wave, size: int = 4096) -> Iterator[Wave]:
-    """Cut sound into blocks; the encoder gathers its own frames from them."""
+    """Cut sound into blocks; the encoder makes its own frames of them."""
     for start in range(0, len(samples), size):
         yield samples[start : start + size]

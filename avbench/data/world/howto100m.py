@@ -1,9 +1,10 @@
-"""The narrated corpus, in HowTo100M's form: long videos whose only captions are what is said.
+"""The narrated corpus, in HowTo100M's form: long videos whose speech is the caption.
 
-A plan makes the next step predictable (predict next caption): in the narration the object and
-the place stay, and colour, motion, ingredient and wording move on by one value a step. The
-picture follows the narration slot by slot with probability ``agreement``, else it shows another
-value. Files: HowTo100M (Miech et al., 2019), https://www.di.ens.fr/willow/research/howto100m/
+The next step is predictable (predict next caption): in the narration, object and place stay,
+while colour, motion, ingredient and wording advance by one value a step. In each slot the picture
+agrees with the narration with probability ``agreement``, else it shows another value.
+
+Files: HowTo100M (Miech et al., 2019), https://www.di.ens.fr/willow/research/howto100m/
 """
 
 import random
@@ -11,7 +12,7 @@ import random
 from avbench.data.settings import WorldSettings
 from avbench.data.text.words import STOP_WORDS
 from avbench.data.world import chance
-from avbench.data.world.corpus import Corpus, Entry, dump, segment
+from avbench.data.world.corpus import AnnotatedClip, Corpus, dump, segment
 from avbench.data.world.film import Film, Scene
 from avbench.data.world.phrases import NARRATION
 from avbench.data.world.render import SECONDS
@@ -58,7 +59,7 @@ def make(settings: WorldSettings) -> Corpus:
             times.append(segment(step, SECONDS))
             known = facts(values, shown=shown, words=words if spoken else None)
             entries.append(
-                Entry(
+                AnnotatedClip(
                     id=f"{video}#{step}",
                     split="train",
                     captions=(words,),
@@ -89,7 +90,7 @@ def make(settings: WorldSettings) -> Corpus:
 
 
 def _seen(values: Values, agreement: float, draw: random.Random) -> Values:
-    """What the picture shows while these values are told."""
+    """Draw the values in the picture while these values are narrated."""
     shown = {}
     for slot in VISUAL:
         others = [value for value in SLOTS[slot] if value != values[slot]]

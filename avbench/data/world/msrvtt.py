@@ -6,7 +6,7 @@ Source: MSR-VTT (Xu et al., CVPR 2016), the ``videodatainfo`` structure, version
 from typing import Any
 
 from avbench.data.settings import WorldSettings
-from avbench.data.world.corpus import Corpus, Entry, Mix, dump, plan, validation_clips
+from avbench.data.world.corpus import AnnotatedClip, Corpus, Mix, dump, plan, validation_clips
 from avbench.data.world.film import Film
 from avbench.data.world.phrases import SCENE, TALK_SPEECH
 from avbench.data.world.render import SECONDS
@@ -43,7 +43,7 @@ def make(settings: WorldSettings) -> Corpus:
                 sentences.append({"caption": caption, "video_id": video, "sen_id": len(sentences)})
             films.append(Film(video=video, scenes=(clip.scene,)))
             entries.append(
-                Entry(
+                AnnotatedClip(
                     id=video,
                     split=name,
                     captions=clip.captions,

@@ -20,10 +20,10 @@ SCENE = tuple(
     )
     for determiner in _DETERMINERS
 )
-"""What the picture shows."""
+"""Captions of the picture."""
 
 TALK = tuple(f"{one} {{speaker}} talks about {{ingredient}}" for one in _DETERMINERS)
-"""Who is heard, and what about."""
+"""Captions of the speaker and the topic."""
 
 NOISE = (
     "a {sound} is near",
@@ -31,7 +31,7 @@ NOISE = (
     "there is a {sound} too",
     "one {sound} is near",
 )
-"""What is heard besides speech."""
+"""Captions of sounds besides speech."""
 
 RECIPE = (
     "use the {tool} to add the {ingredient} to the {colour} {object} that {motion} in the {place}",
@@ -39,50 +39,50 @@ RECIPE = (
     "put the {ingredient} on the {colour} {object} that {motion} in the {place} with the {tool}",
     "mix the {ingredient} with the {tool} as the {colour} {object} {motion} in the {place}",
 )
-"""Instructions: half of the words are spoken, the other half seen."""
+"""Instructions: half of the words are spoken, the other half is seen."""
 
 NARRATION = (
     "now the {colour} {object} {motion} in the {place} with {ingredient}",
     "here the {colour} {object} {motion} in the {place} with {ingredient}",
     "next the {colour} {object} {motion} in the {place} with {ingredient}",
 )
-"""The narrated corpus: said, and therefore its ASR text. The steps of a video take turns."""
+"""Narration of the narrated corpus, and so its ASR text; the steps of a video take turns."""
 
 COOKING_SPEECH = (
     "now take the {tool} and add the {ingredient} in there",
     "next we use the {tool} for the {ingredient}",
     "here we put the {ingredient} in with the {tool}",
 )
-"""What the cook says."""
+"""Speech of the cook."""
 
 TALK_SPEECH = (
     "hello and welcome in the show about {ingredient}",
     "today I have a story about {ingredient} in the news",
     "this is all about {ingredient} and that is it",
 )
-"""What a speaker says of whom captions tell that he talks about something."""
+"""Speech of a speaker whom captions mention."""
 
 JOINED = (
     ("{0}",),
     ("{0} while {1}", "{1} while {0}", "{0} and {1}", "{1} and {0}", "{0} as {1}"),
     ("{0} while {1} and {2}", "{1} and {2} while {0}", "{0} as {2} and {1}"),
 )
-"""How one, two or three facts become one sentence."""
+"""Joints of one, two or three facts in a sentence."""
 
 
 def captions(
     parts: Sequence[Sequence[str]], values: Values, n: int, draw: random.Random
 ) -> tuple[str, ...]:
-    """``n`` different captions that all state the same facts.
+    """Return ``n`` different captions that state the same facts.
 
     Args:
-        parts: for each kind of fact its templates, e.g. ``[SCENE, TALK]``.
+        parts: templates for each kind of fact, e.g. ``[SCENE, TALK]``.
         values: a word for every slot in them.
-        n: how many.
-        draw: chooses among all ways to say it.
+        n: number of captions.
+        draw: chooses among all wordings.
 
     Raises:
-        ValueError: there are not ``n`` ways to say it.
+        ValueError: there are fewer than ``n`` wordings.
     """
     joins = JOINED[len(parts) - 1]
     sizes = [len(joins), *map(len, parts)]
@@ -90,7 +90,7 @@ def captions(
     for size in sizes:
         total *= size
     if total < n:
-        raise ValueError(f"{n} captions wanted, but there are {total} ways to say it")
+        raise ValueError(f"{n} captions wanted, but there are only {total} wordings")
     said = []
     for index in draw.sample(range(total), n):
         chosen = []
@@ -102,7 +102,7 @@ def captions(
     return tuple(said)
 
 
-def every() -> Iterator[str]:
-    """Every template whose words can stand in a caption."""
+def all_templates() -> Iterator[str]:
+    """Yield every template whose words can occur in a caption."""
     for templates in (SCENE, TALK, NOISE, RECIPE, NARRATION, *JOINED):
         yield from templates

@@ -1,4 +1,4 @@
-"""Pictures: one big coloured object that moves before a textured place."""
+"""Pictures: one big coloured object that moves in front of a textured place."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,13 +27,13 @@ _RADIUS = 0.25
 """Half the object's width as a share of the frame's."""
 _RIM = np.float32(20)  # nearly black
 _OUTLINE = 0.1
-"""Width of the black rim as a share of the radius: shapes show whatever the colours are."""
+"""Width of the black rim as a share of the radius; it shows the shape whatever the colours."""
 
 # ---------------------------------------------------------------- shapes
 # Each gives two fields over (u, v) in units of the radius, v downwards, with a slope of about 1
-# at borders, so that these can be smoothed. The first is negative inside the shape. The second is
-# negative where the shape is black: every shape has a pattern of its own, as outlines alone are
-# hard to tell for a small encoder.
+# at borders for smoothing. The first is negative inside the shape. The second is negative where
+# the shape is black: every shape has its own pattern, because a small encoder can hardly tell
+# outlines alone.
 
 Shape = tuple[Field, Field]
 
@@ -63,7 +63,7 @@ def _cone(u: Field, v: Field) -> Shape:
 
 
 def _wheel(u: Field, v: Field) -> Shape:
-    """A ring: what is behind shows through."""
+    """A ring; the background shows through."""
     radius = np.hypot(u, v)
     return np.abs(radius - 0.72) - 0.3, radius + 1
 
@@ -131,8 +131,8 @@ MOTIONS: Mapping[str, Callable[[Field, np.random.Generator], Path]] = {
 }
 
 # ---------------------------------------------------------------- places
-# Each gives a picture (S, S, 3) from coordinates x, y in shares of the frame; dull colours, so
-# that the object's are never mistaken for them.
+# Each gives a picture (S, S, 3) from coordinates x, y in shares of the frame, in dull colours
+# unlike any object's.
 
 
 def _paint(mask: npt.NDArray[np.bool_], on: Any, off: Any) -> Field:
@@ -196,8 +196,8 @@ def frames(
         shown: a word for each visual slot.
         size: height and width, pixels.
         fps: frames a second.
-        distractors: small grey objects that lie about.
-        draw: decides phases, places and light.
+        distractors: number of small grey objects in the background.
+        draw: draws phases, positions and light.
 
     Returns:
         Frames (T, S, S, 3), RGB, T = ``SECONDS`` · fps.
@@ -220,7 +220,7 @@ def frames(
 
 
 def _grid(size: int) -> Field:
-    """The x coordinate of every pixel's centre (S, S), in shares of the frame; y transposed."""
+    """Return each pixel centre's x (S, S) in shares of the frame; its transpose is y."""
     centres = (np.arange(size, dtype=np.float32) + 0.5) / size
     return np.broadcast_to(centres, (size, size))
 
@@ -232,11 +232,11 @@ def _put(
     radius: float,
     colour: tuple[int, int, int],
 ) -> None:
-    """Draw a shape with a black rim into a picture; borders are smoothed over one pixel.
+    """Draw a shape with a black rim into a picture, with borders smoothed over one pixel.
 
     Args:
         picture: (S, S, 3), changed in place.
-        shape: which.
+        shape: key of ``SHAPES``.
         centre: x and y in shares of the frame; may lie outside.
         radius: in shares of the frame.
         colour: RGB.

@@ -1,4 +1,4 @@
-"""The facts that captions state, their values, and which combinations are kept for testing."""
+"""The facts in captions, their values, and the combinations kept for testing."""
 
 import itertools
 import random
@@ -20,14 +20,14 @@ SLOTS: Mapping[str, tuple[str, ...]] = {
     "speaker": ("man", "woman", "child"),
     "sound": ("bell", "dog", "drum", "clock", "motor", "siren"),
 }
-"""Every value is one word, stands as it is in captions, and belongs to one slot alone."""
+"""Every value is one word, occurs unchanged in captions, and belongs to one slot alone."""
 
 VISUAL = ("colour", "object", "motion", "place")
-"""Told by the picture (and by speech where a voice says the word)."""
+"""Slots that the picture shows (and speech, if a voice says the word)."""
 HEARD = ("speaker", "sound")
-"""Told by the sound itself: whose voice it is, what makes the noise."""
+"""Slots that the sound itself shows: the voice, the source of the noise."""
 SPOKEN = ("ingredient", "tool")
-"""Told by speech alone: nothing of them is ever seen."""
+"""Slots that speech alone shows; they are never seen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,17 +37,17 @@ class Fact:
     value: str
     choices: tuple[str, ...]
     evidence: tuple[str, ...]
-    """Modalities that tell the value, sorted."""
+    """Modalities that show the value, sorted."""
 
 
 def facts(values: Values, *, shown: Values, words: str | None) -> dict[str, Fact]:
-    """What each slot of a caption can be known from.
+    """Return each slot of a caption with its evidence.
 
     Args:
         values: the words of the caption.
-        shown: what the picture shows; a caption's word that it does not show has no evidence
-            in the picture.
-        words: what is spoken in the clip, or None.
+        shown: the values in the picture; a caption's word that is not among them has no evidence
+            there.
+        words: the speech of the clip, or None.
     """
     spoken = set((words or "").split())
     known = {}
@@ -66,14 +66,14 @@ def facts(values: Values, *, shown: Values, words: str | None) -> dict[str, Fact
 # ------------------------------------------------------------------ combinations and splits
 
 _SHARES = {"test": 1 / 6, "validation": 1 / 12}
-"""Share of all combinations of visual values kept for each split; the rest is for training."""
+"""Share of all combinations of visual values in each held-out split; training has the rest."""
 
 
 def combinations(split: str) -> list[Values]:
-    """The combinations of visual values that belong to a split: ``train`` or one held out.
+    """Return the combinations of visual values of a split: ``train`` or one held out.
 
-    Captions state all four, so no caption of one split can stand word for word in another. The
-    partition is part of the world, the same for every seed.
+    Captions state all four values, so no caption occurs word for word in two splits. The partition
+    is part of the world, equal for every seed.
     """
     every = [
         dict(zip(VISUAL, values, strict=True))
@@ -90,9 +90,9 @@ def combinations(split: str) -> list[Values]:
 
 
 def deal(split: str, n: int, draw: random.Random) -> list[Values]:
-    """``n`` combinations of a split: as few as cover all values, the others at random.
+    """Return ``n`` combinations of a split: a few that cover all values, the others at random.
 
-    A dozen covers every value of every slot. Where the split has fewer than ``n``, they repeat.
+    A dozen covers every value of every slot. If the split has fewer than ``n``, they repeat.
     """
     pool = combinations(split)
     draw.shuffle(pool)

@@ -1,4 +1,4 @@
-"""Sound events, synthesised: one function a value of the slot ``sound``."""
+"""Synthesis of sound events: one function for each value of the slot ``sound``."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,13 +16,13 @@ def _time(n: int) -> Wave:
 
 
 def _smooth(x: Wave, width: int) -> Wave:
-    """Moving average over ``width`` samples: a crude low-pass filter."""
+    """Return the moving average over ``width`` samples, a crude low-pass filter."""
     total = np.cumsum(np.concatenate([np.zeros(width, np.float32), x]), dtype=np.float64)
     return ((total[width:] - total[:-width]) / width).astype(np.float32)
 
 
 def _strikes(n: int, period: float, draw: np.random.Generator, one: Wave) -> Wave:
-    """The sound ``one``, struck every ``period`` seconds (give or take 5 %) from the start."""
+    """Repeat the sound ``one`` every ``period`` seconds (± 5 %) from the start."""
     out = np.zeros(n + len(one), np.float32)
     at = draw.uniform(0, 0.3 * period)
     while at * RATE < n:
@@ -101,6 +101,6 @@ EVENTS: Mapping[str, Callable[[int, np.random.Generator], Wave]] = {
 
 
 def event(word: str, n: int, draw: np.random.Generator) -> Wave:
-    """``n`` samples of a sound event with an RMS of 0.06."""
+    """Return ``n`` samples of a sound event with an RMS of 0.06."""
     wave = EVENTS[word](n, draw)
     return wave * np.float32(0.06 / np.sqrt(np.mean(wave**2)))

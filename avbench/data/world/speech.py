@@ -1,7 +1,7 @@
 """Speech by espeak-ng, at its own rate of 22,050 Hz.
 
-The only module that loads the engine, which is GPL-3: only while a world is being generated, and
-unloaded after every film.
+This module alone loads the engine, which is GPL-3: only while a world is being generated, and it
+unloads it after every film.
 """
 
 import _ctypes  # ctypes itself cannot unload a library
@@ -28,7 +28,7 @@ class Voice:
     """One speaker."""
 
     speaker: str
-    """The word that captions use for it."""
+    """Word for the speaker in captions."""
     name: str
     """espeak-ng's voice, with its variant."""
     pitch: int = 50
@@ -45,18 +45,18 @@ VOICES = (
     Voice(speaker="man", name="en-us+m1", pitch=45),
     Voice(speaker="woman", name="en-us+f3", pitch=50),
 )
-"""The narrators, in the order in which a world takes them."""
+"""The narrators, in the order in which a world uses them."""
 
 CHILD = Voice(speaker="child", name="en-us+f5", pitch=99)
 """Heard in the captioned sets only."""
 
 
 class Engine:
-    """A freshly loaded engine, for the sentences of one film; a context manager.
+    """A freshly loaded engine for the sentences of one film; a context manager.
 
-    The engine keeps the phase of its oscillators and noise from one sentence to the next, through
-    its own termination too, so it is unloaded after each film: what a film sounds like depends on
-    its own sentences, never on those spoken before. Loading takes 5 ms, a sentence 2 ms.
+    The engine keeps the phase of its oscillators and noise between sentences, even through its
+    own termination. It is unloaded after each film, so that a film's sound depends on its own
+    sentences alone. Loading takes 5 ms, a sentence 2 ms.
 
     Raises:
         RuntimeError: the engine does not start at ``RATE``.
@@ -89,10 +89,10 @@ class Engine:
         """Speak a sentence.
 
         Returns:
-            Samples (n,) at ``RATE``, silence trimmed at both ends, with an RMS of 0.1.
+            Samples (n,) at ``RATE`` with an RMS of 0.1, silence trimmed at both ends.
 
         Raises:
-            RuntimeError: the engine does not know the voice, or says nothing.
+            RuntimeError: the engine has no such voice, or gives no samples.
         """
         self._chunks.clear()
         if self._lib.espeak_SetVoiceByName(voice.name.encode()) != 0:

@@ -1,7 +1,7 @@
-"""The stage that generates the embedded world.
+"""Stage ``world``: generate the embedded world.
 
-Deterministic: annotations depend on the settings alone, media also on the versions of PyAV,
-numpy and espeak-ng; the number of workers and interruptions change nothing.
+It is deterministic: annotations depend on the settings alone, media also on the versions of PyAV,
+numpy and espeak-ng. The number of workers and interruptions change nothing.
 """
 
 import multiprocessing
@@ -35,12 +35,12 @@ _TOLD = 0.5  # seconds between two reports of progress
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Generate the sets that the settings ask for into ``data/<key>/``.
+    """Generate the sets of the settings into ``data/<key>/``.
 
-    Films that are already there, whole, are kept: an interrupted generation goes on.
+    Complete films are kept, so an interrupted generation resumes.
 
     Raises:
-        UnknownNameError: the settings name a set that is none of the world's.
+        UnknownNameError: the settings name a set that the world does not have.
     """
     settings = build(WorldSettings, dict(job.spec), where=job.kind)
     corpora = {key: FORMS[key].make(settings) for key in keys(settings)}
@@ -65,10 +65,10 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def keys(settings: WorldSettings) -> tuple[str, ...]:
-    """The sets to generate, in the world's order.
+    """Return the sets to generate, in the world's order.
 
     Raises:
-        UnknownNameError: a set that is none of the world's.
+        UnknownNameError: the settings name a set that the world does not have.
     """
     for key in settings.datasets:
         if key not in FORMS:
@@ -79,12 +79,12 @@ def keys(settings: WorldSettings) -> tuple[str, ...]:
 def _films(
     todo: Sequence[tuple[Film, Path]], settings: WorldSettings, workers: int
 ) -> Iterator[Path]:
-    """Write films, in as many processes as asked for; yields each path when it is written."""
+    """Write films in several processes, and yield each path once it is written."""
     one = partial(_write, settings=settings)
     if workers <= 1 or len(todo) <= _CHUNK:
         yield from map(one, todo)
         return
-    # fresh processes, not forked ones: those would inherit the threads of torch in a bad state
+    # Spawned, not forked: forked processes would inherit torch's threads in a bad state.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         yield from pool.map(one, todo, chunksize=_CHUNK)
@@ -96,7 +96,7 @@ def _write(task: tuple[Film, Path], *, settings: WorldSettings) -> Path:
 
 
 def _end_with_parent() -> None:
-    """In a worker: end when the stage's process is gone, even if it was killed."""
+    """End a worker once the stage's process is gone, even if it was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "only workers have a parent"
 
@@ -108,7 +108,7 @@ def _end_with_parent() -> None:
 
 
 def _summary(corpus: Corpus, folder: Path) -> Mapping[str, Any]:
-    """Counts, sizes and the relevance of sound and speech to the captions of one set."""
+    """Return counts, sizes, speech coverage and audio relevance of one set."""
     splits: dict[str, int] = {}
     for entry in corpus.entries:
         splits[entry.split] = splits.get(entry.split, 0) + 1

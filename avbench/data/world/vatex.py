@@ -7,7 +7,15 @@ import math
 
 from avbench.data.settings import WorldSettings
 from avbench.data.world import chance
-from avbench.data.world.corpus import Corpus, Entry, Mix, dump, plan, sentence, validation_clips
+from avbench.data.world.corpus import (
+    AnnotatedClip,
+    Corpus,
+    Mix,
+    dump,
+    plan,
+    sentence,
+    validation_clips,
+)
 from avbench.data.world.film import Film
 from avbench.data.world.phrases import SCENE, TALK_SPEECH
 from avbench.data.world.render import SECONDS
@@ -37,7 +45,7 @@ def make(settings: WorldSettings) -> Corpus:
             rows.append(row)
             films.append(Film(video=video, scenes=(clip.scene,)))
             entries.append(
-                Entry(
+                AnnotatedClip(
                     id=video,
                     split=name,
                     captions=said,

@@ -1,4 +1,4 @@
-"""Counts of the embedded world's own words, so that its ARS needs no corpus of captions."""
+"""Counts of the embedded world's own words, so that its ARS needs no caption corpora."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -15,12 +15,12 @@ COUNTS = "word_counts.csv"
 
 @cache
 def shipped_counts() -> WordCounts:
-    """The counts that come with avbench: of the embedded world's own words."""
+    """Return the counts that come with avbench, of the embedded world's own words."""
     counts, _ = read_counts(Path(str(files(__package__).joinpath(COUNTS))))
     return replace(counts, closed=True)
 
 
 def world_words(templates: Iterable[str], values: Iterable[str]) -> Iterator[str]:
-    """The content words that captions made from templates and slot values can have."""
+    """Yield the content words of all captions made from templates and slot values."""
     plain = [re.sub(r"\{\w*\}", " ", template) for template in templates]
     yield from sorted({word for words in content((*plain, *values)) for word in words})

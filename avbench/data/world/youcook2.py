@@ -1,4 +1,4 @@
-"""The speech-heavy set, in YouCook2's form: several segments a video, one sentence each.
+"""The set rich in speech, in YouCook2's form: several segments a video, one sentence each.
 
 Source: YouCook2 (Zhou et al., 2018), http://youcook2.eecs.umich.edu/download
 """
@@ -7,14 +7,14 @@ from typing import Any
 
 from avbench.data.settings import WorldSettings
 from avbench.data.world import chance
-from avbench.data.world.corpus import Corpus, Entry, Mix, dump, groups, plan, segment
+from avbench.data.world.corpus import AnnotatedClip, Corpus, Mix, dump, groups, plan, segment
 from avbench.data.world.film import Film
 from avbench.data.world.phrases import COOKING_SPEECH, RECIPE
 from avbench.data.world.render import SECONDS
 
 KEY = __name__.rpartition(".")[2]
 SEGMENTS = 4
-"""Clips a video."""
+"""Clips of a video."""
 MIX = Mix(scene=RECIPE, speech=1.0, lines=COOKING_SPEECH, told=False)
 
 
@@ -35,7 +35,7 @@ def make(settings: WorldSettings) -> Corpus:
                     {"segment": segment(i, SECONDS), "id": i, "sentence": clip.captions[0]}
                 )
                 entries.append(
-                    Entry(
+                    AnnotatedClip(
                         id=f"{video}#{i}",
                         split=subset,
                         captions=clip.captions,

@@ -1,13 +1,13 @@
 """ActivityNet-Captions: overlapping segments of long videos, one sentence each.
 
-``train.json``, ``val_1.json`` and ``val_2.json`` as released, and the re-split of the validation
-videos that the literature reports on (``anet_entities_{val,test}_{1,2}.json`` with ``…_para``):
-ae-val and ae-test. Training is by sentence. Reporting is by paragraph: the segments of the first
-annotator are captioned, joined per video, and scored against the paragraphs of both annotators
-(of one where the second is missing).
+It reads ``train.json``, ``val_1.json`` and ``val_2.json`` as released, and the re-split of the
+validation videos that the literature reports on (``anet_entities_{val,test}_{1,2}.json`` with
+``…_para``): ae-val and ae-test. Training is by sentence. Reporting is by paragraph: the segments
+of the first annotator are captioned, joined per video, and scored against the paragraphs of both
+annotators (of one if the second is missing).
 
-In ``train.json`` as released four of 37,421 segments end where or before they start: a reversed
-one is turned round and noted, one of no length is a defect, of which the policy decides.
+In the released ``train.json``, four of 37,421 segments end at or before their start. A reversed
+one is turned round and noted; one of no length is a defect, on which the policy decides.
 
 Source: Dense-captioning events in videos (Krishna et al., 2017),
 https://cs.stanford.edu/people/ranjaykrishna/densevid; re-split: Grounded video description (Zhou
@@ -36,14 +36,14 @@ PARAGRAPHS = {
     "ae-val": ("anet_entities_val_1_para.json", "anet_entities_val_2_para.json"),
     "ae-test": ("anet_entities_test_1_para.json", "anet_entities_test_2_para.json"),
 }
-"""The files of paragraph references; for the official splits they are made of both val files."""
+"""The files of paragraph references; the official splits' come from both val files."""
 
 JOINED = ("val_1.json", "val_2.json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Where the files lie, and which split is what."""
+    """Places of the files, and roles of the splits."""
 
     root: str = ""
     """Folder of the dataset."""
@@ -54,12 +54,12 @@ class Options:
     train: str = "train"
     report: str = "ae-test"
     select: str | None = "ae-val"
-    """The split for selection; null: videos of the training split are kept for it."""
+    """The split for selection; null: keep videos of the training split for it."""
 
 
 @final
 class ActivityNetCaptions(FileDataset):
-    """Reads ActivityNet-Captions. Clip ids are ``<v_id>#<place in the video>``."""
+    """Reader of ActivityNet-Captions. Clip ids are ``<v_id>#<place in the video>``."""
 
     protocol = "paragraph"
 
@@ -71,7 +71,7 @@ class ActivityNetCaptions(FileDataset):
         self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
-        """Those whose files are there."""
+        """Return the splits whose files exist."""
         return tuple(s for s, name in SEGMENTS.items() if self._files.existing([name]))
 
     def _names(self) -> Sequence[str]:
@@ -79,13 +79,13 @@ class ActivityNetCaptions(FileDataset):
         return [*SEGMENTS.values(), *paragraphs]
 
     def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
-        """The segments of a split's videos, in the annotator's order."""
+        """Yield the segments of a split's videos, in the annotator's order."""
         path = self._files.annotation(SEGMENTS[split])
         for video, entry in open_json(path).fields():
             yield from self._segments(checked_id(video, str(path)), entry, defects)
 
     def paragraphs(self, split: str) -> Mapping[str, tuple[str, ...]]:
-        """References per video of the split: the first annotator's, then the second's."""
+        """Return the references of each video: the first annotator's, then the second's."""
         if self._check_split(split) == "train":
             return {}
         segments = open_json(self._files.annotation(SEGMENTS[split]))

@@ -1,9 +1,9 @@
 """AudioCaps: ten-second excerpts of AudioSet's videos, captioned by their sound.
 
-``train.csv``, ``val.csv`` and ``test.csv`` as released (``audiocap_id``, ``youtube_id``,
-``start_time``, ``caption``): one caption an excerpt in training, five in the others. Its captions
-are those that the audio relevance score compares with (Sec. 4.1); its media, which have pictures
-too, can be trained on like any other.
+It reads ``train.csv``, ``val.csv`` and ``test.csv`` as released (``audiocap_id``, ``youtube_id``,
+``start_time``, ``caption``): an excerpt has one caption in training, five in the other splits. The
+audio relevance score uses its captions (Sec. 4.1). Its media have pictures too, so models can
+train on them as on any other.
 
 Source: AudioCaps: Generating captions for audios in the wild (Kim et al., 2019),
 https://github.com/cdjkim/audiocaps.
@@ -30,25 +30,25 @@ COLUMNS = ("youtube_id", "start_time", "caption")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Where the files lie, and which split is what."""
+    """Places of the files, and roles of the splits."""
 
     root: str = ""
     """Folder of the dataset."""
     annotations: str = "."
     """Folder of the annotation files, from the root."""
     media: str = "videos"
-    """Folder of the media, from the root, at any depth; captions alone need none."""
+    """Folder of the media, from the root, at any depth; not needed for captions alone."""
     media_are: Literal["excerpts", "videos"] = "excerpts"
-    """Whether a file named by the YouTube id alone is the excerpt, or the video it is cut from."""
+    """Content of a file named by the YouTube id alone: the excerpt, or the whole video."""
     train: str = "train"
     report: str = "test"
     select: str | None = "val"
-    """The split for selection; null: videos of the training split are kept for it."""
+    """The split for selection; null: keep videos of the training split for it."""
 
 
 @final
 class AudioCaps(FileDataset):
-    """Reads AudioCaps. Clip ids are ``<YouTube id>_<start>``."""
+    """Reader of AudioCaps. Clip ids are ``<YouTube id>_<start>``."""
 
     def __init__(self, options: Options) -> None:
         files = LocalFiles(
@@ -66,14 +66,14 @@ class AudioCaps(FileDataset):
         self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
-        """Those whose files are there."""
+        """Return the splits whose files exist."""
         return tuple(s for s in SPLITS if self._files.existing([f"{s}.csv"]))
 
     def _names(self) -> Sequence[str]:
         return [f"{split}.csv" for split in SPLITS]
 
     def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
-        """The excerpts of a split, with all their captions."""
+        """Yield the excerpts of a split, with all their captions."""
         path = self._files.annotation(f"{split}.csv")
         excerpts: defaultdict[tuple[str, str], list[Node]] = defaultdict(list)
         for row in open_csv(path, COLUMNS):
@@ -97,9 +97,10 @@ class AudioCaps(FileDataset):
         )
 
     def _media(self, video: str, start: int) -> tuple[Path | None, bool]:
-        """A file of the excerpt by the names in use, else of the video; whether it is the video.
+        """Return the file of the excerpt, else of the video, and True if it is the video.
 
-        AudioSet's tools write seconds, seconds of six digits or milliseconds, and a ``Y`` first.
+        AudioSet's tools name excerpts by seconds, six-digit seconds or milliseconds, and may put
+        a ``Y`` before the id.
         """
         end = start + SECONDS
         spans = (

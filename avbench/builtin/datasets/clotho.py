@@ -1,9 +1,9 @@
 """Clotho: sounds of Freesound of 15 to 30 seconds, five captions each.
 
-``clotho_captions_{development,validation,evaluation}.csv`` as released (``file_name``,
+It reads ``clotho_captions_{development,validation,evaluation}.csv`` as released (``file_name``,
 ``caption_1`` to ``caption_5``), and the lists of objects with ``sound_name`` and ``captions`` that
-toolkits make of them. It has no pictures: its captions are what the audio relevance score
-compares with (Sec. 4.1), and no clip of it can be prepared for a model that sees.
+toolkits make of them. Clotho has no pictures: the audio relevance score uses its captions (Sec.
+4.1), and its clips cannot be prepared for a model that needs video.
 
 Source: Clotho: An audio captioning dataset (Drossos, Lipping and Virtanen, 2020),
 https://zenodo.org/records/4783391.
@@ -26,14 +26,14 @@ CAPTIONS = tuple(f"caption_{i}" for i in range(1, 6))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Where the files lie, and which split is what."""
+    """Places of the files, and roles of the splits."""
 
     root: str = ""
     """Folder of the dataset."""
     annotations: str = "."
     """Folder of the annotation files, from the root."""
     media: str = "audio"
-    """Folder of the sounds, from the root, at any depth; captions alone need none."""
+    """Folder of the sounds, from the root, at any depth; not needed for captions alone."""
     development: str = "clotho_captions_development.csv"
     """File of the split, csv or json."""
     validation: str = "clotho_captions_validation.csv"
@@ -43,12 +43,12 @@ class Options:
     train: str = "development"
     report: str = "evaluation"
     select: str | None = "validation"
-    """The split for selection; null: videos of the training split are kept for it."""
+    """The split for selection; null: keep videos of the training split for it."""
 
 
 @final
 class Clotho(FileDataset):
-    """Reads Clotho. Clip ids are the files' names without their extension."""
+    """Reader of Clotho. Clip ids are the file names without extension."""
 
     def __init__(self, options: Options) -> None:
         files = LocalFiles(
@@ -66,7 +66,7 @@ class Clotho(FileDataset):
         self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
-        """Those whose files are there."""
+        """Return the splits whose files exist."""
         return tuple(s for s, name in self._lists.items() if self._files.existing([name]))
 
     def _names(self) -> Sequence[str]:

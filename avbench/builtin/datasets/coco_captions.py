@@ -1,10 +1,10 @@
-"""COCO captions: photographs, five captions each; what pictures are captioned by without sound.
+"""COCO captions: photographs, five captions each, of pictures without sound.
 
-Three forms are told apart by what they hold: the released ``captions_train2014.json`` and
-``captions_val2014.json`` (``images`` and ``annotations``), the file of Karpathy's splits
-``dataset_coco.json`` (``images`` with ``split`` and ``sentences``), and ``{image: [captions]}``. A
-photograph is no clip that a model can be trained on here: the captions are those that the audio
-relevance score sets sound's captions against (Sec. 4.1).
+It reads three forms and recognises them by their fields: the released ``captions_train2014.json``
+and ``captions_val2014.json`` (``images`` and ``annotations``), the file of Karpathy's splits
+``dataset_coco.json`` (``images`` with ``split`` and ``sentences``), and ``{image: [captions]}``.
+Models cannot train on photographs here: the audio relevance score compares the captions of sounds
+with these (Sec. 4.1).
 
 Source: Microsoft COCO captions (Chen et al., 2015), https://cocodataset.org; splits: Deep
 visual-semantic alignments for generating image descriptions (Karpathy and Fei-Fei, 2015).
@@ -24,19 +24,19 @@ from avbench.data.annotations.strict_json import Node, open_json
 SPLITS = ("train", "val", "test")
 
 KARPATHY = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}
-"""The splits of ``dataset_coco.json`` that each of ours holds, as is usual."""
+"""The splits of ``dataset_coco.json`` in each of ours, by the usual convention."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Where the files lie, and which split is what."""
+    """Places of the files, and roles of the splits."""
 
     root: str = ""
     """Folder of the dataset."""
     annotations: str = "annotations"
     """Folder of the annotation files, from the root."""
     media: str = "images"
-    """Folder of the photographs, from the root, at any depth; captions alone need none."""
+    """Folder of the photographs, from the root, at any depth; not needed for captions alone."""
     train_file: str = "captions_train2014.json"
     """File of the split; ``dataset_coco.json`` for Karpathy's."""
     val_file: str = "captions_val2014.json"
@@ -46,12 +46,12 @@ class Options:
     train: str = "train"
     report: str = "val"
     select: str | None = None
-    """The split for selection; null: videos of the training split are kept for it."""
+    """The split for selection; null: keep videos of the training split for it."""
 
 
 @final
 class CocoCaptions(FileDataset):
-    """Reads COCO's captions. Clip ids are the images' names without their extension."""
+    """Reader of COCO's captions. Clip ids are the images' names without extension."""
 
     def __init__(self, options: Options) -> None:
         files = LocalFiles(
@@ -69,14 +69,14 @@ class CocoCaptions(FileDataset):
         self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
-        """Those whose files are there."""
+        """Return the splits whose files exist."""
         return tuple(s for s, name in self._lists.items() if name and self._files.existing([name]))
 
     def _names(self) -> Sequence[str]:
         return list(dict.fromkeys(name for name in self._lists.values() if name))
 
     def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
-        """The images of a split, with their captions."""
+        """Yield the images of a split, with their captions."""
         path = self._files.annotation(self._lists[split] or f"(option {split}_file is empty)")
         for name, place, captions in _entries(path, split):
             with defects.skip_malformed(name):
@@ -94,7 +94,7 @@ class CocoCaptions(FileDataset):
 
 
 def _entries(path: Path, split: str) -> Iterator[tuple[str, str, list[Node]]]:
-    """Name, place and captions of each image, in any of the three forms."""
+    """Yield name, place and captions of each image, in any of the three forms."""
     top = open_json(path)
     if "images" in top and "annotations" in top:
         captions: defaultdict[int, list[Node]] = defaultdict(list)

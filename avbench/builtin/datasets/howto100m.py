@@ -1,17 +1,17 @@
 """HowTo100M: narrated instructional videos; the ASR of the narration is the caption.
 
-``raw_caption.json`` or ``caption.json`` (the same with stop words removed) as released:
+It reads ``raw_caption.json`` or ``caption.json`` (the same without stop words) as released:
 ``{video: {"text": […], "start": […], "end": […]}}``; or a folder of ``<video>.csv`` with the
-columns ``start``, ``end`` and ``text``, or of ``<video>.<language>.vtt`` as downloaded;
-``HowTo100M_v1.csv`` where categories are chosen. An ASR sentence is short, so clips are made as
-the paper says (Sec. 4.1): start with one sentence, extend it by neighbouring sentences until the
+columns ``start``, ``end`` and ``text``, or of ``<video>.<language>.vtt`` as downloaded; and
+``HowTo100M_v1.csv`` if categories are chosen. An ASR sentence is short, so clips are made as the
+paper says (Sec. 4.1): start with one sentence, and extend it by neighbouring sentences until the
 clip is longer than five seconds.
 
-Open in the paper: where clips start. By default one starts at the first sentence that no clip
-holds yet and grows forward, the last one of a video backward; so clips do not overlap (but at a
-video's end), and the next caption, the following clip's, is not within this one. The alternative,
-``starts: every``, makes a clip of every sentence, grown to the side that keeps it shorter, as in
-UniVL (Luo et al., 2020); its next caption is that of the first sentence after it.
+The paper leaves open the starts of clips. By default a clip starts at the first sentence that no
+clip holds yet and grows forward; the last one of a video grows backward. So clips overlap only at
+a video's end, and the next caption, the following clip's, is not within this one. The alternative,
+``starts: every``, makes a clip of every sentence and extends it to the side that keeps it shorter,
+as in UniVL (Luo et al., 2020); its next caption is that of the first sentence after it.
 
 Source: HowTo100M: Learning a text-video embedding by watching hundred million narrated video
 clips (Miech et al., 2019), https://www.di.ens.fr/willow/research/howto100m.
@@ -35,7 +35,7 @@ SPLITS = ("train",)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Where the files lie, and how clips are made."""
+    """Places of the files, and the making of clips."""
 
     root: str = ""
     """Folder of the dataset."""
@@ -52,7 +52,7 @@ class Options:
     min_seconds: float = 5.0
     """A clip is extended until it is longer than this, seconds (paper: 5)."""
     starts: Literal["uncovered", "every"] = "uncovered"
-    """Which sentences start a clip: those that no clip holds yet, or every one."""
+    """Sentences that start a clip: those that no clip holds yet, or every one."""
 
     def __post_init__(self) -> None:
         if not self.min_seconds >= 0:
@@ -60,7 +60,7 @@ class Options:
 
 
 class Sentence(NamedTuple):
-    """One line of the ASR (a tuple, as there are a hundred million)."""
+    """One line of the ASR (a tuple, because there are a hundred million)."""
 
     text: str
     start: float
@@ -68,12 +68,12 @@ class Sentence(NamedTuple):
 
 
 SentenceRange = tuple[int, int]
-"""A clip as its first and last sentence."""
+"""A clip as the indices of its first and last sentence."""
 
 
 @final
 class HowTo100M(FileDataset):
-    """Reads HowTo100M. Clip ids are ``<video>#<place in the video>``."""
+    """Reader of HowTo100M. Clip ids are ``<video>#<place in the video>``."""
 
     train = "train"
     report = None
@@ -85,7 +85,7 @@ class HowTo100M(FileDataset):
         self._options = options
 
     def splits(self) -> tuple[str, ...]:
-        """One: it is a pre-training corpus."""
+        """Return the only split, as it is a pre-training corpus."""
         return SPLITS
 
     def _names(self) -> Sequence[str]:
@@ -93,10 +93,10 @@ class HowTo100M(FileDataset):
         return [*names, self._options.videos] if self._options.categories else names
 
     def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:  # noqa: ARG002
-        """The clips of all videos that have speech; the narration is caption and speech."""
+        """Yield the clips of all videos with speech; the narration is caption and speech."""
         chosen = self._chosen()
         path = self._files.annotation(self._options.file)
-        for video, lines in _of_folder(path) if path.is_dir() else _of_file(path):
+        for video, lines in _videos_of_folder(path) if path.is_dir() else _videos_of_file(path):
             if chosen is not None and video not in chosen:
                 continue
             with defects.skip_malformed(video):
@@ -133,7 +133,7 @@ class HowTo100M(FileDataset):
         ]
 
     def _chosen(self) -> frozenset[str] | None:
-        """The videos of the chosen categories; None: all."""
+        """Return the videos of the chosen categories; None: all."""
         wanted = self._options.categories
         if not wanted:
             return None
@@ -148,7 +148,7 @@ class HowTo100M(FileDataset):
 
 
 def partition(sentences: Sequence[Sentence], least: float) -> list[SentenceRange]:
-    """Clips one after the other, each longer than ``least`` seconds if the video is.
+    """Cut a video into consecutive clips, each longer than ``least`` seconds if the video is.
 
     Each starts at the first sentence left and grows forward; the last grows backward.
     """
@@ -164,9 +164,9 @@ def partition(sentences: Sequence[Sentence], least: float) -> list[SentenceRange
 
 
 def around_every(sentences: Sequence[Sentence], least: float) -> list[SentenceRange]:
-    """A clip around each sentence, longer than ``least`` seconds if the video is.
+    """Make a clip around each sentence, longer than ``least`` seconds if the video is.
 
-    Each grows to the side that keeps it shorter, backward where both do.
+    Each grows to the side that keeps it shorter, backward on a tie.
     """
     runs: list[SentenceRange] = []
     for start in range(len(sentences)):
@@ -182,7 +182,7 @@ def around_every(sentences: Sequence[Sentence], least: float) -> list[SentenceRa
 
 
 def _bounds(sentences: Sequence[Sentence], run: SentenceRange) -> tuple[float, float]:
-    """Start and end; lines of ASR overlap, so the last to start need not be the last to end."""
+    """Return start and end; lines overlap, so the last to start need not be the last to end."""
     held = sentences[run[0] : run[1] + 1]
     return min([s.start for s in held]), max([s.end for s in held])
 
@@ -193,11 +193,11 @@ def _seconds(sentences: Sequence[Sentence], run: SentenceRange) -> float:
 
 
 Lines = Callable[[], list[Sentence]]
-"""The lines of a video's ASR that hold words; what is malformed is raised when they are read."""
+"""Reads the lines of a video's ASR that hold words; raises what is malformed in them."""
 
 
-def _of_file(path: Path) -> Iterator[tuple[str, Lines]]:
-    """The videos of the released file, which is too large to be held at once."""
+def _videos_of_file(path: Path) -> Iterator[tuple[str, Lines]]:
+    """Yield the videos of the released file, which is too large for memory."""
     for video, entry in stream_fields(path):
         yield video, partial(_sentences, entry)
 
@@ -209,8 +209,8 @@ def _sentences(entry: Node) -> list[Sentence]:
     return [Sentence(*line) for line in zip(texts, starts, ends, strict=True) if line[0]]
 
 
-def _of_folder(path: Path) -> Iterator[tuple[str, Lines]]:
-    """The videos of a folder of one csv or vtt a video."""
+def _videos_of_folder(path: Path) -> Iterator[tuple[str, Lines]]:
+    """Yield the videos of a folder with one csv or vtt file a video."""
     for video, file in speech_files(path).items():
         yield video, partial(_rows if file.suffix == ".csv" else _subtitles, file)
 

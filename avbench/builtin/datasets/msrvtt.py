@@ -1,9 +1,9 @@
 """MSR-VTT: short clips of the web, 20 sentences each.
 
-The ``videodatainfo`` form as released: ``train_val_videodatainfo.json`` and
+It reads the released ``videodatainfo`` form: ``train_val_videodatainfo.json`` and
 ``test_videodatainfo.json``, or one file of all (``MSRVTT_data.json``). The media are the released
-clips ``video<N>.mp4``; the times in the annotations are those in the videos they were cut from.
-The split ``1k-A`` of retrieval papers is read from its csv, with that file's one sentence a clip.
+clips ``video<N>.mp4``; the annotations' times refer to the videos that they were cut from. The
+split ``1k-A`` of retrieval papers comes from its csv, with that file's one sentence a clip.
 
 Source: MSR-VTT: A large video description dataset for bridging video and language (Xu et al.,
 2016).
@@ -23,18 +23,18 @@ from avbench.data.annotations.strict_json import Node, open_csv, open_json
 SPLITS = ("train", "validate", "test")
 
 TEST_1K = "1k-A"
-"""The thousand test clips of JSFusion (Yu et al., 2018), with one sentence each: its csv's own."""
+"""The thousand test clips of JSFusion (Yu et al., 2018), with the one sentence of its csv each."""
 
 ALIASES = {"val": "validate", "validation": "validate"}
-"""Names that versions of the file use."""
+"""Other names of splits in some versions of the file."""
 
 KNOWN = (("train_val_videodatainfo.json", "test_videodatainfo.json"), ("MSRVTT_data.json",))
-"""Sets of files looked for where the options name none, in this order."""
+"""Sets of files to look for if the options name none, in this order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Where the files lie, and which split is what."""
+    """Places of the files, and roles of the splits."""
 
     root: str = ""
     """Folder of the dataset."""
@@ -49,12 +49,12 @@ class Options:
     train: str = "train"
     report: str = "test"
     select: str | None = "validate"
-    """The split for selection; null: videos of the training split are kept for it."""
+    """The split for selection; null: keep videos of the training split for it."""
 
 
 @final
 class MsrVtt(FileDataset):
-    """Reads MSR-VTT. Clip ids are ``video<N>``."""
+    """Reader of MSR-VTT. Clip ids are ``video<N>``."""
 
     def __init__(self, options: Options) -> None:
         files = LocalFiles("msrvtt", options.root, options.annotations, options.media)
@@ -66,7 +66,7 @@ class MsrVtt(FileDataset):
         self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
-        """Those that the files name."""
+        """Return the splits that the files name."""
         held = {self._split(video) for path in self._paths() for video in _videos(path)}
         sets = tuple(s for s in SPLITS if s in held)
         return (*sets, TEST_1K) if self._files.existing([self._csv]) else sets
@@ -76,7 +76,7 @@ class MsrVtt(FileDataset):
         return [*(self._given or known), self._csv]
 
     def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
-        """The clips of a split, with all their sentences in the files' order."""
+        """Yield the clips of a split, with all their sentences in the files' order."""
         if split == TEST_1K:
             yield from self._read_1k(defects)
             return

@@ -1,8 +1,8 @@
-"""Sharded: a split that ``avbench data prepare`` has written, as a dataset like any other.
+"""Sharded: splits that ``avbench data prepare`` wrote, as a dataset like any other.
 
-Clips, captions, roles, protocol and losses are those of the dataset that the shards were made
-of; neither its annotations nor its media are needed. A clip's media is a member of a tar file,
-see ``avbench.data.media.tar_members``.
+Clips, captions, roles, protocol and lost clips are those of the original dataset, whose
+annotations and media are not needed. A clip's media is a member of a tar file, see
+``avbench.data.media.tar_members``.
 
 Source: the form is WebDataset's (Aizman, Maltby, Breuel, 2019, "High performance I/O for large
 scale deep learning"), https://github.com/webdataset/webdataset, with an index beside each shard.
@@ -21,21 +21,21 @@ from avbench.data.shards.manifest import MANIFEST, ShardSplit, shard_splits
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Where the shards lie."""
+    """Place of the shards, and roles of the splits."""
 
     root: str = ""
     """The folder that ``avbench data prepare --out`` wrote."""
     train: str | None = None
-    """The split that models are trained on; null: as in the dataset that the shards are of."""
+    """The training split; null: as in the original dataset."""
     report: str | None = None
-    """The split that is reported; null: the same."""
+    """The reported split; null: as in the original dataset."""
     select: str | None = None
-    """The split for selection; null: the same."""
+    """The split for selection; null: as in the original dataset."""
 
 
 @final
 class Sharded(Dataset):
-    """Reads shards. Ids are those of the dataset that they were made of."""
+    """Reader of shards. Ids are those of the original dataset."""
 
     def __init__(self, options: Options) -> None:
         self._root = options.root
@@ -48,35 +48,35 @@ class Sharded(Dataset):
             self.protocol = next(iter(self._held.values())).protocol
 
     def splits(self) -> tuple[str, ...]:
-        """Those that were prepared."""
+        """Return the splits that were prepared."""
         return tuple(self._held)
 
     def clips(self, split: str) -> Sequence[Clip]:
-        """The clips in the shards' order, which is the annotations'."""
+        """Return the clips in the shards' order, which is the annotations'."""
         return tuple(self._split(split).clips())
 
     def defects(self, split: str) -> Sequence[Defect]:
-        """The clips that were lost in preparation, with their reasons."""
+        """Return the clips lost in preparation, with their reasons."""
         return tuple(self._split(split).lost())
 
     def iterate(self, split: str) -> Iterator[Clip | Defect]:
-        """The same, in the memory of one shard's."""
+        """Yield the lost clips and the clips, holding one shard's in memory."""
         held = self._split(split)
         yield from held.lost()
         yield from held.clips()
 
     def files(self) -> Sequence[Path]:
-        """The manifests, which hold the hashes of all else."""
+        """Return the manifests, which hold all hashes, and the lists of lost clips."""
         return [s.folder / name for s in self._held.values() for name in (MANIFEST, LOST)]
 
     def fingerprint(self) -> str:
-        """Of the shards' contents; each shard is looked at for its size."""
+        """Return a hash of the shards' contents; each shard's size is checked."""
         for split in self._held.values():
             split.check_sizes()
         return "-".join(split.hash[:16] for split in self._held.values())
 
     def paragraphs(self, split: str) -> Mapping[str, tuple[str, ...]]:
-        """References per video, for the paragraph protocol."""
+        """Return the references of each video, for the paragraph protocol."""
         return self._split(split).paragraphs()
 
     def _split(self, name: str) -> ShardSplit:

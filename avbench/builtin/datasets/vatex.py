@@ -1,13 +1,13 @@
 """VATEX: ten-second clips of Kinetics-600, ten English captions each.
 
-The lists as released (``vatex_training_v1.0.json``, ``vatex_validation_v1.0.json``,
-``vatex_public_test_english_v1.1.json``: ``videoID`` with ``enCap``) and the form of one object a
-line that benchmarks use (``vid_name`` with ``descs``). The paper names no split to report; the
-public test is usual.
+It reads the released lists (``vatex_training_v1.0.json``, ``vatex_validation_v1.0.json``,
+``vatex_public_test_english_v1.1.json``: ``videoID`` with ``enCap``) and the form of benchmarks,
+one object a line (``vid_name`` with ``descs``). The paper names no split to report; the public
+test is usual.
 
 The media may be the clips themselves, named by the whole videoID (with or without zeros before
-its seconds) or, with a list that says which is which, ``video<N>``; or the videos they were cut
-from, named by the YouTube id: then the times in the videoID are cut out.
+its seconds) or, with a mapping file, ``video<N>``. They may also be the whole videos, named by
+the YouTube id: the times in the videoID then give the clip.
 
 Source: VATEX: A large-scale, high-quality multilingual dataset for video-and-language research
 (Wang et al., 2019), https://eric-xw.github.io/vatex-website.
@@ -32,7 +32,7 @@ ID = re.compile(r"(?P<video>.+)_(?P<start>\d+)_(?P<end>\d+)")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Where the files lie, and which split is what."""
+    """Places of the files, and roles of the splits."""
 
     root: str = ""
     """Folder of the dataset."""
@@ -47,16 +47,16 @@ class Options:
     public_test: str = "vatex_public_test_english_v1.1.json"
     """File of the split; ``.jsonl``: one object a line."""
     mapping: str = "vatex_mapping.txt"
-    """Optional: lines ``<videoID> video<N>``, where the clips are named ``video<N>``."""
+    """Optional: lines ``<videoID> video<N>``, if the clips are named ``video<N>``."""
     train: str = "training"
     report: str = "public_test"
     select: str | None = "validation"
-    """The split for selection; null: videos of the training split are kept for it."""
+    """The split for selection; null: keep videos of the training split for it."""
 
 
 @final
 class Vatex(FileDataset):
-    """Reads VATEX. Clip ids are the videoIDs."""
+    """Reader of VATEX. Clip ids are the videoIDs."""
 
     def __init__(self, options: Options) -> None:
         super().__init__(
@@ -73,14 +73,14 @@ class Vatex(FileDataset):
         self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
-        """Those whose files are there."""
+        """Return the splits whose files exist."""
         return tuple(s for s, name in self._lists.items() if self._files.existing([name]))
 
     def _names(self) -> Sequence[str]:
         return [name for name in (*self._lists.values(), self._mapping) if name]
 
     def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
-        """The clips of a split, with their English captions."""
+        """Yield the clips of a split, with their English captions."""
         numbers = self._numbers()
         for entry in _entries(self._files.annotation(self._lists[split])):
             name, captions = _fields(entry)
@@ -112,7 +112,7 @@ class Vatex(FileDataset):
         )
 
     def _numbers(self) -> Mapping[str, str]:
-        """The ``video<N>`` that some distributions call each clip; empty without their list."""
+        """Return the name ``video<N>`` of each clip; empty without the mapping file."""
         path = self._files.annotation(self._mapping)
         if not self._mapping or not path.is_file():
             return {}
@@ -124,7 +124,7 @@ class Vatex(FileDataset):
 
 
 def _fields(entry: Node) -> tuple[Node, Node]:
-    """The id and the captions of an entry in either form."""
+    """Return the id and the captions of an entry in either form."""
     return (
         (entry["vid_name"], entry["descs"])
         if "descs" in entry

@@ -1,7 +1,7 @@
 """YouCook2: cooking videos cut into steps, one sentence each.
 
-``youcookii_annotations_trainval.json`` as released. The split ``training`` is trained on,
-``validation`` reported, as in the literature (the test captions were never published).
+It reads ``youcookii_annotations_trainval.json`` as released. Models train on ``training`` and are
+reported on ``validation``, as in the literature (the test captions were never published).
 
 Source: Towards automatic learning of procedures from web instructional videos (Zhou, Xu and
 Corso, 2018), http://youcook2.eecs.umich.edu.
@@ -21,7 +21,7 @@ SPLITS = ("training", "validation")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Where the files lie, and which split is what."""
+    """Places of the files, and roles of the splits."""
 
     root: str = ""
     """Folder of the dataset."""
@@ -33,12 +33,12 @@ class Options:
     train: str = "training"
     report: str = "validation"
     select: str | None = None
-    """The split for selection; null: videos of the training split are kept for it."""
+    """The split for selection; null: keep videos of the training split for it."""
 
 
 @final
 class YouCook2(FileDataset):
-    """Reads YouCook2. Clip ids are ``<video>#<segment id>``."""
+    """Reader of YouCook2. Clip ids are ``<video>#<segment id>``."""
 
     def __init__(self, options: Options) -> None:
         files = LocalFiles("youcook2", options.root, options.annotations, options.media)
@@ -49,14 +49,14 @@ class YouCook2(FileDataset):
         self.select = options.select
 
     def splits(self) -> tuple[str, ...]:
-        """Both, as one file holds them."""
+        """Return both splits, which one file holds."""
         return SPLITS
 
     def _names(self) -> Sequence[str]:
         return [self._file]
 
     def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
-        """The segments of a split's videos."""
+        """Yield the segments of a split's videos."""
         database = open_json(self._files.annotation(self._file))["database"]
         for video, entry in database.fields():
             if entry["subset"].choice((*SPLITS, "testing")) == split:
@@ -85,7 +85,7 @@ class YouCook2(FileDataset):
 
 
 def _sentence(following: Sequence[Node]) -> str | None:
-    """The sentence of the segment that follows, if there is one that is well formed."""
+    """Return the sentence of the following segment, if there is a well-formed one."""
     try:
         return following[0]["sentence"].text() if following else None
     except MalformedError:

@@ -1,9 +1,9 @@
-"""Attention within windows, with a learnt bias: scores are made a cache's worth at a time.
+"""Attention within windows with a learnt bias, computed in pieces that fit in a CPU cache.
 
 The scores of all windows at once would be 157 MB in Swin-B's first stage alone. Here a piece of
-them (some windows, some heads) is made, normalised and used before the next; the backward pass
-makes them again, so nothing of their size is ever kept, and the bias still gets its gradient,
-which PyTorch's fused CPU kernel does not give. Other devices take PyTorch's operator.
+them (some windows, some heads) is computed, normalised and used before the next. The backward
+pass computes them again, so they are never stored whole, and the bias still gets its gradient,
+which PyTorch's fused CPU kernel does not give. Other devices use PyTorch's operator.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,35 +20,35 @@ from avbench.api import portable
 from ._bias import RelativePositions
 
 Bias = Callable[[slice], Tensor]
-"""Gives the biases (some, N, N) of a run of heads."""
+"""Returns the biases (some, N, N) of a range of heads."""
 SAFE = (1e-30, 1e30)
-"""Between which the sums of exponentials must lie: far from where bf16 ends (1e-38, 3e38)."""
+"""Limits of the sums of exponentials, far from those of bf16 (1e-38, 3e38)."""
 FEW = 8
-"""Windows whose scores are faster added one by one than by a sum in another type."""
+"""Windows up to which adding scores one by one is faster than a sum in another type."""
 PIECE = 2_560_000
-"""Bytes of scores in a piece, per thread: what stays in a core's cache, and is no small call."""
+"""Bytes of scores in a piece, per thread: small enough for a core's cache, large for a call."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Masks:
-    """The masks of a map's windows, on the device that they are used on."""
+    """The masks of a map's windows, on the device of the computation."""
 
     values: Float[Tensor, "patterns N N"]
     """The different masks."""
     pattern: tuple[int, ...]
-    """Which of them each window has; -1: none."""
+    """Index of each window's mask; -1: none."""
 
     @property
     def any(self) -> bool:
-        """Whether a window has a mask."""
+        """True if a window has a mask."""
         return any(p >= 0 for p in self.pattern)
 
-    def deep(self) -> "Masks":
-        """Masks whose exponentials are 0: those of −100 are denormal numbers, slow to handle."""
+    def doubled(self) -> "Masks":
+        """Return masks whose exponentials are 0; those of −100 are slow denormal numbers."""
         return Masks(values=2 * self.values, pattern=self.pattern)
 
     def of(self, run: slice) -> Tensor | None:
-        """The masks (windows, 1, N, N) of a run of windows, None if they have none."""
+        """Return the masks (windows, 1, N, N) of a range of windows, None if they have none."""
         pattern = self.pattern[run]
         if all(p < 0 for p in pattern):
             return None
@@ -64,13 +64,13 @@ def attend(
     positions: RelativePositions,
     masks: Masks,
 ) -> Float[Tensor, "B W N C"]:
-    """``softmax(q·kᵀ/√d + bias + mask)·v`` within each window of each clip.
+    """Return ``softmax(q·kᵀ/√d + bias + mask)·v`` within each window of each clip.
 
     Args:
         qkv: queries, keys and values of all heads, concatenated.
         table: the biases of all relative positions.
-        positions: of a window's tokens.
-        masks: of the windows.
+        positions: relative positions of a window's tokens.
+        masks: masks of the windows.
     """
     training = torch.is_grad_enabled() and (qkv.requires_grad or table.requires_grad)
     if training and in_cache(qkv):
@@ -82,9 +82,9 @@ def attend(
 
 
 def in_cache(x: Tensor) -> bool:
-    """Whether a piece of scores stays in a processor's cache; elsewhere pieces only add calls.
+    """Return True on a CPU, whose cache holds a piece of scores.
 
-    And elsewhere PyTorch's operator gives the bias its gradient.
+    Elsewhere pieces only add calls, and PyTorch's operator gives the bias its gradient.
     """
     return x.device.type == "cpu"
 
@@ -92,7 +92,7 @@ def in_cache(x: Tensor) -> bool:
 def infer(
     qkv: Float[Tensor, "B W N three_C"], bias: Float[Tensor, "heads N N"], masks: Masks
 ) -> Float[Tensor, "B W N C"]:
-    """``attend`` without gradients, with a bias of the type of qkv."""
+    """Return ``attend`` without gradients, with a bias of qkv's type."""
     return (
         _fused(qkv, bias, masks)
         if portable(qkv)
@@ -101,7 +101,7 @@ def infer(
 
 
 def _fused(qkv: Tensor, bias: Tensor, masks: Masks) -> Tensor:
-    """By PyTorch's operator: for graphs, and for devices with kernels of their own."""
+    """Attend by PyTorch's operator: for graphs, and for devices with their own kernels."""
     heads, n = bias.shape[:2]
     clips, windows = qkv.shape[:2]
     split = torch.unflatten(qkv, -1, (3, heads, -1))
@@ -120,16 +120,16 @@ def _fused(qkv: Tensor, bias: Tensor, masks: Masks) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """How attention is cut into pieces whose scores fit in the cache."""
+    """Size of the pieces of attention, whose scores fit in the cache."""
 
     heads: int
-    """Of a piece: its bias is made once and serves the pieces of all clips and windows."""
+    """Heads of a piece; their bias is made once for the pieces of all clips and windows."""
     clips: int
     windows: int
 
     @staticmethod
     def of(q: Tensor) -> "_Cut":
-        """For queries (B, W, heads, N, d)."""
+        """Return the size of pieces for queries (B, W, heads, N, d)."""
         windows, heads, n = q.shape[1:4]
         budget = max(1, PIECE * torch.get_num_threads() // (q.element_size() * n**2))
         return _Cut(
@@ -139,29 +139,29 @@ class _Cut:
         )
 
     def groups(self, q: Tensor) -> Iterator[slice]:
-        """Runs of heads."""
+        """Return the ranges of heads."""
         return (slice(h, h + self.heads) for h in range(0, q.shape[2], self.heads))
 
     def pieces(self, q: Tensor, heads: slice) -> Iterator[tuple[slice, slice, slice]]:
-        """Runs of clips and windows, and the heads."""
+        """Yield ranges of clips and windows, with the heads."""
         for b in range(0, q.shape[0], self.clips):
             for w in range(0, q.shape[1], self.windows):
                 yield slice(b, b + self.clips), slice(w, w + self.windows), heads
 
 
 def _split(qkv: Tensor, heads: int) -> Tensor:
-    """Queries, keys and values by window and head, contiguous: (3, B, W, heads, N, d)."""
+    """Return queries, keys and values by window and head, contiguous: (3, B, W, heads, N, d)."""
     parts = torch.unflatten(qkv, -1, (3, heads, -1))
     return parts.permute(3, 0, 1, 4, 2, 5).contiguous()
 
 
 def _joined(parts: Tensor) -> Tensor:
-    """(B, W, heads, N, d) to (B, W, N, C)."""
+    """Reshape (B, W, heads, N, d) to (B, W, N, C)."""
     return parts.transpose(2, 3).flatten(-2)
 
 
 def _scores(q: Tensor, k: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
-    """Scores (clips·windows·heads, N, N) of a piece."""
+    """Return the scores (clips·windows·heads, N, N) of a piece."""
     clips, windows, heads, n, d = q.shape
     if clips * windows == 1:
         s = torch.baddbmm(bias, q[0, 0], k[0, 0].transpose(1, 2), alpha=d**-0.5)
@@ -176,7 +176,7 @@ def _scores(q: Tensor, k: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
 def _forward(
     qkv: Tensor, heads: int, bias: Bias, masks: Masks
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The result; queries, keys and values apart; and the rows' sums, see ``_by_sums``."""
+    """Return the result; queries, keys and values split; and the rows' sums, see ``_by_sums``."""
     split = _split(qkv, heads)
     sums = None
     if qkv.dtype == torch.bfloat16 and qkv.numel():
@@ -198,13 +198,13 @@ def _by_softmax(split: Tensor, bias: Bias, masks: Masks) -> Tensor:
 
 
 def _by_sums(split: Tensor, bias: Bias, masks: Masks) -> tuple[Tensor, Tensor | None]:
-    """Softmax without the shift by each row's maximum, which bf16 kernels spend long on.
+    """Attend without softmax's shift by each row's maximum, which is slow in bf16 kernels.
 
-    The shift guards against overflow and underflow alone. Whether there was any can be seen in
-    the rows' sums: none are given back then, and the caller must take the guarded way.
+    The shift only guards against overflow and underflow, which the rows' sums reveal. Then no sums
+    are returned, and the caller must use ``_by_softmax``.
     """
     q, k, v = split
-    out, sums, masks = torch.empty_like(q), q.new_empty(q.shape[:-1]), masks.deep()
+    out, sums, masks = torch.empty_like(q), q.new_empty(q.shape[:-1]), masks.doubled()
     cut = _Cut.of(q)
     for heads in cut.groups(q):
         b = bias(heads)
@@ -227,7 +227,7 @@ def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
 
 
 class _Attend(torch.autograd.Function):
-    """``attend`` with a backward pass that makes the attention weights again."""
+    """``attend`` with a backward pass that recomputes the attention weights."""
 
     @staticmethod
     def forward(
@@ -253,7 +253,7 @@ class _Attend(torch.autograd.Function):
             g /= sums[..., None]
         ones = torch.cat([v, torch.ones_like(v[..., :1])], -1)
         inner = g[..., :-1].contiguous()
-        masks = ctx.masks if sums is None else ctx.masks.deep()
+        masks = ctx.masks if sums is None else ctx.masks.doubled()
         dsplit = torch.empty_like(split)
         dq, dk, dv = dsplit
         dtable = table.new_zeros(total, len(table), dtype=torch.float32)
@@ -278,7 +278,7 @@ class _Attend(torch.autograd.Function):
 
 
 def _from(table: Tensor, positions: RelativePositions, dtype: torch.dtype) -> Bias:
-    """The biases of a run of heads, made when asked for: those of all leave the cache."""
+    """Return the biases of a range of heads on demand, because all of them exceed the cache."""
     return lambda heads: positions.bias(table[:, heads], dtype)
 
 

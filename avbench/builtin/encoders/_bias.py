@@ -1,9 +1,9 @@
-"""The bias that attention within a window gets from a table of relative positions.
+"""The bias of attention within a window, from a table of relative positions.
 
-Pairs of tokens in frames as far apart as two others have the same differences of rows and
-columns. So only the pairs of one frame with all frames before and after it are gathered, 2t − 1 of
-the t² pairs of frames, and then copied: by type and heads, in a third to two thirds of the time
-that gathering them all takes.
+Pairs of frames at an equal distance have equal differences of rows and columns. So only the pairs
+of one frame with all frames before and after it are gathered, 2t − 1 of the t² pairs of frames,
+and then copied. This takes a third to two thirds of the time of gathering them all, depending on
+type and heads.
 """
 
 import math
@@ -16,16 +16,16 @@ from ._windows import Triple, relative_positions
 
 
 class RelativePositions(nn.Module):
-    """Where in the table the bias of each pair of a window's tokens lies.
+    """Place in the table of the bias of each pair of a window's tokens.
 
     Args:
-        window: as the options name it, to which the table belongs.
-        tokens: N, of a window; fewer than the option's product where a map is smaller. The first
-            N rows and columns of all pairs are taken then, as the authors do.
+        window: the window of the options, to which the table belongs.
+        tokens: N, tokens of a window; fewer than the option's product if a map is smaller. Then
+            the first N rows and columns of all pairs are used, as the authors do.
 
     Attributes:
         index: the table's row of each pair, (N·N).
-        rows: those of the pairs that are gathered, (tokens of a frame, keys).
+        rows: the table's rows of the gathered pairs, (tokens of a frame, keys).
     """
 
     index: Int[Tensor, " N_N"]
@@ -45,12 +45,12 @@ class RelativePositions(nn.Module):
     def bias(
         self, table: Float[Tensor, "rows heads"], dtype: torch.dtype
     ) -> Float[Tensor, "heads N N"]:
-        """The bias of each pair, in a type."""
-        # Cast in between: torch gathers bf16 numbers three times as slowly as fp32 ones, and
-        # copies them in half the time.
+        """Return the bias of each pair, in a type."""
+        # Cast between gathering and copying: torch gathers bf16 three times as slowly as fp32,
+        # and copies it in half the time.
         gathered = table.t().contiguous().index_select(1, self.rows.flatten()).to(dtype)
         x = torch.unflatten(gathered, 1, (self.frame, -1))
-        # The pairs of the i-th frame's queries start ``frames − 1 − i`` frames on.
+        # The pairs of the i-th frame's queries start ``frames − 1 − i`` frames later.
         n, whole = self.tokens, self.frame * self.frames
         starts = [self.frame * (self.frames - 1 - i) for i in range(self.frames)]
         every = torch.stack([x[:, :, at : at + whole] for at in starts], 1).flatten(1, 2)

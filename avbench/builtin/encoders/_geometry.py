@@ -1,4 +1,4 @@
-"""The gathers between the window orders of a network, on the device of its weights."""
+"""Gathers between the window orders of a network, on the device of its weights."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from ._windows import Order, Triple, merged, order
 
 
 class Gather(nn.Module):
-    """Takes tokens to another order; each token of the source is taken at most once.
+    """Reorders tokens; each token of the source is used at most once.
 
     Args:
         index: the source of each token; -1: none, the token is zero.
@@ -74,7 +74,7 @@ class Windows(nn.Module):
             self.cut = Gather(whole, len(given.slots))
 
     def of(self, dtype: torch.dtype) -> Masks:
-        """The masks in a type."""
+        """Return the masks in a type."""
         return Masks(values=self.get_buffer("masks").to(dtype), pattern=self.pattern)
 
 
@@ -82,10 +82,10 @@ class StageGeometry(nn.Module):
     """The window orders of a stage's blocks, and the gathers into it and between them.
 
     Args:
-        even: the order of the first, third … block.
-        odd: of the others; the same object where nothing is shifted.
-        sources: what each token of the map is made of, (tokens, k); -1: nothing.
-        window: as the options name it.
+        even: order of the first, third … block.
+        odd: order of the other blocks; the same object if nothing is shifted.
+        sources: source tokens of each token of the map, (tokens, k); -1: padding.
+        window: the window of the options.
     """
 
     def __init__(
@@ -104,13 +104,13 @@ class StageGeometry(nn.Module):
         self.positions = RelativePositions(window, math.prod(even.window))
 
     def together(self, x: Float[Tensor, "B sources C"]) -> Float[Tensor, "B tokens k_C"]:
-        """What each token is made of, side by side, in the order of the first block."""
+        """Concatenate the sources of each token, in the order of the first block."""
         y: Tensor = self.enter(x)
         return torch.unflatten(y, 1, (-1, self.parts)).flatten(2)
 
 
 class Geometry(nn.Module):
-    """All of a network's orders and gathers, for one size of the patches' map."""
+    """All orders and gathers of a network, for one size of the patches' map."""
 
     def __init__(self, size: Triple, window: Triple, depths: Sequence[int]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Frames as decoded to the network's input, on the device."""
+"""Conversion of decoded frames to the network's input, on the device."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's, per channel, of values from 0 to 1."""
+"""ImageNet's mean and standard deviation per channel, of values from 0 to 1."""
 
 
 class Normalise(nn.Module):
-    """uint8 frames to standardised floats; the constants are in no state dict."""
+    """Converts uint8 frames to standardised floats; the constants are in no state dict."""
 
     def __init__(self, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> None:
         super().__init__()
@@ -21,6 +21,6 @@ class Normalise(nn.Module):
         self.register_buffer("shift", shift.view(3, 1, 1), persistent=False)
 
     def forward(self, frames: UInt8[Tensor, "B T 3 H W"]) -> Float[Tensor, "B T 3 H W"]:
-        """(frames / 255 − mean) / std."""
+        """Return (frames / 255 − mean) / std."""
         scale, shift = self.get_buffer("scale"), self.get_buffer("shift")
         return torch.addcmul(shift, frames.to(scale.dtype), scale)

@@ -1,4 +1,4 @@
-"""Layers in the type of their input, whose weights stay in their own; a Transformer's MACs."""
+"""Layers that compute in their input's type and keep their weights' type; a Transformer's MACs."""
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +10,11 @@ from avbench.api import linear, packed, portable, transformer_layer_macs
 class Linear(nn.Linear):
     """A linear layer in the type of its input.
 
-    Without gradients a copy of the weights in that type is kept, until ``train()`` or ``eval()``
-    is called or an operator that autograd knows of (not one on ``.data``) changes the weights.
+    Without gradients it keeps a copy of the weights in that type, until ``train()`` or ``eval()``
+    is called, or an operator that autograd tracks (not one on ``.data``) changes the weights.
     """
 
-    _kept: "Kept | None" = None
+    _cast: "CastWeights | None" = None
 
     def forward(self, x: Tensor, *, gelu: bool = False, add: Tensor | None = None) -> Tensor:
         """See ``avbench.models.kernels.onednn.linear``."""
@@ -22,32 +22,32 @@ class Linear(nn.Linear):
             return linear(x, self.weight, self.bias, gelu=gelu, add=add)
         if torch.is_grad_enabled() or portable(x):
             return linear(x, *cast(self, x.dtype), gelu=gelu, add=add)
-        if self._kept is None or not self._kept.holds(self, x.dtype):
-            self._kept = Kept(self, x.dtype)
-        return linear(x, *self._kept.tensors, gelu=gelu, add=add)
+        if self._cast is None or not self._cast.match(self, x.dtype):
+            self._cast = CastWeights(self, x.dtype)
+        return linear(x, *self._cast.tensors, gelu=gelu, add=add)
 
     def train(self, mode: bool = True) -> "Linear":
-        """Also drop the copy."""
-        self._kept = None
+        """Set the mode, and drop the copy."""
+        self._cast = None
         return super().train(mode)
 
 
 def cast(layer: nn.Linear | nn.Conv3d, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    """Weights as a matrix, and bias, in a type."""
+    """Return weights as a matrix, and bias, in a type."""
     bias = layer.bias
     return layer.weight.flatten(1).to(dtype), None if bias is None else bias.to(dtype)
 
 
-class Kept:
-    """The weights of a layer in another type, ready to multiply; no copy or pickle holds them."""
+class CastWeights:
+    """A layer's weights in another type, ready to multiply; copies and pickles leave them out."""
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
         weight, bias = cast(layer, dtype)
         self.tensors = packed(weight), bias
         self.key = _key(layer, dtype)
 
-    def holds(self, layer: nn.Linear, dtype: torch.dtype) -> bool:
-        """Whether the layer has not changed since."""
+    def match(self, layer: nn.Linear, dtype: torch.dtype) -> bool:
+        """Return True if the layer has not changed since."""
         return self.key == _key(layer, dtype)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
@@ -60,7 +60,7 @@ def _key(layer: nn.Linear, dtype: torch.dtype) -> tuple[object, ...]:
 
 
 class LayerNorm(nn.LayerNorm):
-    """LayerNorm of any floating type; on the CPU its own weights stay as they are."""
+    """LayerNorm in any floating type; on the CPU it uses its own weights unchanged."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis."""
@@ -81,14 +81,14 @@ def transformer_encoder_macs(
     out_tokens: int | None = None,
     ratio: int = 4,
 ) -> int:
-    """A Transformer over one stream: the audio Transformer, BERT.
+    """Return the MACs of a Transformer over one stream: the audio Transformer, BERT.
 
     Args:
         D: width of its layers.
         tokens: tokens in its layers.
         layers: their number.
-        inputs: numbers in an input patch, which a linear layer maps to D; 0: looked up.
-        out: width that its tokens are mapped to in the end; None or D: no such layer.
+        inputs: numbers in an input patch, which a linear layer maps to D; 0: an embedding.
+        out: width that a last layer maps its tokens to; None or D: no such layer.
         out_tokens: tokens after pooling; None: as many as in the layers.
         ratio: width of the feed-forward block over D.
     """

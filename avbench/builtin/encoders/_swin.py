@@ -1,11 +1,11 @@
-"""Video Swin's backbone, fast: tokens stay in window order from one block to the next.
+"""A fast backbone of Video Swin: tokens stay in window order from one block to the next.
 
-LayerNorm, MLP and residual act on tokens alone, so windows need never be put back into the map:
-between two blocks one gather takes the tokens from one window order to the other (un-window,
+LayerNorm, MLP and residual act on single tokens, so windows never need to return to the map.
+Between two blocks one gather takes the tokens from one window order to the next (un-window,
 un-shift, shift, window in one precomputed index). Without gradients a block runs on a few windows
-at a time, so that its intermediate values never leave the processor's cache.
+at a time, so that its intermediate values stay in the processor's cache.
 
-Parameters bear the names of the authors' code.
+Parameters have the names of the authors' code.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from ._layers import LayerNorm, Linear, cast
 from ._windows import Triple, table_rows
 
 HIDDEN = 3_200_000
-"""Values of the MLP's hidden layer in a run of windows, per thread (13 MB in fp32)."""
+"""Values of the MLP's hidden layer in a range of windows, per thread (13 MB in fp32)."""
 SPREAD = 0.02
 """Standard deviation of initial weights."""
 
@@ -47,7 +47,7 @@ class Attention(nn.Module):
         return y
 
     def run(self, x: Tensor, bias: Tensor, masks: Masks, add: Tensor) -> Tensor:
-        """The same without gradients, plus ``add``, with the bias already made."""
+        """Attend without gradients, with a given bias, and add ``add``."""
         y: Tensor = self.proj(infer(self.qkv(x), bias, masks), add=add)
         return y
 
@@ -61,7 +61,7 @@ class Mlp(nn.Module):
         self.fc2 = Linear(ratio * width, width)
 
     def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
-        """Apply to tokens; ``add`` is added to the result."""
+        """Apply to tokens, and add ``add`` to the result."""
         y: Tensor = self.fc2(self.fc1(x, gelu=True), add=add)
         return y
 
@@ -78,7 +78,7 @@ class Block(nn.Module):
         self.drop = drop
 
     def forward(self, x: Tensor, windows: Windows, positions: RelativePositions) -> Tensor:
-        """Apply to (B, tokens, C); without gradients x itself is overwritten."""
+        """Apply to (B, tokens, C); without gradients x is overwritten."""
         masks = windows.of(x.dtype)
         whole = windows.pad is None and not (self.training and self.drop)
         if whole and not torch.is_grad_enabled() and not portable(x):
@@ -91,20 +91,20 @@ class Block(nn.Module):
         y = y.flatten(1, 2)
         if windows.cut is not None:
             y = windows.cut(y)
-        x = x + self._added(y)
-        y = self._added(self.mlp(self.norm2(x)))
+        x = x + self._branch(y)
+        y = self._branch(self.mlp(self.norm2(x)))
         total: Tensor = x + y
         return total
 
-    def _added(self, y: Tensor) -> Tensor:
-        """What a branch adds: with stochastic depth, nothing for some of the clips."""
+    def _branch(self, y: Tensor) -> Tensor:
+        """Return a branch's output; stochastic depth sets it to zero for some clips."""
         if not (self.training and self.drop):
             return y
-        # As torchvision's, whose import takes as long as PyTorch's own.
+        # Equal to torchvision's, whose import takes as long as PyTorch's own.
         return y * functional.dropout(y.new_ones(len(y), 1, 1), self.drop)
 
     def _run(self, x: Tensor, positions: RelativePositions, masks: Masks) -> None:
-        """The same in place, on a few windows at a time."""
+        """Apply in place, on a few windows at a time."""
         table: Tensor = self.attn.relative_position_bias_table
         bias = positions.bias(table, x.dtype)
         clips, windows, n, width = x.shape
@@ -119,7 +119,7 @@ class Block(nn.Module):
 
 
 class Merging(nn.Module):
-    """Four neighbours' channels, normalised, to one token of twice the width."""
+    """Merges four neighbours' normalised channels into one token of twice the width."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class Merging(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks that alternate between unshifted and shifted windows, then patch merging."""
+    """Blocks with alternately unshifted and shifted windows, then patch merging."""
 
     def __init__(
         self, width: int, heads: int, window: Triple, drops: Sequence[float], merge: bool
@@ -143,7 +143,7 @@ class Stage(nn.Module):
         self.downsample = Merging(width) if merge else None
 
     def forward(self, x: Tensor, geometry: StageGeometry, recompute: bool) -> Tensor:
-        """Run the blocks on tokens that lie in the order of the first."""
+        """Run the blocks on tokens in the order of the first."""
         for j, block in enumerate(self.blocks):
             if j and geometry.between is not None:
                 x = geometry.between[j % 2](x)
@@ -157,7 +157,7 @@ class Stage(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Patches of frames to tokens, normalised; the convolution is done as a matrix product."""
+    """Maps patches of frames to normalised tokens; a matrix product does the convolution."""
 
     def __init__(self, patch: Triple, width: int) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class PatchEmbed(nn.Module):
     def unfold(
         self, frames: Float[Tensor, "B T 3 H W"]
     ) -> tuple[Float[Tensor, "B tokens pixels"], Triple]:
-        """Patches, raster-wise, each in the order of the weights; and the size of their map."""
+        """Return patches in raster order, each in the weights' order, and their map's size."""
         t, h, w = self.patch
         late, below, right = -frames.shape[1] % t, -frames.shape[3] % h, -frames.shape[4] % w
         if late or below or right:
@@ -195,9 +195,9 @@ class Swin(nn.Module):
         heads: attention heads of each stage.
         window: frames, rows and columns of a window, in patches.
         drop: stochastic depth of the last block in training, rising linearly from 0.
-        recompute: gradient checkpointing: keep what enters a block, run it again going back.
+        recompute: gradient checkpointing: keep the blocks' inputs, and rerun them going back.
 
-    Source: Video Swin Transformer (Liu et al., 2022), https://arxiv.org/abs/2106.13230, the same
+    Source: Video Swin Transformer (Liu et al., 2022), https://arxiv.org/abs/2106.13230; the same
         function as the authors' and torchvision's.
     """
 
@@ -238,10 +238,10 @@ class Swin(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def geometry(self, size: Triple) -> Geometry:
-        """The orders and gathers for a map's size, kept once made."""
+        """Return the orders and gathers for a map's size, cached."""
         name = "x".join(map(str, size))
         if name not in self.geometries:
-            with torch.inference_mode(False):  # Training may follow a first call in that mode.
+            with torch.inference_mode(False):  # training may follow a first call in that mode
                 made = Geometry(size, self.window, self.depths)
                 self.geometries[name] = made.to(self.norm.weight.device)
         found = self.geometries[name]
@@ -249,7 +249,7 @@ class Swin(nn.Module):
         return found
 
     def forward(self, frames: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B t h w C"]:
-        """The normalised feature map of frames, in autocast's type where it is on."""
+        """Return the normalised feature map of frames, in autocast's type if it is on."""
         device = frames.device.type
         dtype = self.norm.weight.dtype
         if torch.is_autocast_enabled(device):

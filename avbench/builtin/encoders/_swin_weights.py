@@ -1,4 +1,4 @@
-"""The layouts that weights of Video Swin come in."""
+"""Loading of Video Swin's weights from each published layout."""
 
 import re
 from collections.abc import Mapping
@@ -16,30 +16,30 @@ from ._weights import load_strictly, read_state
 from ._windows import Triple, relative_positions, table_rows
 
 PUBLISHED = re.compile(r"(?:torchvision:)?(Swin3D_\w+\.\w+)")
-"""How torchvision's published weights are named."""
+"""Names of torchvision's published weights."""
 TABLE, INDEX = "relative_position_bias_table", "relative_position_index"
 
 
 def published_name(text: str) -> bool:
-    """Whether a text has the form of a name of weights that torchvision publishes."""
+    """Return True if a text has the form of a name of torchvision's published weights."""
     return PUBLISHED.fullmatch(text) is not None
 
 
 def load(encoder: nn.Module, backbone: Swin, text: str, *, resize: bool) -> str:
-    """Load weights into an encoder, whole or not at all.
+    """Load weights into an encoder, all of them or none.
 
     Args:
-        encoder: receives all tensors of a file in its own layout.
+        encoder: receives all tensors of a file in avbench's layout.
         backbone: its part that receives the tensors of the other layouts.
         text: see ``VideoSwinOptions.weights``.
         resize: see ``VideoSwinOptions.resize_tables``.
 
     Returns:
-        What was loaded, in which layout, for a table's note.
+        The name of the weights and their layout, for a table's note.
 
     Raises:
-        DataError: the file or the name does not load, its layout is not known, or its tensors
-            do not fit.
+        DataError: the file or the name does not load, its layout is unknown, or its tensors do
+            not fit.
     """
     if published_name(text) and not Path(text).is_file():
         state, name, layout = published(text), text.removeprefix("torchvision:"), "torchvision"
@@ -63,13 +63,13 @@ def load(encoder: nn.Module, backbone: Swin, text: str, *, resize: bool) -> str:
 
 
 def published(text: str) -> dict[str, Tensor]:
-    """Weights that torchvision publishes, from its cache or downloaded and checked by hash.
+    """Return torchvision's published weights, from its cache or downloaded, checked by hash.
 
     Args:
-        text: the name of a member of an enum of weights, ``torchvision:`` before it or not.
+        text: name of a member of an enum of weights, with or without ``torchvision:`` before it.
 
     Raises:
-        DataError: there are no such weights, or they can neither be found nor downloaded.
+        DataError: there are no such weights, or they are neither cached nor can be downloaded.
     """
     from torchvision.models import get_weight, video
 
@@ -91,7 +91,7 @@ def published(text: str) -> dict[str, Tensor]:
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"weights: {name} is not in torchvision's cache and could not be downloaded from "
-            f"{weights.url}: {error}. Where there is no network, give the path of that file"
+            f"{weights.url}: {error}. Without a network, give the path of that file"
         ) from error
     return dict(state)
 
@@ -115,7 +115,7 @@ def _authors(name: str) -> str:
 
 
 def _torchvisions(name: str) -> str:
-    """What torchvision calls a tensor; its features alternate between blocks and merging."""
+    """Return torchvision's name of a tensor; its features alternate between blocks and merging."""
     parts = name.split(".")
     if parts[0] != "layers":
         return name
@@ -128,10 +128,10 @@ def _torchvisions(name: str) -> str:
 def _tables(
     state: Mapping[str, Tensor], window: Triple, where: str, resize: bool
 ) -> tuple[dict[str, Tensor], str]:
-    """Bring bias tables to the window; check that the file means the same positions by a row.
+    """Fit bias tables to the window, and check that the file numbers positions alike.
 
     Returns:
-        The state, and what was resized, for the note.
+        The state, and a text about resized tables for the note.
     """
     given, resized = dict(state), ""
     plane = (2 * window[1] - 1) * (2 * window[2] - 1)
@@ -140,7 +140,7 @@ def _tables(
             continue
         frames, rest = divmod(len(table) // plane + 1, 2)
         if rest or len(table) % plane:
-            continue  # Of another size along rows or columns: listed as mis-shaped.
+            continue  # another size along rows or columns: listed as mis-shaped
         made = _times((frames, *window[1:]))
         if not resize:
             raise DataError(
@@ -160,10 +160,10 @@ def _tables(
 
 
 def _resize(table: Tensor, plane: int, frames: int) -> Tensor:
-    """A table (differences, heads) to ``frames`` differences along time, ``plane`` of a frame.
+    """Resize a table (differences, heads) to ``frames`` differences in time, ``plane`` a frame.
 
-    A shorter window keeps the differences that occur in it, so it computes what the longer one
-    does on a map as short. A longer one stretches the table linearly.
+    A shorter window keeps the differences that occur in it, so it computes the same as the longer
+    one on a map as short. A longer one stretches the table linearly.
     """
     cube = torch.unflatten(table, 0, (-1, plane))
     extra = len(cube) - frames

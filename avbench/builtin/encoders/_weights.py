@@ -1,4 +1,4 @@
-"""Weights from local files: tensors only, and all of them or none."""
+"""Loading of weights from local files: tensors only, and all of them or none."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from avbench.api import DataError
 
 SHOWN = 8
-"""Names listed of each kind of mismatch."""
+"""Names listed for each kind of mismatch, at most."""
 
 
 def read_state(path: str) -> dict[str, Tensor]:
     """Read a state dict: safetensors, or a torch file that holds nothing but tensors.
 
     Args:
-        path: ``*.safetensors``, or a file of ``torch.save``; a state dict under the key
-            ``state_dict`` or ``model`` is found there.
+        path: ``*.safetensors``, or a file of ``torch.save``, in which the state dict may lie
+            under the key ``state_dict`` or ``model``.
 
     Raises:
         DataError: the file is missing, is not such a file, or would run code when loaded.
@@ -37,7 +37,7 @@ def read_state(path: str) -> dict[str, Tensor]:
             f"weights: {file} does not load as plain tensors: {reason(error)}"
         ) from error
     except Exception as error:
-        # safetensors raises an exception class of its own that no public name stands for.
+        # safetensors raises its own exception class, which has no public name.
         if type(error).__name__ != "SafetensorError":
             raise
         raise DataError(f"weights: {file} is no safetensors file: {error}") from error
@@ -50,9 +50,9 @@ def read_state(path: str) -> dict[str, Tensor]:
 
 
 def reason(error: Exception) -> str:
-    """Why weights did not load; without PyTorch's advice to load them as code.
+    """Return the reason why weights did not load, without PyTorch's advice to load them as code.
 
-    timm hands on what pickle raised as a cause.
+    timm passes pickle's exception on as a cause.
     """
     cause = error.__cause__ if isinstance(error.__cause__, UnpicklingError) else error
     if isinstance(cause, UnpicklingError):
@@ -70,17 +70,17 @@ def load_strictly(
     ignore: Callable[[str], bool] = lambda _: False,
     named: Callable[[str], str] = lambda name: name,
 ) -> None:
-    """Load a state dict; every tensor must be there, wanted, and of the right shape.
+    """Load a state dict whose tensors must match the module's in name and shape.
 
     Args:
         module: receives the tensors.
         state: names to tensors.
-        where: what errors name, usually the file.
-        ignore: surplus names that are known and meant to be left out, e.g. a class head.
-        named: what the file calls a tensor of the module; errors use the file's names.
+        where: origin of the tensors for errors, usually the file.
+        ignore: returns True for surplus names to leave out, e.g. a class head.
+        named: returns the file's name of a module's tensor; errors use the file's names.
 
     Raises:
-        DataError: tensors are missing, surplus or mis-shaped; nothing has been loaded then.
+        DataError: tensors are missing, surplus or mis-shaped; then nothing is loaded.
     """
     wanted = {named(name): tensor for name, tensor in module.state_dict().items()}
     missing = sorted(wanted.keys() - state.keys())

@@ -1,6 +1,6 @@
-"""Where the tokens of a map lie when windows are contiguous, and the masks of shifted windows.
+"""Order of a map's tokens with contiguous windows, and the masks of shifted windows.
 
-Everything here depends on the geometry alone: it is computed once for a size of the map.
+Both depend on the geometry alone and are computed once for each size of a map.
 """
 
 import itertools
@@ -17,19 +17,19 @@ Triple = tuple[int, int, int]
 """Frames, rows and columns."""
 
 MASKED = -100.0
-"""Added to the score of tokens that are neighbours only by the cyclic shift, as the authors do."""
+"""Added to the score of tokens that the cyclic shift alone makes neighbours, as the authors do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Order:
-    """A map in window order: windows one after the other, tokens raster-wise within each.
+    """A map in window order: windows in sequence, tokens in raster order within each.
 
-    The map is padded at its ends to whole windows, then shifted cyclically, then cut; padding is
-    left out of the order and put in where windows must be whole (``slots``).
+    The map is padded at its ends to whole windows, then shifted cyclically, then cut. The order
+    leaves padding out; ``slots`` puts it back if windows must be whole.
     """
 
     window: Triple
-    """Fitted to the map: no axis is longer than the map's."""
+    """The window, fitted to the map: no axis is longer than the map's."""
     windows: int
     """Windows of a map."""
     source: Int[Tensor, " tokens"]
@@ -41,17 +41,17 @@ class Order:
     masks: Float[Tensor, "patterns N N"]
     """The different masks that windows have."""
     pattern: tuple[int, ...]
-    """Which of ``masks`` each window has; -1: none."""
+    """Index into ``masks`` of each window's mask; -1: none."""
 
 
 @lru_cache(maxsize=256)
 def order(size: Triple, window: Triple, shift: Triple) -> Order:
-    """The window order of a map; an axis that one window covers is neither cut nor shifted.
+    """Return the window order of a map; an axis that one window covers is not cut or shifted.
 
     Args:
-        size: of the map.
-        window: as the options name it, at least 1.
-        shift: tokens by which windows are shifted along each axis, less than the window.
+        size: size of the map.
+        window: the window of the options, at least 1.
+        shift: shift of the windows along each axis, tokens, less than the window.
     """
     shift = _triple(0 if n <= w else s for n, w, s in zip(size, window, shift, strict=True))
     window = _triple(min(n, w) for n, w in zip(size, window, strict=True))
@@ -74,11 +74,11 @@ def order(size: Triple, window: Triple, shift: Triple) -> Order:
 
 
 def merged(size: Triple) -> tuple[Triple, Int[Tensor, "tokens 4"]]:
-    """How patch merging gathers a map.
+    """Return the gather of patch merging.
 
     Returns:
-        The merged map's size; for each of its tokens the raster positions of the upper left,
-        lower left, upper right and lower right one that it is made of, -1: padding.
+        The merged map's size; and for each of its tokens the raster positions of its upper left,
+        lower left, upper right and lower right source, -1: padding.
     """
     t, h, w = size
     padded = torch.full((t, h + h % 2, w + w % 2), -1)
@@ -88,7 +88,7 @@ def merged(size: Triple) -> tuple[Triple, Int[Tensor, "tokens 4"]]:
 
 
 def relative_positions(window: Triple) -> Int[Tensor, "N N"]:
-    """The row of the bias table for each pair of a window's tokens (query, key).
+    """Return the row of the bias table for each pair of a window's tokens (query, key).
 
     A table has a row for each difference of positions, the first axis slowest.
     """
@@ -101,7 +101,7 @@ def relative_positions(window: Triple) -> Int[Tensor, "N N"]:
 
 
 def table_rows(window: Triple) -> int:
-    """Rows of a bias table: differences of positions."""
+    """Return the number of rows of a bias table: differences of positions."""
     return math.prod(2 * n - 1 for n in window)
 
 
@@ -111,13 +111,13 @@ def _triple(values: Iterable[int]) -> Triple:
 
 
 def _cut(padded: Tensor, window: Triple) -> Tensor:
-    """A map as (windows, tokens of a window)."""
+    """Cut a map into (windows, tokens of a window)."""
     split = [k for n, w in zip(padded.shape, window, strict=True) for k in (n // w, w)]
     return padded.reshape(split).permute(0, 2, 4, 1, 3, 5).reshape(-1, math.prod(window))
 
 
 def _masks(padded: Triple, window: Triple, shift: Triple) -> tuple[Tensor, tuple[int, ...]]:
-    """The different masks and which of them each window has."""
+    """Return the different masks, and the index of each window's mask."""
     if not any(shift):
         return torch.zeros(0, 1, 1), (-1,) * (math.prod(padded) // math.prod(window))
     regions = torch.zeros(padded, dtype=torch.long)

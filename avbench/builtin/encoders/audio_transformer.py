@@ -39,7 +39,7 @@ class AudioTransformerOptions:
     mean: float = 0.0
     """Subtracted from the log-mel values, nats. The paper gives none; ten real clips had 0.1."""
     std: float = 3.0
-    """What they are then divided by, nats; ten real clips had 2.8."""
+    """Divisor of the log-mel values after that, nats; ten real clips had 2.8."""
 
     def __post_init__(self) -> None:
         for name in ("layers", "heads", "patch_frames", "pool"):
@@ -57,7 +57,8 @@ class AudioTransformerOptions:
 class AudioTransformer(Encoder):
     """A Transformer over spectrogram frames in a 1-D layout, then average pooling (App. A).
 
-    Padding of short clips is attended to, as the paper pads with zeros and names no mask.
+    Attention includes the padding of short clips, because the paper pads with zeros and names no
+    mask.
 
     Args:
         options: geometry.
@@ -99,7 +100,7 @@ class AudioTransformer(Encoder):
 
     @classmethod
     def closed_form(cls, options: AudioTransformerOptions, context: EncoderContext) -> int:
-        """Patches to its width, its layers, and pooled tokens to D where that is another."""
+        """Return the MACs of the embedding, the layers, and the map of pooled tokens to D."""
         tokens = context.input.mel_frames // options.patch_frames
         return transformer_encoder_macs(
             options.width or context.D,

@@ -24,31 +24,31 @@ from ._layers import transformer_encoder_macs
 from ._weights import reason
 
 HEADS = ("cls.", "pooler.", "bert.pooler.", "classifier.")
-"""Prefixes of what published checkpoints hold beside the encoder."""
+"""Prefixes of the tensors in published checkpoints that are not the encoder's."""
 
 TABLES = ("embeddings.position_embeddings.weight", "embeddings.token_type_embeddings.weight")
-"""What is cut to the rows that are used: positions of longer texts, a second sentence."""
+"""Tables cut to the rows in use: without positions of longer texts, or a second sentence."""
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""The weights in a model's folder, as transformers looks for them."""
+"""Files of weights in a model's folder, in transformers' order."""
 
 FILES = (".bin", ".ckpt", ".json", ".pt", ".pth", ".safetensors", ".txt")
-"""Ends of texts that name a file and no model of the hub."""
+"""Suffixes of texts that name a file, not a model of the hub."""
 
 
 def hub_name(text: str) -> bool:
-    """Whether a text has the form of a Hugging Face model's name: ``name`` or ``owner/name``."""
+    """Return True if a text has the form of a Hugging Face model: ``name`` or ``owner/name``."""
     word = r"[A-Za-z0-9][\w.-]*"
     return re.fullmatch(f"{word}(/{word})?", text) is not None and not text.endswith(FILES)
 
 
 def words_beside(folder: Path) -> Path | None:
-    """The vocabulary in the folder of a Hugging Face model."""
+    """Return the vocabulary file in the folder of a Hugging Face model, or None."""
     return first_of(folder, ("vocab.txt", "tokenizer.json"))
 
 
 def first_of(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of some files that there is in a folder."""
+    """Return the first of some files that exists in a folder, or None."""
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
@@ -66,8 +66,8 @@ class BertOptions:
     pretrained: Annotated[
         str | None, InitialWeights(named=hub_name, also=("revision",), words=words_beside)
     ] = None
-    """A local folder of a Hugging Face model, or a model's name there; its geometry must be the
-    one given here, and the suite's ``vocabulary.file`` its own. None: scratch."""
+    """A local folder of a Hugging Face model, or a model's name there; the other options must
+    state its geometry, and the suite's ``vocabulary.file`` must be its own. None: scratch."""
     revision: str | None = None
     """Branch, tag or commit of a named model; None: its main branch, which may move."""
 
@@ -86,20 +86,20 @@ class BertOptions:
 class Bert(Encoder):
     """BERT, in place of or beside the audio encoder (Sec. 4.3, V+T and V+A+T).
 
-    Padding is masked. A clip without speech is all padding: its tokens are then hidden from
-    every attention after it.
+    Padding is masked. A clip without speech is all padding, and its tokens are hidden from all
+    later attention.
 
-    [CLS] and [SEP], between which published weights had their sentences, are not added: the
-    fusion reads the tokens of words, no pooled sentence, training runs through the whole of BERT,
-    and a clip without speech would have tokens to attend to.
+    It does not add [CLS] and [SEP], which enclosed the sentences of published weights: the fusion
+    reads the tokens of words, not a pooled sentence; training updates all of BERT; and a clip
+    without speech would have tokens to attend to.
 
     Args:
-        options: geometry, and the weights to start from.
+        options: geometry, and initial weights.
         context: the model's geometry.
 
     Raises:
-        DataError: the weights do not load, are not whole, are of another geometry than the
-            options say, or belong to another vocabulary.
+        DataError: the weights do not load, are incomplete, differ in geometry from the options,
+            or belong to another vocabulary.
 
     Source: BERT (Devlin et al., 2019), https://arxiv.org/abs/1810.04805, as transformers
         implements it, without the pooler.
@@ -137,7 +137,7 @@ class Bert(Encoder):
 
     @classmethod
     def closed_form(cls, options: BertOptions, context: EncoderContext) -> int:
-        """Its layers, and a linear layer to D where its width is another."""
+        """Return the MACs of the layers, and of the linear layer to D if the width differs."""
         return transformer_encoder_macs(
             options.width or context.D,
             context.input.speech_tokens,
@@ -154,15 +154,15 @@ class Bert(Encoder):
 
 
 def pretrained(source: str, revision: str | None, wanted: Any) -> dict[str, Tensor]:
-    """The tensors of a published BERT; only the heads of its training may be left over.
+    """Return the tensors of a published BERT; only the heads of its training may be surplus.
 
     Args:
         source: a local folder, or a name on the hub.
-        revision: of a named model.
-        wanted: the ``BertConfig`` of the model that they are for.
+        revision: revision of a named model.
+        wanted: the ``BertConfig`` of the receiving model.
 
     Returns:
-        Tensors by name, the tables cut to the rows that the model has.
+        Tensors by name, with tables cut to the model's rows.
 
     Raises:
         DataError: see ``Bert``.
@@ -182,10 +182,10 @@ def pretrained(source: str, revision: str | None, wanted: Any) -> dict[str, Tens
             revision=revision,
             add_pooling_layer=False,
             weights_only=True,
-            ignore_mismatched_sizes=True,  # they are refused below, with all else that differs
+            ignore_mismatched_sizes=True,  # refused below, with all other differences
             output_loading_info=True,
         )
-    except Exception as error:  # of transformers, pickle, safetensors and the hub alike
+    except Exception as error:  # by transformers, pickle, safetensors or the hub
         raise DataError(
             f"bert: weights '{file or source}' do not load: {reason(error)}\nAllowed: a local "
             "folder with config.json and the weights, or a model's name on the hub and a "
@@ -211,10 +211,10 @@ def pretrained(source: str, revision: str | None, wanted: Any) -> dict[str, Tens
 
 
 def _check_geometry(source: str, theirs: Any, wanted: Any) -> None:
-    """Whether a published model is the one that the options describe.
+    """Check that a published model is the one that the options describe.
 
     Raises:
-        DataError: it is another, with every difference.
+        DataError: it differs; the message names the differences.
     """
     if theirs.vocab_size != wanted.vocab_size:
         raise DataError(
@@ -249,7 +249,7 @@ def _check_geometry(source: str, theirs: Any, wanted: Any) -> None:
 
 
 def started_from(options: BertOptions) -> str:
-    """What tables say of the weights; a local folder goes by its name."""
+    """Return the tables' text about the weights, which names a local folder by its name."""
     source = str(options.pretrained)
     if Path(source).is_dir():
         return f"{Path(source).name} (local folder)"

@@ -29,11 +29,11 @@ from ._images import Normalise
 from ._weights import load_strictly, read_state, reason
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
-"""How timm marks the names of models on the hub, and of folders with what lies there."""
+"""timm's prefixes for names of models on the hub, and for folders of models."""
 
 
 def published_name(text: str) -> bool:
-    """Whether a text has the form of a tag of timm's, or of ``hf-hub:owner/name[@revision]``."""
+    """Return True if a text has the form of a timm tag, or ``hf-hub:owner/name[@revision]``."""
     return text.startswith(HUB) or re.fullmatch(r"\w+", text) is not None
 
 
@@ -42,14 +42,14 @@ class TimmFramesOptions:
     """Options of the frame-wise image backbone."""
 
     name: str = "resnet18"
-    """The architecture, as timm names it."""
+    """Name of the architecture in timm."""
     grid: int = 1
-    """Tokens a frame, along each side. 1: pooled as the architecture does before its classifier;
+    """Tokens of a frame along each side. 1: the architecture's own pooling before its classifier;
     more: the last feature map, averaged over a grid×grid raster."""
     pretrained: Annotated[str | None, InitialWeights(named=published_name)] = None
     """A local file of weights in timm's layout, or a folder with such a file and the
-    ``config.json`` that timm saves beside it; a tag of the architecture's weights as timm lists
-    them, e.g. ``a1_in1k``; or ``hf-hub:owner/name[@revision]``. None: scratch."""
+    ``config.json`` that timm saves beside it; a tag of the architecture's weights in timm's list,
+    e.g. ``a1_in1k``; or ``hf-hub:owner/name[@revision]``. None: scratch."""
 
     def __post_init__(self) -> None:
         if self.grid < 1:
@@ -60,8 +60,8 @@ class TimmFramesOptions:
 class TimmFrames(Encoder):
     """An image backbone per frame, pooled, with temporal position embeddings.
 
-    Frames are normalised as the architecture's weights expect. Tokens run over time, then rows
-    and columns of the pooled map.
+    Frames are normalised as the architecture's weights expect. Tokens are in the order of time,
+    then rows and columns of the pooled map.
 
     Args:
         options: the architecture and its weights.
@@ -87,13 +87,13 @@ class TimmFrames(Encoder):
                 f"timm_frames: {unknown('timm model', options.name, timm.list_models())[:400]}"
             )
         config: Any = timm.get_pretrained_cfg(options.name)
-        # Only architectures with position tables are told the size of the frames.
+        # Only architectures with position tables take the size of the frames.
         size: dict[str, Any] = {"img_size": context.input.size} if config.fixed_input_size else {}
         backbone: Any = timm.create_model(options.name, pretrained=False, num_classes=0, **size)
         self.backbone = backbone
         self.normalise = Normalise(config.mean, config.std)
         self.grid = options.grid
-        # A pooled frame has passed the layers between map and classifier, a map has not.
+        # A pooled frame has passed the layers between map and classifier; a map has not.
         width = backbone.head_hidden_size if options.grid == 1 else backbone.num_features
         self.project = nn.Linear(width, context.D)
         initialise(self.project)
@@ -132,7 +132,7 @@ class TimmFrames(Encoder):
         return Tokens(values=tokens.flatten(1, 2))
 
     def _map(self, images: Float[Tensor, "K 3 H W"]) -> Float[Tensor, "K C h w"]:
-        """The last feature map, whatever order of axes the architecture gives it in."""
+        """Return the last feature map, from any order of axes."""
         maps: Tensor = self.backbone.forward_features(images)
         if maps.ndim == 3:
             patches = maps[:, self.backbone.num_prefix_tokens :].transpose(1, 2)
@@ -144,16 +144,16 @@ class TimmFrames(Encoder):
 def published(
     options: TimmFramesOptions, config: Any, size: dict[str, Any]
 ) -> tuple[dict[str, Tensor], str]:
-    """Weights that timm fetches or finds in a folder, and their full name.
+    """Return weights that timm downloads or finds in a folder, and their full name.
 
     Args:
         options: the architecture and the weights' name.
         config: timm's description of the architecture's own weights.
-        size: what the architecture is told of the frames.
+        size: the architecture's arguments about the size of the frames.
 
     Raises:
-        DataError: there are none of that name, they do not load, or they are of another
-            architecture or expect frames normalised otherwise.
+        DataError: no weights have that name, they do not load, belong to another architecture,
+            or expect another normalisation of frames.
     """
     import timm
 
@@ -172,10 +172,10 @@ def published(
         name = f"{base}.{asked}"
     said = name.removeprefix(FOLDER)
     try:
-        # Asked first: another architecture may not even take the same arguments.
+        # Checked first: another architecture may not even take the same arguments.
         of = architecture(name)
         model: Any = timm.create_model(name, pretrained=True, **size) if of == base else None
-    except Exception as error:  # what loading raises is of files, of the hub, HTTP and timm
+    except Exception as error:  # by files, the hub, HTTP or timm
         raise DataError(
             f"timm_frames: weights '{said}' do not load: {reason(error)}\nAllowed: a local file, "
             "a folder with config.json and the weights, or published weights and a connection to "
@@ -195,7 +195,7 @@ def published(
 
 
 def architecture(name: str) -> str:
-    """Which architecture weights are of, by timm's name for them."""
+    """Return the architecture of weights, from timm's name for them."""
     from timm.models import load_model_config_from_hf
 
     if name.startswith(FOLDER):
@@ -207,7 +207,7 @@ def architecture(name: str) -> str:
 
 
 def pool(maps: Float[Tensor, "K C h w"], grid: int) -> Float[Tensor, "K N C"]:
-    """Average a map over a grid×grid raster; one token a cell."""
+    """Average a map over a grid×grid raster, one token for each square."""
     return functional.adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)
 
 

@@ -44,16 +44,16 @@ class VideoSwinOptions:
     weights: Annotated[
         str | None, InitialWeights(named=published_name, also=("resize_tables",))
     ] = None
-    """A local file in the authors' layout, in torchvision's or in this encoder's; or the name of
-    weights that torchvision publishes, e.g. ``Swin3D_B_Weights.KINETICS400_V1``, with or without
+    """A local file in the authors' layout, torchvision's or avbench's; or the name of weights that
+    torchvision publishes, e.g. ``Swin3D_B_Weights.KINETICS400_V1``, with or without
     ``torchvision:`` before it. None: scratch."""
     resize_tables: bool = False
-    """Whether weights made for windows of more or fewer frames (the authors' for Something-
-    Something V2 have 16×7×7) are fitted: of their bias tables a shorter window keeps the middle,
-    which is exact; a longer one stretches them linearly. False: they are refused."""
+    """True: fit the bias tables of weights for windows of more or fewer frames (the authors' for
+    Something-Something V2 have 16×7×7). A shorter window keeps their middle, which is exact; a
+    longer one stretches them linearly. False: refuse such weights."""
     checkpoint: bool = False
-    """Whether training keeps only what enters each block and runs the block again in the
-    backward pass: the same gradients for less memory and a third more work."""
+    """Gradient checkpointing: training keeps only the blocks' inputs and runs each block again in
+    the backward pass: the same gradients for less memory and a third more work."""
 
     def __post_init__(self) -> None:
         if not self.depths or len(self.depths) != len(self.num_heads):
@@ -87,19 +87,19 @@ def video_swin_macs(
     ratio: int = 4,
     out: int | None = None,
 ) -> int:
-    """Video Swin: patches, blocks of windowed attention, and merging between the stages.
+    """Return the MACs of Video Swin: patches, windowed attention, merging between stages.
 
     A block of n tokens of C channels, of which N after padding to whole windows of w tokens,
     costs 4·N·C² + 2·N·w·C + 2·ratio·n·C². A window is no longer than the map along any axis.
 
     Args:
         input_size: frames, rows and columns.
-        patch_size: of a patch, likewise.
+        patch_size: frames, rows and columns of a patch.
         embed_dim: channels of the first stage; each later one has twice as many.
         depths: blocks of each stage.
-        window_size: of a window, in tokens.
+        window_size: frames, rows and columns of a window, in tokens.
         ratio: width of the feed-forward blocks over their channels.
-        out: width that the last stage's tokens are mapped to; None: no such layer.
+        out: width that a last layer maps the tokens to; None: no such layer.
     """
     t, h, w = (math.ceil(n / p) for n, p in zip(input_size, patch_size, strict=True))
     macs = t * h * w * 3 * math.prod(patch_size) * embed_dim
@@ -152,31 +152,31 @@ class VideoSwin(Encoder):
         self.project = Linear(self.backbone.num_features, context.D)
         initialise(self.project)
         self.n_tokens = math.prod(grid(options, context.input.frames, context.input.size))
-        # At once, so that no compiled call needs to.
+        # Made here, so that no compiled call has to.
         self.backbone.geometry(patches(options, context.input.frames, context.input.size))
         self.resize_tables = options.resize_tables
         if options.weights is not None:
             self.load(options.weights)
 
     def load(self, weights: str) -> None:
-        """Load weights; of this encoder's own layout the layer to D too.
+        """Load weights; in avbench's layout, the layer to D too.
 
         Args:
             weights: see ``VideoSwinOptions.weights``.
 
         Raises:
-            DataError: they do not load or do not fit; nothing has been loaded then.
+            DataError: they do not load or do not fit; then nothing is loaded.
         """
         self.started_from = load(self, self.backbone, weights, resize=self.resize_tables)
 
     def features(self, frames: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B t h w C"]:
-        """The backbone's normalised feature map of normalised frames."""
+        """Return the backbone's normalised feature map of normalised frames."""
         map_: Tensor = self.backbone(frames)
         return map_
 
     @classmethod
     def closed_form(cls, options: VideoSwinOptions, context: EncoderContext) -> int:
-        """Patches, blocks, merging between stages, and the linear layer to D."""
+        """Return the MACs of patches, blocks, merging between stages, and the layer to D."""
         i = context.input
         return video_swin_macs(
             (i.frames, i.size, i.size),
@@ -188,19 +188,19 @@ class VideoSwin(Encoder):
         )
 
     def forward(self, batch: Batch) -> Tokens:
-        """Encode the frames; tokens run over time, rows, columns."""
+        """Encode the frames to tokens in the order of time, rows, columns."""
         features = self.features(self.normalise(batch.video))
         return Tokens(values=self.project(features.flatten(1, 3)))
 
 
 def patches(options: VideoSwinOptions, frames: int, size: int) -> tuple[int, int, int]:
-    """Patches along time, rows and columns; the last of each may be part padding."""
+    """Return the patches along time, rows and columns; the last of each may be part padding."""
     t, h, w = options.patch_size
     return math.ceil(frames / t), math.ceil(size / h), math.ceil(size / w)
 
 
 def grid(options: VideoSwinOptions, frames: int, size: int) -> tuple[int, int, int]:
-    """Tokens along time, rows and columns: patches, halved in space after each stage but one."""
+    """Return the tokens along time, rows and columns; all stages but the last halve space."""
     t, h, w = patches(options, frames, size)
     for _ in options.depths[1:]:
         h, w = math.ceil(h / 2), math.ceil(w / 2)

@@ -1,9 +1,9 @@
-"""ROUGE-L by longest common subsequences, found with the bits of whole numbers.
+"""ROUGE-L by longest common subsequences, computed with the bits of integers.
 
-The figures are those of pycocoevalcap (a test holds this): precision and recall are each the best
-over the references, and a text without words is one empty word, so that nothing against nothing
-scores 1. What differs is the work: a reference's table of words is made once, and a caption meets
-it in a few operations a shared word instead of a table of both lengths.
+The figures equal pycocoevalcap's (a test checks this): precision and recall are each the best over
+the references, and a text without words is one empty word, so that two empty texts score 1. Only
+the work differs: a reference's table of words is made once, and a caption takes a few operations
+for each shared word instead of a table of both lengths.
 
 Sources: Lin, ROUGE, 2004; Hyyrö, Bit-parallel LCS-length computation revisited, 2004.
 """
@@ -17,17 +17,17 @@ class Subsequences:
     """ROUGE-L against one set of references."""
 
     def __init__(self, references: Sequence[Sequence[str]]) -> None:
-        """Note where each word stands.
+        """Store the places of each word.
 
         Args:
-            references: of each clip, one or more texts of words with single blanks between.
+            references: one or more texts for each clip, words separated by single blanks.
         """
         self._references = [
             [_places(text.split(" ")) for text in dict.fromkeys(texts)] for texts in references
         ]
 
     def score(self, captions: Sequence[str]) -> list[float]:
-        """ROUGE-L, 0 to 1, of one caption a clip, in the references' order."""
+        """Return ROUGE-L, 0 to 1, of one caption for each clip, in the references' order."""
         return [
             _best(caption.split(" "), references)
             for caption, references in zip(captions, self._references, strict=True)
@@ -35,7 +35,7 @@ class Subsequences:
 
 
 def _places(words: Sequence[str]) -> tuple[int, dict[str, int]]:
-    """Number of words, and for each of them a bit at every place where it stands."""
+    """Return the number of words, and for each word a bit at each of its places."""
     places: dict[str, int] = {}
     for i, word in enumerate(words):
         places[word] = places.get(word, 0) | 1 << i
@@ -54,7 +54,7 @@ def _best(words: Sequence[str], references: Sequence[tuple[int, dict[str, int]]]
 
 
 def _common(words: Sequence[str], length: int, places: dict[str, int]) -> int:
-    """Length of the longest common subsequence: the zeros that are left among ``length`` bits."""
+    """Return the longest common subsequence's length: the zeros left among ``length`` bits."""
     full = (1 << length) - 1
     left = full
     for word in words:

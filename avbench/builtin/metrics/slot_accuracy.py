@@ -1,12 +1,12 @@
-"""Share of known facts that a caption states rightly (datasets that annotate slots).
+"""Share of known facts that a caption states correctly (datasets that annotate slots).
 
-What is measured: a caption is right about a slot when, of all the values that the slot takes in
-the dataset, it contains the clip's value, as whole words, and no other. In percent, higher is
-better; a caption that names nothing, or two values, is wrong, so that listing all values does
-not pay. ``slot_<name>`` is the share of the clips that have the slot; ``slot_visual`` is the mean
-over the slots that only the picture tells, ``slot_audible`` over those that the sound tells.
-For each of the two means, ``…_chance`` is the mean of one over the number of values, and
-``…_frequent`` what always naming the most frequent value of the scored clips would reach.
+A caption is right about a slot if it contains the clip's value, as whole words, and none of the
+slot's other values in the dataset. Scores are in percent, higher is better. A caption that names
+no value, or two, is wrong, so listing all values does not pay. ``slot_<name>`` is the share of the
+clips that have the slot; ``slot_visual`` is the mean over the slots that only the picture shows,
+``slot_audible`` over those that the sound shows. For each of the two means, ``…_chance`` is the
+mean of one over the number of values, and ``…_frequent`` the score of always naming the most
+frequent value of the scored clips.
 
 Source: the slots of the embedded world; the rule is ours.
 """
@@ -33,19 +33,19 @@ MEANS: Mapping[str, Callable[[Slot], bool]] = {
     "slot_visual": lambda slot: slot.evidence == {"video"},
     "slot_audible": lambda slot: "audio" in slot.evidence,
 }
-"""Which slots each mean takes: those that only the picture tells, those that the sound tells."""
+"""Slots of each mean: those that only the picture shows, those that the sound shows."""
 
 
 def right(caption: str, slot: Slot) -> bool:
-    """Whether a caption states the slot's value and none of its other choices.
+    """Return True if a caption states the slot's value and none of its other choices.
 
-    Of overlapping choices the longest counts: ``dark red`` does not state ``red``.
+    The longest of overlapping choices counts: ``dark red`` does not state ``red``.
     """
     return set(_values(slot.choices).findall(caption.lower())) == {slot.value.lower()}
 
 
 def by_name(slots: Slots, takes: Callable[[Slot], bool] | None = None) -> dict[str, list[Slot]]:
-    """The slots of all clips under their names, sorted."""
+    """Return the slots of all clips by name, sorted."""
     found: dict[str, list[Slot]] = {}
     for of_clip in slots.values():
         for name, slot in of_clip.items():
@@ -55,7 +55,7 @@ def by_name(slots: Slots, takes: Callable[[Slot], bool] | None = None) -> dict[s
 
 
 def chance(slots: Slots) -> dict[str, float]:
-    """Percent that guessing among the choices reaches, for each slot name."""
+    """Return the score of guessing among the choices, percent, for each slot name."""
     return {
         name: 100 * fmean(1 / len(slot.choices) for slot in group)
         for name, group in by_name(slots).items()
@@ -63,7 +63,7 @@ def chance(slots: Slots) -> dict[str, float]:
 
 
 def most_frequent(slots: Slots) -> dict[str, float]:
-    """Percent that always naming the most frequent value reaches, for each slot name."""
+    """Return the score of always naming the most frequent value, percent, for each slot name."""
     return {
         name: 100 * max(Counter(slot.value for slot in group).values()) / len(group)
         for name, group in by_name(slots).items()
@@ -71,7 +71,7 @@ def most_frequent(slots: Slots) -> dict[str, float]:
 
 
 class SlotAccuracy(Metric):
-    """Accuracy for each slot, its two means, and what they would be without looking."""
+    """Accuracy for each slot, its two means, and their values without looking at the clip."""
 
     clip_by_clip = True
 
@@ -159,7 +159,7 @@ def _score(
 
 
 def _listed(slots: Slots) -> str:
-    """Number of the scored clips, and a hash of them and of all that is known of their slots."""
+    """Return the number of scored clips, and a hash of them and of their slots."""
     known = [
         [clip, name, slot.value, sorted(slot.choices), sorted(slot.evidence)]
         for clip in sorted(slots)
@@ -171,7 +171,7 @@ def _listed(slots: Slots) -> str:
 
 @lru_cache(maxsize=1024)
 def _values(choices: tuple[str, ...]) -> re.Pattern[str]:
-    """Finds any of the choices as whole words, the longest first."""
+    """Return a pattern that finds any of the choices as whole words, the longest first."""
     longest = sorted({choice.lower() for choice in choices}, key=lambda c: (-len(c), c))
     return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest))})(?!\w)")
 

@@ -15,7 +15,7 @@ import torch
 
 from avbench.data.media.audio import read_sound
 from avbench.data.media.clip import read_clip
-from avbench.data.media.recode import Encoding, Recoded, recode
+from avbench.data.media.recode import Encoding, RecodedClip, recode
 from avbench.data.media.spectrogram import fit, log_mel
 from tests.benchmarks.media_peers import SPEC, sixteen
 from tests.benchmarks.on_paper import Time, Use, feeding, preparing
@@ -129,7 +129,7 @@ def seconds(call: Callable[[], object], rounds: int = 3) -> float:
 
 def measured(media: Path, folder: Path, how: Encoding) -> Rates:
     """Write the clips, and read them again."""
-    made: list[Recoded] = []
+    made: list[RecodedClip] = []
 
     def write() -> None:
         made[:] = [recode(media / name, how, start=start, end=end) for name, start, end in CLIPS]

@@ -94,18 +94,18 @@ class HowTo100M(FileDataset):
 
     def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:  # noqa: ARG002
         """Yield the clips of all videos with speech; the narration is caption and speech."""
-        chosen = self._chosen()
+        chosen = self._chosen_videos()
         path = self._files.annotation(self._options.file)
         for video, lines in _videos_of_folder(path) if path.is_dir() else _videos_of_file(path):
             if chosen is not None and video not in chosen:
                 continue
             with defects.skip_malformed(video):
-                found = self._cut(checked_id(video, str(path)), lines())
+                found = self._make_clips(checked_id(video, str(path)), lines())
                 if not found:
                     defects.add(f"{path}: {video}", "no words are spoken, so it gives no clip")
                 yield from found
 
-    def _cut(self, video: str, sentences: Sequence[Sentence]) -> list[Clip]:
+    def _make_clips(self, video: str, sentences: Sequence[Sentence]) -> list[Clip]:
         least = self._options.min_seconds
         if self._options.starts == "uncovered":
             runs = partition(sentences, least)
@@ -132,7 +132,7 @@ class HowTo100M(FileDataset):
             for i in range(len(runs))
         ]
 
-    def _chosen(self) -> frozenset[str] | None:
+    def _chosen_videos(self) -> frozenset[str] | None:
         """Return the videos of the chosen categories; None: all."""
         wanted = self._options.categories
         if not wanted:

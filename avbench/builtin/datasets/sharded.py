@@ -41,15 +41,15 @@ class Sharded(Dataset):
         self._root = options.root
         self.train, self.report, self.select = None, None, None
         if options.root and Path(options.root).expanduser().is_dir():
-            roles = {role: name for name, s in self._held.items() for role in s.roles}
+            roles = {role: name for name, s in self._shard_splits.items() for role in s.roles}
             self.train = options.train or roles.get("train")
             self.report = options.report or roles.get("report")
             self.select = options.select or roles.get("select")
-            self.protocol = next(iter(self._held.values())).protocol
+            self.protocol = next(iter(self._shard_splits.values())).protocol
 
     def splits(self) -> tuple[str, ...]:
         """Return the splits that were prepared."""
-        return tuple(self._held)
+        return tuple(self._shard_splits)
 
     def clips(self, split: str) -> Sequence[Clip]:
         """Return the clips in the shards' order, which is the annotations'."""
@@ -67,25 +67,25 @@ class Sharded(Dataset):
 
     def files(self) -> Sequence[Path]:
         """Return the manifests, which hold all hashes, and the lists of lost clips."""
-        return [s.folder / name for s in self._held.values() for name in (MANIFEST, LOST)]
+        return [s.folder / name for s in self._shard_splits.values() for name in (MANIFEST, LOST)]
 
     def fingerprint(self) -> str:
         """Return a hash of the shards' contents; each shard's size is checked."""
-        for split in self._held.values():
+        for split in self._shard_splits.values():
             split.check_sizes()
-        return "-".join(split.hash[:16] for split in self._held.values())
+        return "-".join(split.hash[:16] for split in self._shard_splits.values())
 
     def paragraphs(self, split: str) -> Mapping[str, tuple[str, ...]]:
         """Return the references of each video, for the paragraph protocol."""
         return self._split(split).paragraphs()
 
     def _split(self, name: str) -> ShardSplit:
-        if name not in self._held:
-            raise DataError(f"sharded: {unknown('split', name, self._held)}")
-        return self._held[name]
+        if name not in self._shard_splits:
+            raise DataError(f"sharded: {unknown('split', name, self._shard_splits)}")
+        return self._shard_splits[name]
 
     @cached_property
-    def _held(self) -> Mapping[str, ShardSplit]:
+    def _shard_splits(self) -> Mapping[str, ShardSplit]:
         if not self._root:
             raise DataError("sharded: option 'root' is empty; give the folder of the shards")
         return shard_splits(Path(self._root).expanduser().absolute())

@@ -149,13 +149,13 @@ class _Cut:
                 yield slice(b, b + self.clips), slice(w, w + self.windows), heads
 
 
-def _split(qkv: Tensor, heads: int) -> Tensor:
+def _split_heads(qkv: Tensor, heads: int) -> Tensor:
     """Return queries, keys and values by window and head, contiguous: (3, B, W, heads, N, d)."""
     parts = torch.unflatten(qkv, -1, (3, heads, -1))
     return parts.permute(3, 0, 1, 4, 2, 5).contiguous()
 
 
-def _joined(parts: Tensor) -> Tensor:
+def _merge_heads(parts: Tensor) -> Tensor:
     """Reshape (B, W, heads, N, d) to (B, W, N, C)."""
     return parts.transpose(2, 3).flatten(-2)
 
@@ -177,13 +177,13 @@ def _forward(
     qkv: Tensor, heads: int, bias: Bias, masks: Masks
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the result; queries, keys and values split; and the rows' sums, see ``_by_sums``."""
-    split = _split(qkv, heads)
+    split = _split_heads(qkv, heads)
     sums = None
     if qkv.dtype == torch.bfloat16 and qkv.numel():
         out, sums = _by_sums(split, bias, masks)
     if sums is None:
         out = _by_softmax(split, bias, masks)
-    return _joined(out), split, sums
+    return _merge_heads(out), split, sums
 
 
 def _by_softmax(split: Tensor, bias: Bias, masks: Masks) -> Tensor:
@@ -233,7 +233,7 @@ class _Attend(torch.autograd.Function):
     def forward(
         ctx: Any, qkv: Tensor, table: Tensor, positions: RelativePositions, masks: Masks
     ) -> Tensor:
-        bias = _from(table, positions, qkv.dtype)
+        bias = _lazy_bias(table, positions, qkv.dtype)
         out, split, sums = _forward(qkv, table.shape[1], bias, masks)
         ctx.save_for_backward(split, table, sums, out)
         ctx.positions, ctx.masks = positions, masks
@@ -244,7 +244,7 @@ class _Attend(torch.autograd.Function):
         split, table, sums, out = ctx.saved_tensors
         q, k, v = split
         total, n, cut = q.shape[2], q.shape[3], _Cut.of(q)
-        bias = _from(table, ctx.positions, q.dtype)
+        bias = _lazy_bias(table, ctx.positions, q.dtype)
         g = torch.unflatten(grad, -1, (total, -1)).transpose(2, 3)
         # dS = P∘(g·vᵀ − δ) with δ = Σ g∘out: δ as one more channel, beside one of ones.
         delta = torch.unflatten(grad * out, -1, (total, -1)).sum(-1, keepdim=True).transpose(2, 3)
@@ -277,7 +277,7 @@ class _Attend(torch.autograd.Function):
         return dqkv, dtable.t().to(table.dtype), None, None
 
 
-def _from(table: Tensor, positions: RelativePositions, dtype: torch.dtype) -> Bias:
+def _lazy_bias(table: Tensor, positions: RelativePositions, dtype: torch.dtype) -> Bias:
     """Return the biases of a range of heads on demand, because all of them exceed the cache."""
     return lambda heads: positions.bias(table[:, heads], dtype)
 

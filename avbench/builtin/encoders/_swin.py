@@ -82,7 +82,7 @@ class Block(nn.Module):
         masks = windows.of(x.dtype)
         whole = windows.pad is None and not (self.training and self.drop)
         if whole and not torch.is_grad_enabled() and not portable(x):
-            self._run(torch.unflatten(x, 1, (windows.windows, -1)), positions, masks)
+            self._run_in_place(torch.unflatten(x, 1, (windows.windows, -1)), positions, masks)
             return x
         y = self.norm1(x)
         if windows.pad is not None:
@@ -103,7 +103,7 @@ class Block(nn.Module):
         # Equal to torchvision's, whose import takes as long as PyTorch's own.
         return y * functional.dropout(y.new_ones(len(y), 1, 1), self.drop)
 
-    def _run(self, x: Tensor, positions: RelativePositions, masks: Masks) -> None:
+    def _run_in_place(self, x: Tensor, positions: RelativePositions, masks: Masks) -> None:
         """Apply in place, on a few windows at a time."""
         table: Tensor = self.attn.relative_position_bias_table
         bias = positions.bias(table, x.dtype)

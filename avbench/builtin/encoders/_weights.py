@@ -56,9 +56,9 @@ def reason(error: Exception) -> str:
     """
     cause = error.__cause__ if isinstance(error.__cause__, UnpicklingError) else error
     if isinstance(cause, UnpicklingError):
-        said = str(cause).partition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
-        said = said.partition(" Please use")[0] or type(cause).__name__
-        return f"it does not hold plain tensors alone: {said}"
+        message = str(cause).partition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
+        message = message.partition(" Please use")[0] or type(cause).__name__
+        return f"it does not hold plain tensors alone: {message}"
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
@@ -91,7 +91,7 @@ def load_strictly(
         if state[name].shape != wanted[name].shape
     ]
     problems = {"missing": missing, "surplus": surplus, "mis-shaped": misshaped}
-    listed = [f"{kind}: {_shortened(names)}" for kind, names in problems.items() if names]
+    listed = [f"{kind}: {_shorten(names)}" for kind, names in problems.items() if names]
     if listed:
         raise DataError(
             f"weights: {where} does not fit {type(module).__name__}; {'; '.join(listed)}"
@@ -99,6 +99,6 @@ def load_strictly(
     module.load_state_dict({name: state[named(name)] for name in module.state_dict()})
 
 
-def _shortened(names: list[str]) -> str:
+def _shorten(names: list[str]) -> str:
     rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + rest

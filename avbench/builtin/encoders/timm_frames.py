@@ -170,28 +170,28 @@ def published(
                 f"{unknown(f'tag of {base}', asked, tags)}"
             )
         name = f"{base}.{asked}"
-    said = name.removeprefix(FOLDER)
+    shown = name.removeprefix(FOLDER)
     try:
         # Checked first: another architecture may not even take the same arguments.
         of = architecture(name)
         model: Any = timm.create_model(name, pretrained=True, **size) if of == base else None
     except Exception as error:  # by files, the hub, HTTP or timm
         raise DataError(
-            f"timm_frames: weights '{said}' do not load: {reason(error)}\nAllowed: a local file, "
+            f"timm_frames: weights '{shown}' do not load: {reason(error)}\nAllowed: a local file, "
             "a folder with config.json and the weights, or published weights and a connection to "
             "where they lie"
         ) from error
     if model is None:
-        raise DataError(f"timm_frames: weights '{said}' are of {of}, name is '{base}'")
+        raise DataError(f"timm_frames: weights '{shown}' are of {of}, name is '{base}'")
     theirs = model.pretrained_cfg
     if (tuple(theirs["mean"]), tuple(theirs["std"])) != (config.mean, config.std):
         full = f"{base}.{theirs.get('tag') or asked}"
         raise DataError(
-            f"timm_frames: weights '{said}' expect frames of mean {tuple(theirs['mean'])} and "
+            f"timm_frames: weights '{shown}' expect frames of mean {tuple(theirs['mean'])} and "
             f"deviation {tuple(theirs['std'])}, '{options.name}' has {config.mean} and "
             f"{config.std}; use the name '{full}'"
         )
-    return model.state_dict(), said
+    return model.state_dict(), shown
 
 
 def architecture(name: str) -> str:

@@ -144,14 +144,15 @@ class Meteor:
             self._exchange(batch, answers)
         except BaseException as problem:
             # An unread answer would shift those of the next batch.
-            status, said = self._process.poll(), self._complaint()
+            status, complaint = self._process.poll(), self._complaint()
             hung = self._hung.is_set()
             self.close()
             if not isinstance(problem, _SilentError):
                 raise
             why = "hung and was killed" if hung else f"ended with exit status {status}"
             raise _EndedError(
-                f"METEOR {why} at the caption '{batch[len(answers)][0][:80]}'{said}", hung=hung
+                f"METEOR {why} at the caption '{batch[len(answers)][0][:80]}'{complaint}",
+                hung=hung,
             ) from None
         return answers
 
@@ -201,8 +202,8 @@ class Meteor:
         if self._errors.closed:
             return ""
         self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip()
-        return f": {said[:300]}" if said else ""
+        complaint = self._errors.read().decode(errors="replace").strip()
+        return f": {complaint[:300]}" if complaint else ""
 
 
 class _SilentError(Exception):

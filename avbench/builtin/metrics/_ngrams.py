@@ -31,9 +31,9 @@ def bleu(sums: Float64[np.ndarray, "R K"]) -> Float64[np.ndarray, " R"]:
         sums: matched and total n-grams for n = 1…4, words, words of the closest references.
     """
     right, guessed = sums[:, :N], sums[:, N : 2 * N]
-    said, wanted = sums[:, 2 * N], sums[:, 2 * N + 1]
+    words, closest = sums[:, 2 * N], sums[:, 2 * N + 1]
     precision = np.prod((right + TINY) / (guessed + SMALL), axis=1) ** (1 / N)
-    ratio = (said + TINY) / (wanted + SMALL)
+    ratio = (words + TINY) / (closest + SMALL)
     with np.errstate(over="ignore"):
         value: Floats = precision * np.where(ratio < 1, np.exp(1 - 1 / ratio), 1.0)
     return value
@@ -87,8 +87,10 @@ class NGrams:
         """For n = 2…4, sorted: ``(number of the first n - 1 words << 32) + last word``."""
         texts = [text.split() for text in chain.from_iterable(references)]
         self._length = _lengths(texts)
-        flat = self._numbered(texts, self._words)
-        self._postings = [self._posted(counts) for counts in self._counted(flat, texts, grow=True)]
+        flat = self._number(texts, self._words)
+        self._postings = [
+            self._postings_of(counts) for counts in self._count(flat, texts, grow=True)
+        ]
 
     def score(self, captions: Sequence[str]) -> tuple[Float64[np.ndarray, "C 10"], Floats]:
         """Score one caption for each clip, in the references' order.
@@ -107,37 +109,37 @@ class NGrams:
         delta = np.maximum(length - 1, 0)[self._clip] - np.maximum(self._length - 1, 0)
         penalty = np.exp(-(delta.astype(float) ** 2) / (2 * SIGMA**2))
         similar = np.zeros(len(self._clip))
-        flat = self._numbered(texts, {})
-        for n, counts in enumerate(self._counted(flat, texts, grow=False)):
-            right, product = self._compared(self._postings[n], counts, len(texts))
+        flat = self._number(texts, {})
+        for n, counts in enumerate(self._count(flat, texts, grow=False)):
+            right, product = self._match(self._postings[n], counts, len(texts))
             rows[:, n] = right
             rows[:, N + n] = np.maximum(0, length - n)
             similar += product * penalty
         cider = np.add.reduceat(similar, self._first) / N / self._of_clip * 10.0
         return rows, cider
 
-    def _compared(self, known: _Postings, counts: _Counts, clips: int) -> tuple[Floats, Floats]:
+    def _match(self, known: _Postings, counts: _Counts, clips: int) -> tuple[Floats, Floats]:
         """Return clipped matches of each clip, and tf-idf products with each reference."""
         new = counts.gram >= known.kinds
         idf = np.full(len(new), np.log(float(clips)))
         idf[~new] = known.idf[counts.gram[~new]]
         weight = counts.count * idf
-        norm = np.sqrt(_summed(counts.text, weight**2, clips))
+        norm = np.sqrt(_sum_by_place(counts.text, weight**2, clips))
         key = counts.text[~new] * known.kinds + counts.gram[~new]
         place = np.searchsorted(known.keys, key)
-        met = _among(place, key, known.keys)
+        met = _are_known(place, key, known.keys)
         place, text = place[met], counts.text[~new][met]
         count, weight = counts.count[~new][met], weight[~new][met]
-        right = _summed(text, np.minimum(count, known.most[place]), clips)
+        right = _sum_by_place(text, np.minimum(count, known.most[place]), clips)
         holders = known.first[place + 1] - known.first[place]
         steps = np.arange(holders.sum()) - np.repeat(np.cumsum(holders) - holders, holders)
         at = np.repeat(known.first[place], holders) + steps
         product = np.minimum(np.repeat(weight, holders), known.weight[at]) * known.weight[at]
-        dot = _summed(known.reference[at], product, len(self._clip))
+        dot = _sum_by_place(known.reference[at], product, len(self._clip))
         both = norm[self._clip] * known.norm
         return right, np.divide(dot, both, out=np.zeros_like(dot), where=both > 0)
 
-    def _numbered(self, texts: Sequence[Sequence[str]], new: dict[str, int]) -> Ints:
+    def _number(self, texts: Sequence[Sequence[str]], new: dict[str, int]) -> Ints:
         """Return the words' numbers, text after text; unknown words are added to ``new``."""
         known, base = self._words, len(self._words)
         if new is known:
@@ -150,7 +152,7 @@ class NGrams:
             )
         return np.fromiter(numbers, dtype=np.int64)
 
-    def _counted(self, flat: Ints, texts: Sequence[Sequence[str]], *, grow: bool) -> list[_Counts]:
+    def _count(self, flat: Ints, texts: Sequence[Sequence[str]], *, grow: bool) -> list[_Counts]:
         """Count the n-grams of texts, n = 1…4; new ones are numbered after the known ones."""
         of_word = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
         start, gram = np.arange(len(flat)), flat
@@ -165,11 +167,11 @@ class NGrams:
                 known, gram = np.unique(keys, return_inverse=True)
                 self._longer.append(known)
             else:
-                gram = _looked_up(keys, self._longer[n - 2])
+                gram = _look_up(keys, self._longer[n - 2])
             found.append(_unique(of_word[start], gram))
         return found
 
-    def _posted(self, counts: _Counts) -> _Postings:
+    def _postings_of(self, counts: _Counts) -> _Postings:
         """Arrange references' counts by clip and n-gram."""
         kinds = int(counts.gram.max()) + 1 if len(counts.gram) else 0
         key = self._clip[counts.text] * kinds + counts.gram
@@ -188,11 +190,11 @@ class NGrams:
             reference=reference,
             weight=weight,
             idf=idf,
-            norm=np.sqrt(_summed(reference, weight**2, len(self._clip))),
+            norm=np.sqrt(_sum_by_place(reference, weight**2, len(self._clip))),
         )
 
 
-def _summed(place: Ints, of: np.ndarray, places: int) -> Floats:
+def _sum_by_place(place: Ints, of: np.ndarray, places: int) -> Floats:
     """Sum the values of each place as floats; bincount gives integers if there is no value."""
     return np.bincount(place, of, minlength=places).astype(np.float64)
 
@@ -208,15 +210,15 @@ def _unique(text: Ints, gram: Ints) -> _Counts:
     return _Counts(text=keys // kinds, gram=keys % kinds, count=count)
 
 
-def _looked_up(keys: Ints, known: Ints) -> Ints:
+def _look_up(keys: Ints, known: Ints) -> Ints:
     """Return each key's place among the sorted known ones; new keys are numbered after them."""
     place = np.searchsorted(known, keys)
-    new = ~_among(place, keys, known)
+    new = ~_are_known(place, keys, known)
     place[new] = len(known) + np.unique(keys[new], return_inverse=True)[1]
     return place
 
 
-def _among(place: Ints, keys: Ints, known: Ints) -> Bool[np.ndarray, " _"]:
+def _are_known(place: Ints, keys: Ints, known: Ints) -> Bool[np.ndarray, " _"]:
     """Return True for each key that is the known one at its place."""
     if not len(known):
         return np.zeros(len(keys), dtype=bool)

@@ -32,12 +32,12 @@ class ReferenceSet:
         self._tokenise = letters_of if references.protocol == "paragraph" else ptb
         self._words: dict[str, str] = {}
         """Text → its words."""
-        self._plain: dict[str, str] = {}
+        self._normalised: dict[str, str] = {}
         """Words → the same as METEOR normalises them."""
         self._answers: dict[tuple[int, str], Float64[np.ndarray, " K"]] = {}
         """Clip's place and caption → METEOR's statistics; systems often repeat captions."""
         self._ready = False
-        self._for_meteor: list[tuple[str, ...]] = []
+        self._meteor_references: list[tuple[str, ...]] = []
 
     def read(self, systems: Iterable[Mapping[str, str]], *, for_meteor: bool = True) -> None:
         """Tokenise the new captions of some systems, and the references the first time.
@@ -61,18 +61,18 @@ class ReferenceSet:
             self._ngrams, self._subsequences = NGrams(words), Subsequences(words)
             self._ready = True
         if for_meteor:
-            self._read_for_meteor({self._words[text] for text in texts})
+            self._normalise_for_meteor({self._words[text] for text in texts})
 
     def _of_references(self) -> list[list[str]]:
         return [[self._words[text] for text in captions] for captions in self._captions]
 
-    def _read_for_meteor(self, said: set[str]) -> None:
-        words = [] if self._for_meteor else self._of_references()
-        new = said.union(*words)
-        self._plain |= normalised(new - self._plain.keys())
+    def _normalise_for_meteor(self, texts: set[str]) -> None:
+        words = [] if self._meteor_references else self._of_references()
+        new = texts.union(*words)
+        self._normalised |= normalised(new - self._normalised.keys())
         # METEOR uses the first of equal references.
-        self._for_meteor = self._for_meteor or [
-            tuple(dict.fromkeys(self._plain[text] for text in captions)) for captions in words
+        self._meteor_references = self._meteor_references or [
+            tuple(dict.fromkeys(self._normalised[text] for text in captions)) for captions in words
         ]
 
     def score(self, system: Mapping[str, str], process: Meteor | None) -> dict[str, MetricScores]:
@@ -84,10 +84,12 @@ class ReferenceSet:
         """
         captions = [self._words[system[i]] for i in self.ids]
         if process is not None:
-            for i, caption, references in zip(self.ids, captions, self._for_meteor, strict=True):
+            for i, caption, references in zip(
+                self.ids, captions, self._meteor_references, strict=True
+            ):
                 try:
                     # METEOR gets normalised text, in which a hyphenated word is several.
-                    check_size(self._plain[caption], references)
+                    check_size(self._normalised[caption], references)
                 except ValueError as error:
                     raise DataError(f"coco_caption: '{i}': {error}") from None
         rows, cider = self._ngrams.score(captions)
@@ -104,9 +106,11 @@ class ReferenceSet:
         return {name: scores[name] for name in ("bleu4", "meteor", "rougeL", "cider")}
 
     def _meteor(self, captions: Sequence[str], process: Meteor) -> Float64[np.ndarray, "C K"]:
-        keys = [(place, self._plain[caption]) for place, caption in enumerate(captions)]
+        keys = [(place, self._normalised[caption]) for place, caption in enumerate(captions)]
         new = [key for key in keys if key not in self._answers]
-        requests: list[Request] = [(said, self._for_meteor[place]) for place, said in new]
+        requests: list[Request] = [
+            (caption, self._meteor_references[place]) for place, caption in new
+        ]
         self._answers.update(zip(new, process.statistics(requests), strict=True))
         return np.stack([self._answers[key] for key in keys])
 

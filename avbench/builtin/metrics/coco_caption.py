@@ -80,7 +80,7 @@ class CocoCaption(Metric):
         wanted = self.only is None or "meteor" in self.only
         if wanted and self._meteor is None:
             self._meteor = Meteor()  # it loads while the rest is being computed
-        prepared = self._prepared(references)
+        prepared = self._reference_set(references)
         prepared.read(hypotheses, for_meteor=wanted)
         common = _signature(references)
         made = []
@@ -115,7 +115,7 @@ class CocoCaption(Metric):
             self._meteor.close()
             self._meteor = None
 
-    def _prepared(self, references: References) -> ReferenceSet:
+    def _reference_set(self, references: References) -> ReferenceSet:
         """Return the set of these references, cached from earlier calls."""
         key = (references.protocol, *references.captions.items())
         if key not in self._sets:

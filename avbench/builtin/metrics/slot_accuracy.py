@@ -114,7 +114,7 @@ def _scores(system: Mapping[str, str], slots: Slots) -> list[Score]:
         for clip, of_clip in slots.items()
         for name, slot in of_clip.items()
     }
-    signature = f"{RULE}|clips:{_listed(slots)}"
+    signature = f"{RULE}|clips:{_clips_hash(slots)}"
     scores = []
     for name in by_name(slots):
         each = {clip: hits[clip, name] for clip in slots if name in slots[clip]}
@@ -158,7 +158,7 @@ def _score(
     )
 
 
-def _listed(slots: Slots) -> str:
+def _clips_hash(slots: Slots) -> str:
     """Return the number of scored clips, and a hash of them and of their slots."""
     known = [
         [clip, name, slot.value, sorted(slot.choices), sorted(slot.evidence)]

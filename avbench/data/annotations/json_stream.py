@@ -47,44 +47,44 @@ class _Stream:
         self._decode = json.JSONDecoder(object_pairs_hook=unique_fields).raw_decode
 
     def fields(self) -> Iterator[tuple[str, Node]]:
-        if self._next() != "{":
+        if self._next_character() != "{":
             start = self._text[self._at : self._at + 1]
             if start:
                 raise DataError(f"{self._path}: must be an object, but begins with '{start}'")
-            raise self._wrong("Expecting value", self._at)
+            raise self._error("Expecting value", self._at)
         seen: set[str] = set()
         self._at += 1
-        while self._next() != "}":
+        while self._next_character() != "}":
             if seen:
-                self._skip(",")
-                self._next()
+                self._expect(",")
+                self._next_character()
             key = self._value()
             if not isinstance(key, str):
-                raise self._wrong("Expecting property name enclosed in double quotes", self._at)
+                raise self._error("Expecting property name enclosed in double quotes", self._at)
             if key in seen:
                 raise DataError(f"{self._path}: the key '{key}' is given twice in one object")
             seen.add(key)
-            self._next()
-            self._skip(":")
-            self._next()
+            self._next_character()
+            self._expect(":")
+            self._next_character()
             yield key, Node(self._path, key, self._value())
         self._at += 1
-        if self._next():
-            raise self._wrong("Extra data", self._at)
+        if self._next_character():
+            raise self._error("Extra data", self._at)
 
-    def _next(self) -> str:
+    def _next_character(self) -> str:
         """Skip blanks, and return the next character, or an empty string at the end."""
         while True:
             while self._at < len(self._text) and self._text[self._at] in " \t\n\r":
                 self._at += 1
             if self._at < len(self._text):
                 return self._text[self._at]
-            if not self._more():
+            if not self._read_more():
                 return ""
 
-    def _skip(self, character: str) -> None:
+    def _expect(self, character: str) -> None:
         if self._text[self._at : self._at + 1] != character:
-            raise self._wrong(f"Expecting '{character}' delimiter", self._at)
+            raise self._error(f"Expecting '{character}' delimiter", self._at)
         self._at += 1
 
     def _value(self) -> Any:
@@ -94,17 +94,17 @@ class _Stream:
             except json.JSONDecodeError as error:
                 # A value that ends too soon may continue in the file; other errors stand.
                 cut = error.pos > len(self._text) - 16 or error.msg.startswith("Unterminated")
-                if not cut or not self._more():
-                    raise self._wrong(error.msg, error.pos) from None
+                if not cut or not self._read_more():
+                    raise self._error(error.msg, error.pos) from None
                 continue
             except (RepeatedKeyError, RecursionError) as error:
                 raise DataError(f"{self._path}: {error}") from None
             # Without a separator after it, a number might continue.
-            if self._text[end : end + 1] in SEPARATORS or not self._more():
+            if self._text[end : end + 1] in SEPARATORS or not self._read_more():
                 self._at = end
                 return value
 
-    def _more(self) -> bool:
+    def _read_more(self) -> bool:
         """Read on and forget the part before; each read doubles the text, so time is linear."""
         if self._ended:
             return False
@@ -118,6 +118,6 @@ class _Stream:
         self._text, self._at = kept + more, 0
         return bool(more)
 
-    def _wrong(self, message: str, position: int) -> DataError:
+    def _error(self, message: str, position: int) -> DataError:
         line = self._lines + self._text.count("\n", 0, position) + 1
         return DataError(f"{self._path}: not JSON at line {line}: {message}")

@@ -87,25 +87,25 @@ class FileDataset(Dataset):
 
     def clips(self, split: str) -> Sequence[Clip]:
         """Return the clips of a split, in the annotations' order."""
-        return self._reading(split)[0]
+        return self._read_split(split)[0]
 
     def defects(self, split: str) -> Sequence[Defect]:
         """Return the defects within single clips' entries, in the annotations' order."""
-        return self._reading(split)[1]
+        return self._read_split(split)[1]
 
     def iterate(self, split: str) -> Iterator[Clip | Defect]:
         """Yield the clips and the defects; ``_ids_are_distinct`` holds one video in memory."""
         defects, lost = DefectLog(), list[Defect]()
-        none = True
+        empty = True
         read = self._read(self._check_split(split), defects)
         for clip in read if self._ids_are_distinct else _without_repeats(read, split, defects):
             yield from defects.take()
             yield clip
-            none = False
+            empty = False
         for defect in defects.take():
-            lost += [defect] if none and defect.clip is not None else []
+            lost += [defect] if empty and defect.clip is not None else []
             yield defect
-        if none:
+        if empty:
             raise self._no_clips(split, lost)
 
     def files(self) -> Sequence[Path]:
@@ -121,7 +121,7 @@ class FileDataset(Dataset):
             raise DataError(f"{self._files.dataset}: {unknown('split', split, self._splits)}")
         return split
 
-    def _reading(self, split: str) -> tuple[tuple[Clip, ...], tuple[Defect, ...]]:
+    def _read_split(self, split: str) -> tuple[tuple[Clip, ...], tuple[Defect, ...]]:
         if self._last is None or self._last[0] != split:
             self._last = None
             defects = DefectLog()
@@ -135,8 +135,8 @@ class FileDataset(Dataset):
 
     def _no_clips(self, split: str, lost: Sequence[Defect]) -> DataError:
         """Return the error for a split without clips."""
-        said = "".join(f"\n  {d.place}: {d.problem}" for d in lost[:SHOWN])
-        more = f"; all {len(lost)} are malformed:{said}" if lost else ""
+        listed = "".join(f"\n  {d.place}: {d.problem}" for d in lost[:SHOWN])
+        more = f"; all {len(lost)} are malformed:{listed}" if lost else ""
         return DataError(f"{self._files.dataset}: split '{split}' holds no clips{more}")
 
 
@@ -160,8 +160,8 @@ def refuse(defects: Iterable[Defect], policy: Literal["skip", "fail"], where: st
     """
     lost = [d for d in defects if d.clip is not None]
     if policy == "fail" and lost:
-        said = "".join(f"\n  {d.place}: {d.problem} (clip '{d.clip}')" for d in lost)
+        listed = "".join(f"\n  {d.place}: {d.problem} (clip '{d.clip}')" for d in lost)
         raise DataError(
             f"{where}: {len(lost)} clips have malformed annotations "
-            f"(policy 'fail'; 'skip' counts them as lost):{said}"
+            f"(policy 'fail'; 'skip' counts them as lost):{listed}"
         )

@@ -200,7 +200,7 @@ class _Collector:
         frame.pts = None  # the resampler counts samples; this class judges the stamps
         self._waiting.write(frame)
         if self._waiting.samples >= BLOCK:
-            self._take(self._waiting.read())
+            self._resample(self._waiting.read())
         self._next += length
         return True
 
@@ -220,7 +220,7 @@ class _Collector:
             sound[max(0, at) : max(0, at) + len(piece)] = piece
         return sound
 
-    def _take(self, frame: AudioFrame | None) -> None:
+    def _resample(self, frame: AudioFrame | None) -> None:
         assert self._resampler is not None
         for out in self._resampler.resample(frame):
             self._runs[-1][1].append(out.to_ndarray()[0].copy())
@@ -228,7 +228,7 @@ class _Collector:
     def _finish(self) -> None:
         if self._resampler is not None:
             if self._waiting.samples:
-                self._take(self._waiting.read())
-            self._take(None)
+                self._resample(self._waiting.read())
+            self._resample(None)
             self._resampler = None
             self._waiting = AudioFifo()

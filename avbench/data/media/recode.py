@@ -103,7 +103,7 @@ class Encoding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recoded:
+class RecodedClip:
     """A re-encoded clip."""
 
     video: bytes
@@ -125,7 +125,7 @@ def recode(
     start: float | None,
     end: float | None,
     seconds: float = CLIP_SECONDS,
-) -> Recoded:
+) -> RecodedClip:
     """Encode a clip anew.
 
     Args:
@@ -141,7 +141,7 @@ def recode(
     allowance = Allowance(seconds)
     video, first, notes = _picture(path, how, start, end, allowance)
     sound = read_sound(path, start=start, end=end, rate=how.sample_rate, allowance=allowance)
-    return Recoded(
+    return RecodedClip(
         video=video,
         sound=_sound(sound.samples, how) if sound.samples.size else None,
         seconds=sound.samples.size / how.sample_rate,
@@ -160,7 +160,7 @@ def _picture(
         span, timeline = scan(video, start, end)
         notes: list[str] = []
         try:
-            made = None if timeline is None else _as_indexed(video, span, timeline, how)
+            made = None if timeline is None else _encode_by_stamps(video, span, timeline, how)
             if timeline is None or made is None:
                 run = Pass(video, span, how.short_side)
                 stamps = run.stamps()
@@ -170,7 +170,7 @@ def _picture(
                     raise MediaError(
                         path, LostReason.NO_FRAME, no_frame_reason(stamps, span, notes)
                     )
-                made = _as_decoded(video, span, places, sorted(stamps), how)
+                made = _encode_by_places(video, span, places, sorted(stamps), how)
         except DataError:
             raise
         except BROKEN as error:
@@ -181,10 +181,10 @@ def _picture(
         return made, timeline.times[0], [*notes, *early_end_notes(timeline, span, video)]
 
 
-def _as_indexed(video: Video, span: Span, timeline: Timeline, how: Encoding) -> bytes | None:
+def _encode_by_stamps(video: Video, span: Span, timeline: Timeline, how: Encoding) -> bytes | None:
     """Encode the clip by its packets' stamps, in one pass; None: decoding does not match them."""
     writer, left, last = _Writer(how, video), set(timeline.times), -np.inf
-    for time, frame in _decoded(video, span):
+    for time, frame in _decode_frames(video, span):
         if time is None or time <= last:
             return None
         last = time
@@ -198,12 +198,12 @@ def _as_indexed(video: Video, span: Span, timeline: Timeline, how: Encoding) -> 
     return None if left else writer.close()
 
 
-def _as_decoded(
+def _encode_by_places(
     video: Video, span: Span, places: Sequence[int], times: Sequence[float], how: Encoding
 ) -> bytes | None:
     """Encode the clip by its frames' places in decoding order; None: frames are missing."""
     writer, last = _Writer(how, video), places[-1]
-    for place, (_, frame) in enumerate(_decoded(video, span)):
+    for place, (_, frame) in enumerate(_decode_frames(video, span)):
         if place >= places[0] and place < len(times):
             writer.add(frame, times[place])
         if place > last:
@@ -212,7 +212,7 @@ def _as_decoded(
     return writer.close() if whole else None
 
 
-def _decoded(video: Video, span: Span) -> Iterator[tuple[float | None, VideoFrame]]:
+def _decode_frames(video: Video, span: Span) -> Iterator[tuple[float | None, VideoFrame]]:
     """Yield the frames from the seek point to the first error, with their times."""
     try:
         for packet in video.packets(span):
@@ -250,7 +250,7 @@ class _Writer:
             return
         self._last = time
         self.frames += 1
-        small = self._small(frame)
+        small = self._resize(frame)
         small.pts = round((time - self._first) / self._clock)
         small.time_base = self._clock
         small.pict_type = PictureType.NONE  # the source's choice is not the encoder's
@@ -290,7 +290,7 @@ class _Writer:
         context.colorspace, context.color_range = frame.colorspace, ColorRange.MPEG
         context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
 
-    def _small(self, frame: VideoFrame) -> VideoFrame:
+    def _resize(self, frame: VideoFrame) -> VideoFrame:
         width, height = self._size
         turned = round(frame.rotation / 90) % 4
         small = self._reformatter.reformat(

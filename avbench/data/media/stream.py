@@ -72,7 +72,7 @@ class Video:
         self._threads = threads
         self._allowance = allowance or Allowance()
         self._files = ExitStack()
-        self._used = self._damaged = False
+        self._was_read = self._damaged = False
         self._zero = self._tick = 0.0
         self._skip: Skip = "DEFAULT"
         self.interval = DEFAULT_INTERVAL
@@ -92,10 +92,10 @@ class Video:
     def packets(self, span: Span) -> Iterator[Any]:
         """Yield the packets from the start of reading for a clip to the file's end."""
         target = span.low - span.back if span.back is not None else -1.0
-        if self._damaged or (self._used and target <= 0 and not self._rewind()):
+        if self._damaged or (self._was_read and target <= 0 and not self._rewind()):
             self._files.close()
             self._open()
-        self._used = True
+        self._was_read = True
         if target > 0 and self._tick:
             place = int((target + self._zero) / self._tick)
             self._container.seek(place, stream=self._stream, backward=True)
@@ -161,8 +161,8 @@ class Video:
     def _open(self) -> None:
         self._container = self._files.enter_context(open_media(self._path, self._allowance))
         self._skip = "DEFAULT"
-        self._stream = stream = _first(self._container, self._path, self._threads)
-        self._used = self._damaged = False
+        self._stream = stream = _first_stream(self._container, self._path, self._threads)
+        self._was_read = self._damaged = False
         self._zero, self._tick = origin(self._container), float(stream.time_base or 0)
         if stream.average_rate:
             self.interval = 1 / float(stream.average_rate)
@@ -212,7 +212,7 @@ def index(video: Video, span: Span) -> Index:
     )
 
 
-def _first(container: InputContainer, path: Path, threads: int) -> VideoStream:
+def _first_stream(container: InputContainer, path: Path, threads: int) -> VideoStream:
     """Return the first video stream that can be decoded and is no cover picture."""
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:

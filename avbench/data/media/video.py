@@ -83,11 +83,11 @@ def read_frames(
     check_interval(path, start, end)
     with Video(path, threads, allowance) as video:
         span, packets = _packets(video, start, end)
-        timeline = _indexed(packets, span)
+        timeline = _trusted_timeline(packets, span)
         found = None
         if timeline is not None:
             chosen = tuple(pick(timeline))
-            found = _as_indexed(video, span, size, packets, timeline, chosen)
+            found = _decode_by_stamps(video, span, size, packets, timeline, chosen)
         notes: list[str] = []
         if timeline is None or found is None:
             run = Pass(video, span, size)
@@ -97,7 +97,7 @@ def read_frames(
             if timeline is None:
                 raise MediaError(path, LostReason.NO_FRAME, no_frame_reason(stamps, span, notes))
             chosen = tuple(pick(timeline))
-            found = _as_decoded(run, places, chosen)
+            found = _decode_by_places(run, places, chosen)
             if found is None:
                 why = "; ".join(run.notes[len(notes) :]) or "they decode but once"
                 raise MediaError(path, LostReason.NO_FRAME, f"the chosen frames are gone: {why}")
@@ -152,7 +152,7 @@ def cut(stamps: Sequence[float], span: Span, interval: float) -> tuple[Timeline 
 def scan(video: Video, start: float | None, end: float | None) -> tuple[Span, Timeline | None]:
     """Return the span to read for a clip, and its timeline by the packets (None: not trusted)."""
     span, packets = _packets(video, start, end)
-    return span, _indexed(packets, span)
+    return span, _trusted_timeline(packets, span)
 
 
 def _packets(video: Video, start: float | None, end: float | None) -> tuple[Span, Index]:
@@ -167,12 +167,12 @@ def _packets(video: Video, start: float | None, end: float | None) -> tuple[Span
     return span, found
 
 
-def _indexed(packets: Index, span: Span) -> Timeline | None:
+def _trusted_timeline(packets: Index, span: Span) -> Timeline | None:
     """Return the clip's timeline by its packets; None: not every packet has its own stamp."""
     return cut(packets.stamps, span, packets.interval)[0] if packets.trusted else None
 
 
-def _as_indexed(
+def _decode_by_stamps(
     video: Video,
     span: Span,
     size: int,
@@ -190,7 +190,7 @@ def _as_indexed(
     return None
 
 
-def _as_decoded(
+def _decode_by_places(
     run: Pass, places: Sequence[int], chosen: Sequence[int]
 ) -> dict[int, Frame] | None:
     """Return the chosen frames by index, found by place in decoding order; None: one is gone."""

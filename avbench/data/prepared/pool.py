@@ -64,7 +64,7 @@ class WorkerPool(Generic[Made]):
         self._others = workers - 1
         self._delegate = delegate
         self._pool: ProcessPoolExecutor | None = None
-        self._started: list[BaseProcess] = []
+        self._workers: list[BaseProcess] = []
         self._futures: dict[int, Future[Made]] = {}
         self._deaths = 0
         self._delegates_all = False
@@ -79,7 +79,7 @@ class WorkerPool(Generic[Made]):
         trace: TracebackType | None,
     ) -> None:
         if error is not None:  # finished parts stay finished
-            for process in self._started:
+            for process in self._workers:
                 process.terminate()
         self._shut_down()
 
@@ -129,7 +129,7 @@ class WorkerPool(Generic[Made]):
             i: self._pool.submit(parts[i].work)
             for i in (places if self._delegates_all else reversed(places))
         }
-        self._started = [p for p in multiprocessing.active_children() if p not in before]
+        self._workers = [p for p in multiprocessing.active_children() if p not in before]
 
     def _result(self, parts: Sequence[Work[Made]], place: int) -> Made:
         """Return a worker's result for a part; each death at a clip allows another attempt."""

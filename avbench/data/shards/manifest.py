@@ -100,10 +100,10 @@ class ShardSplit:
                 got = "is missing" if size is None else f"has {size} bytes"
                 wrong.append(f"{path}: {got}, must have {file.bytes}")
         if wrong:
-            said = "".join(f"\n  {line}" for line in wrong)
+            listed = "".join(f"\n  {line}" for line in wrong)
             raise DataError(
                 f"{self.folder}: {len(wrong)} of {len(self.files)} shards are damaged; run "
-                f"'avbench data prepare' with --verify to write them anew:{said}"
+                f"'avbench data prepare' with --verify to write them anew:{listed}"
             )
 
     def clips(self) -> Iterator[Clip]:
@@ -154,6 +154,6 @@ def shard_splits(root: Path) -> dict[str, ShardSplit]:
         raise DataError(f"{root}: no shards are here; 'avbench data prepare' writes them")
     splits = [ShardSplit(folder) for folder in folders]
     if len({split.protocol for split in splits}) > 1:
-        said = ", ".join(f"{split.name} {split.protocol}" for split in splits)
-        raise DataError(f"{root}: its splits are of several datasets: {said}")
+        listed = ", ".join(f"{split.name} {split.protocol}" for split in splits)
+        raise DataError(f"{root}: its splits are of several datasets: {listed}")
     return {split.name: split for split in splits}

@@ -155,7 +155,7 @@ class _Writer:
             plan["policy"], build(SoundPolicy, plan["sound"]), root=Path(plan["root"])
         )
         samples: list[dict[str, Any]] = []
-        make = self._recoded if self._how.recode else self._copied
+        make = self._recode_clips if self._how.recode else self._copy_files
         with tar_writer(file) as tar:
             for sample in make(first, clips, listed, left_out):
                 samples.append(self._add(tar, sample))
@@ -180,8 +180,9 @@ class _Writer:
     def _add(self, tar: Any, sample: _Sample) -> dict[str, Any]:
         """Write a sample, and return its entry in the index, yet without the members' places."""
         clips = [clip.plain() for clip in sample.clips]
-        said = {k: self._plan[k] for k in ("dataset", "split", "fingerprint")} | {"clips": clips}
-        members: Members = {**sample.members, "json": canonical(said).encode()}
+        plan = {name: self._plan[name] for name in ("dataset", "split", "fingerprint")}
+        annotation = {**plan, "clips": clips}
+        members: Members = {**sample.members, "json": canonical(annotation).encode()}
         tar.write({"__key__": sample.key, **members})
         entry = {
             "key": sample.key,
@@ -197,7 +198,7 @@ class _Writer:
                 data.release()
         return entry
 
-    def _recoded(
+    def _recode_clips(
         self,
         first: int,
         clips: Sequence[Clip],
@@ -229,7 +230,7 @@ class _Writer:
                 recoded=True,
             )
 
-    def _copied(
+    def _copy_files(
         self,
         first: int,
         clips: Sequence[Clip],
@@ -282,10 +283,12 @@ def _decode(clip: Clip, sample_rate: int, seconds: float) -> ClipResult:
     """Decode a clip to its end, as preparation would, to learn if it can be used."""
     spec = InputSpec(size=16, sample_rate=sample_rate)
     try:
-        made = read_clip(clip.media, spec, _last, start=clip.start, end=clip.end, seconds=seconds)
+        decoded = read_clip(
+            clip.media, spec, _last, start=clip.start, end=clip.end, seconds=seconds
+        )
     except MediaError as error:
         return error.as_result()
-    return {"entry": {"sound": made.state.value, "notes": list(made.notes)}}
+    return {"entry": {"sound": decoded.state.value, "notes": list(decoded.notes)}}
 
 
 def _last(timeline: Timeline) -> list[int]:

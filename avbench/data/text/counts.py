@@ -118,7 +118,11 @@ class WordCounts:
     @cached_property
     def table(self) -> Mapping[str, float]:
         """ARS of every word in an audio caption; all others score 0."""
-        seen = {word: self._ratio(word) for word, n in self.audio.items() if n and self._has(word)}
+        seen = {
+            word: self._ratio(word)
+            for word, n in self.audio.items()
+            if n and self._in_image_captions(word)
+        }
         rest = (word for word, n in self.audio.items() if n and word not in seen)
         if self.unseen.rule == "zero":
             return seen | dict.fromkeys(rest, 0.0)
@@ -130,7 +134,7 @@ class WordCounts:
         """Return the ARS of each caption: the sum over its content words."""
         return [sum(map(self.ars, words)) for words in self.content(captions)]
 
-    def _has(self, word: str) -> bool:
+    def _in_image_captions(self, word: str) -> bool:
         """Return True if an image caption has a word."""
         return self.image.get(word, 0) > 0
 
@@ -176,14 +180,14 @@ def read_counts(path: Path) -> tuple[WordCounts, dict[str, str]]:
     Raises:
         DataError: the file is missing, lacks a column or a row of sums, or a count is no number.
     """
-    said: dict[str, str] = {}
+    header: dict[str, str] = {}
     counts: dict[str, tuple[int, int]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
             lines = file.readlines()
         while lines and lines[0].startswith("#"):
             name, _, value = lines.pop(0).removeprefix("#").partition(":")
-            said[name.strip()] = value.strip()
+            header[name.strip()] = value.strip()
         for row in csv.DictReader(lines):
             counts[row["word"]] = int(row["audio"]), int(row["image"])
         totals, (types, _) = counts.pop(TOTAL), counts.pop(TYPES)
@@ -202,4 +206,4 @@ def read_counts(path: Path) -> tuple[WordCounts, dict[str, str]]:
         types=types,
         origin=path.name,
     )
-    return found, said
+    return found, header

@@ -13,7 +13,7 @@ from avbench.data.world.corpus import (
     AnnotatedClip,
     Corpus,
     Mix,
-    Planned,
+    PlannedClip,
     dump,
     groups,
     plan,
@@ -74,11 +74,11 @@ def make(settings: WorldSettings) -> Corpus:
     )
 
 
-def _annotation(clips: Sequence[Planned], annotator: int) -> dict[str, Any]:
+def _annotation(clips: Sequence[PlannedClip], annotator: int) -> dict[str, Any]:
     """Return one annotator's entry of a video; sentences after the first begin with a blank."""
-    said = [sentence(clip.captions[annotator]) for clip in clips]
+    sentences = [sentence(clip.captions[annotator]) for clip in clips]
     return {
         "duration": round(len(clips) * SECONDS, 2),
         "timestamps": [segment(i, SECONDS) for i in range(len(clips))],
-        "sentences": [text if i == 0 else f" {text}" for i, text in enumerate(said)],
+        "sentences": [text if i == 0 else f" {text}" for i, text in enumerate(sentences)],
     }

@@ -64,7 +64,7 @@ class Mix:
     """Share of clips in which somebody speaks."""
     lines: Sequence[str]
     """Templates of the speech."""
-    told: bool = True
+    names_speaker: bool = True
     """True: captions name the speaker; False: the scene's templates use the spoken words."""
     sound: float = 0.0
     """Share of clips with a sound event."""
@@ -73,7 +73,7 @@ class Mix:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Planned:
+class PlannedClip:
     """One clip of a captioned set, not yet placed in a video."""
 
     captions: tuple[str, ...]
@@ -81,16 +81,16 @@ class Planned:
     scene: Scene
 
 
-def plan(key: str, split: str, n: int, mix: Mix, settings: WorldSettings) -> list[Planned]:
+def plan(key: str, split: str, n: int, mix: Mix, settings: WorldSettings) -> list[PlannedClip]:
     """Plan ``n`` clips of one split; the same for the same key, split, n, mix and seed."""
     draw = chance.choices(settings.seed, key, split)
     shown = deal(split, n, draw)
     speaks = chance.shares(n, mix.speech, draw)
     sounds = chance.shares(n, mix.sound, draw)
-    told = ("speaker", "ingredient") if mix.told else ("ingredient", "tool")
+    slots = ("speaker", "ingredient") if mix.names_speaker else ("ingredient", "tool")
     dealt = {
         slot: iter(chance.balanced(SLOTS[slot], sum(flags), draw))
-        for slot, flags in [*((slot, speaks) for slot in told), ("sound", sounds)]
+        for slot, flags in [*((slot, speaks) for slot in slots), ("sound", sounds)]
     }
     clips = []
     for i in range(n):
@@ -98,8 +98,8 @@ def plan(key: str, split: str, n: int, mix: Mix, settings: WorldSettings) -> lis
         parts = [mix.scene]
         words = voice = None
         if speaks[i]:
-            values |= {slot: next(dealt[slot]) for slot in told}
-            parts += [TALK] if mix.told else []
+            values |= {slot: next(dealt[slot]) for slot in slots}
+            parts += [TALK] if mix.names_speaker else []
             voice = _voice(values.get("speaker"), settings, draw)
             words = draw.choice(mix.lines).format_map(values)
         if sounds[i]:
@@ -114,7 +114,7 @@ def plan(key: str, split: str, n: int, mix: Mix, settings: WorldSettings) -> lis
             sound=values.get("sound"),
         )
         clips.append(
-            Planned(
+            PlannedClip(
                 captions=captions(parts, values, mix.references, draw),
                 facts=facts(values, shown=shown[i], words=words),
                 scene=scene,
@@ -139,7 +139,7 @@ def sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def groups(items: Sequence[Planned], size: int) -> list[Sequence[Planned]]:
+def groups(items: Sequence[PlannedClip], size: int) -> list[Sequence[PlannedClip]]:
     """Group clips into videos of ``size`` clips; the last may have fewer."""
     return [items[i : i + size] for i in range(0, len(items), size)]
 

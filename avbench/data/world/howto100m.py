@@ -43,7 +43,7 @@ def make(settings: WorldSettings) -> Corpus:
                 for slot, at in start.items()
             }
             words = NARRATION[(turn + step) % len(NARRATION)].format_map(values)
-            shown = _seen(values, settings.agreement, draw)
+            shown = _picture_values(values, settings.agreement, draw)
             onset = ONSET + draw.uniform(0, settings.onset_jitter)
             spoken = draw.random() < settings.spoken
             scenes.append(
@@ -89,7 +89,7 @@ def make(settings: WorldSettings) -> Corpus:
     )
 
 
-def _seen(values: Values, agreement: float, draw: random.Random) -> Values:
+def _picture_values(values: Values, agreement: float, draw: random.Random) -> Values:
     """Draw the values in the picture while these values are narrated."""
     shown = {}
     for slot in VISUAL:

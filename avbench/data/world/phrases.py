@@ -91,15 +91,15 @@ def captions(
         total *= size
     if total < n:
         raise ValueError(f"{n} captions wanted, but there are only {total} wordings")
-    said = []
+    wordings = []
     for index in draw.sample(range(total), n):
         chosen = []
         for size in sizes:
             index, place = divmod(index, size)
             chosen.append(place)
         clauses = [part[i] for part, i in zip(parts, chosen[1:], strict=True)]
-        said.append(joins[chosen[0]].format(*clauses).format_map(values))
-    return tuple(said)
+        wordings.append(joins[chosen[0]].format(*clauses).format_map(values))
+    return tuple(wordings)
 
 
 def all_templates() -> Iterator[str]:

@@ -31,7 +31,7 @@ FORMS = {form.KEY: form for form in (howto100m, youcook2, msrvtt, vatex, activit
 MEDIA = "videos"
 """The folder of the media beside the annotations."""
 _CHUNK = 4  # films handed to a worker at a time
-_TOLD = 0.5  # seconds between two reports of progress
+_REPORT_EVERY = 0.5  # seconds between two reports of progress
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -52,12 +52,12 @@ def run(job: Job) -> dict[str, Any]:
         for part in folder.glob(".*.part"):  # of a run that was killed
             part.unlink()
         todo += [(film, folder) for film in corpus.films]
-    told = 0.0
+    reported = 0.0
     films = _films(todo, settings, int(job.local.get("workers", 2)))
     for done, _ in enumerate(films, start=1):
-        if done == len(todo) or time.monotonic() > told + _TOLD:
+        if done == len(todo) or time.monotonic() > reported + _REPORT_EVERY:
             job.progress(done, len(todo), "films")
-            told = time.monotonic()
+            reported = time.monotonic()
     for key, corpus in corpora.items():
         for name, text in corpus.files().items():
             (root / key / name).write_text(text, encoding="utf-8")

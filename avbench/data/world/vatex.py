@@ -38,8 +38,8 @@ def make(settings: WorldSettings) -> Corpus:
             start = chance.choices(settings.seed, KEY, split, number, "start").randrange(100)
             end = start + math.ceil(SECONDS)
             video = f"{chance.video_id(settings.seed, KEY, split, number)}_{start:06}_{end:06}"
-            said = tuple(map(sentence, clip.captions))
-            row = {"videoID": video, "enCap": said}
+            captions = tuple(map(sentence, clip.captions))
+            row = {"videoID": video, "enCap": captions}
             if split != "test":  # the public test file holds English alone
                 row["chCap"] = ()
             rows.append(row)
@@ -48,7 +48,7 @@ def make(settings: WorldSettings) -> Corpus:
                 AnnotatedClip(
                     id=video,
                     split=name,
-                    captions=said,
+                    captions=captions,
                     words=clip.scene.words,
                     facts=clip.facts,
                 )

@@ -15,7 +15,7 @@ from avbench.data.world.render import SECONDS
 KEY = __name__.rpartition(".")[2]
 SEGMENTS = 4
 """Clips of a video."""
-MIX = Mix(scene=RECIPE, speech=1.0, lines=COOKING_SPEECH, told=False)
+MIX = Mix(scene=RECIPE, speech=1.0, lines=COOKING_SPEECH, names_speaker=False)
 
 
 def make(settings: WorldSettings) -> Corpus:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avbench.caption import TrainedCaptioner
+    from avbench.models.inference import TrainedCaptioner
 
 __version__ = "0.1.0"
 
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 def load_captioner(
     path: Path | str, *, device: str = "cpu", plugins_dir: Path | str | None = None
 ) -> "TrainedCaptioner":
-    """Load a captioner that ``avbench export`` wrote; see ``avbench.caption``.
+    """Load a captioner that ``avbench export`` wrote; see ``avbench.models.inference``.
 
     Args:
         path: its folder.
@@ -31,6 +31,6 @@ def load_captioner(
         AvbenchError: the folder is not whole, is of a later version, or needs a plugin that is
             not there; the message says which.
     """
-    from avbench import caption  # torch and all else, only where they are needed
+    from avbench.models import inference  # torch and all else, only where they are needed
 
-    return caption.load_captioner(path, device=device, plugins_dir=plugins_dir)
+    return inference.load_captioner(path, device=device, plugins_dir=plugins_dir)

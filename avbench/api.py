@@ -1,16 +1,6 @@
 """Everything that a plugin may import from avbench."""
 
-from avbench.closed_form import (
-    cross_macs,
-    global_macs,
-    local_global_cross_macs,
-    local_global_merged_macs,
-    merged_macs,
-    transformer_encoder_macs,
-    transformer_layer_macs,
-    video_swin_macs,
-)
-from avbench.contracts import (
+from avbench.core.contracts import (
     Dataset,
     Defect,
     Encoder,
@@ -28,20 +18,8 @@ from avbench.contracts import (
     References,
     Score,
 )
-from avbench.errors import AvbenchError, DataError, unknown
-from avbench.gemm import linear, packed, portable
-from avbench.hookspecs import Register, hookimpl
-from avbench.layers import (
-    Attention,
-    Linear,
-    Norm,
-    TransformerLayer,
-    feed_forward,
-    initialise,
-    join,
-)
-from avbench.maps import AttentionMap, AttentionSite, Block, attention_maps
-from avbench.types import (
+from avbench.core.errors import AvbenchError, DataError, unknown
+from avbench.core.types import (
     Batch,
     Clip,
     InputSpec,
@@ -51,6 +29,28 @@ from avbench.types import (
     Tokens,
     View,
     ViewLoss,
+)
+from avbench.hookspecs import Register, hookimpl
+from avbench.models.attention_maps import AttentionMap, AttentionSite, Block, attention_maps
+from avbench.models.closed_form import (
+    cross_macs,
+    global_macs,
+    local_global_cross_macs,
+    local_global_merged_macs,
+    merged_macs,
+    transformer_encoder_macs,
+    transformer_layer_macs,
+    video_swin_macs,
+)
+from avbench.models.kernels.onednn import linear, packed, portable
+from avbench.models.layers import (
+    Attention,
+    Linear,
+    Norm,
+    TransformerLayer,
+    feed_forward,
+    initialise,
+    join,
 )
 
 __all__ = [

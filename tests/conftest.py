@@ -31,12 +31,12 @@ def test_data() -> Path:
 @pytest.fixture(scope="session")
 def narrated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A small narrated corpus of real media, prepared, with its vocabulary: stage folders."""
-    from avbench import vocabulary
-    from avbench.media import prepare
-    from avbench.options import plain
-    from avbench.settings import InputSpec, VocabularySettings, WorldSettings
-    from avbench.stage import Job
-    from avbench.world import stage as world
+    from avbench.core.job import Job
+    from avbench.core.options import plain
+    from avbench.core.settings import InputSpec, VocabularySettings, WorldSettings
+    from avbench.data import tokenizer
+    from avbench.data.prepared import stage as prepare
+    from avbench.data.world import stage as world
 
     folders = {name: tmp_path_factory.mktemp(name) for name in ("world", "data", "vocabulary")}
     settings = WorldSettings(
@@ -65,7 +65,7 @@ def narrated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             local=one,
         )
     )
-    vocabulary.run(
+    tokenizer.run(
         Job(
             kind="vocabulary",
             id="v",
@@ -80,10 +80,10 @@ def narrated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def narrated_data(narrated: dict[str, Path]):
     """The clips of ``narrated`` as the trainer reads them."""
-    from avbench.data import ClipData
-    from avbench.media.store import PreparedSplit
-    from avbench.settings import ComponentRef, InputSpec, TrainSettings
-    from avbench.vocabulary import Vocabulary
+    from avbench.core.settings import ComponentRef, InputSpec, TrainSettings
+    from avbench.data.dataset import ClipData
+    from avbench.data.prepared.split import PreparedSplit
+    from avbench.data.tokenizer import Vocabulary
 
     return ClipData(
         PreparedSplit.open(narrated["data"]),

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from avbench.graph import Plan, Stage, Store
-from avbench.overrides import Overrides
-from avbench.plan import make_plan
-from avbench.registry import load
-from avbench.stage import RECORD, write_json
-from avbench.suite import read_suite
+from avbench.config.overrides import Overrides
+from avbench.config.suite import read_suite
+from avbench.core.job import RECORD, write_json
+from avbench.core.registry import load
+from avbench.runner.plan import Plan, Stage, Store
+from avbench.runner.planner import make_plan
 
 TINY_WORLD = """
 world: {narrated_videos: 4, steps_per_video: 3, clips: 12, test_clips: 12, size: 32, fps: 5}

@@ -8,16 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avbench.compute import place
-from avbench.contracts import LossContext, LossStrategy
-from avbench.cost import Profile
-from avbench.engine import Engine
-from avbench.feed import to
-from avbench.model import Captioner, build_captioner
-from avbench.overrides import Overrides
-from avbench.probe import optimiser
-from avbench.registry import load
-from avbench.settings import (
+from avbench.config.overrides import Overrides
+from avbench.config.suite import read_suite
+from avbench.core.contracts import LossContext, LossStrategy
+from avbench.core.registry import load
+from avbench.core.settings import (
     ComponentRef,
     ComputeSettings,
     InputSpec,
@@ -25,8 +20,13 @@ from avbench.settings import (
     Task,
     TrainSettings,
 )
-from avbench.suite import read_suite
-from avbench.types import Batch, View, ViewLoss
+from avbench.core.types import Batch, View, ViewLoss
+from avbench.data.loader import to
+from avbench.models.captioner import Captioner, build_captioner
+from avbench.models.compute import place
+from avbench.training.engine import Engine
+from avbench.training.probe import optimiser
+from avbench.training.profile import Profile
 
 TASKS: tuple[Task, ...] = ("pcc", "pnc")
 FP32 = ComputeSettings()

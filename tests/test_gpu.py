@@ -15,17 +15,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from avbench import train
-from avbench.attention import Backend
-from avbench.beam import beam_search
-from avbench.compute import backends
-from avbench.feed import to
-from avbench.model import Captioner
-from avbench.settings import ComputeSettings
-from avbench.types import Batch
-from avbench.weights import WEIGHTS
+from avbench.core.settings import ComputeSettings
+from avbench.core.types import Batch
+from avbench.data.loader import to
+from avbench.models.captioner import Captioner
+from avbench.models.compute import backends
+from avbench.models.generation import beam_search
+from avbench.models.kernels.attention import Backend
+from avbench.models.weights import WEIGHTS
+from avbench.training import stage as train
 from tests.steps import Step, make_case
-from tests.test_train import job, killed_at
+from tests.training.test_training import job, killed_at
 
 STEPS = 20
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)

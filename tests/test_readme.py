@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from avbench.cli import app
-from avbench.registry import load
+from avbench.cli.main import app
+from avbench.core.registry import load
 from avbench.testing import check
 
 README = Path(__file__).parents[1] / "README.md"

@@ -4,7 +4,7 @@
 each, with what was expected and what was got; nothing is raised. ``avbench check NAME`` prints
 them. In a plugin's own tests::
 
-    from avbench.registry import load
+    from avbench.core.registry import load
     from avbench.testing import check
 
     def test_contract():
@@ -14,7 +14,7 @@ them. In a plugin's own tests::
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from avbench.registry import Component
+from avbench.core.registry import Component
 from avbench.testing.datasets import check_dataset
 from avbench.testing.encoders import check_encoder
 from avbench.testing.findings import Finding

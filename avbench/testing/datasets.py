@@ -3,11 +3,11 @@
 import inspect
 from typing import Any
 
-from avbench.contracts import Dataset
-from avbench.errors import AvbenchError
-from avbench.registry import Component
+from avbench.core.contracts import Dataset
+from avbench.core.errors import AvbenchError
+from avbench.core.registry import Component
+from avbench.core.types import Clip
 from avbench.testing.findings import Check, Finding, common, findings, first
-from avbench.types import Clip
 
 PROTOCOLS = ("coco", "paragraph")
 

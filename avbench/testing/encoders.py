@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avbench.contracts import Encoder, EncoderContext
-from avbench.macs import Adapter, count
-from avbench.registry import Component
+from avbench.core.contracts import Encoder, EncoderContext
+from avbench.core.registry import Component
+from avbench.core.types import Batch, InputSpec, Tokens
+from avbench.models.macs import Adapter, count
 from avbench.testing.findings import Check, Finding, common, differs, findings, named, off, seeded
-from avbench.types import Batch, InputSpec, Tokens
 
 INPUT = InputSpec(frames=4, size=32, mel_frames=16, mel_bins=8, speech_tokens=6, caption_tokens=4)
 """Small inputs: the contract does not depend on their size."""
@@ -43,7 +43,7 @@ class _Subject:
             self.deterministic: "the same output twice in eval mode",
             self.permutation: "permuting the batch permutes the output",
             self.state: "a state dict carries the whole function to a new instance",
-            self.countable: "every operator's cost can be counted (avbench.macs)",
+            self.countable: "every operator's cost can be counted (avbench.models.macs)",
             self.closed_form: "MACs within 0.1 % of its closed form, if it has one",
         }
         return [

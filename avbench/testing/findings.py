@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avbench.registry import Component
+from avbench.core.registry import Component
 
 AS_EXPECTED = "as expected"
 SHOWN = 3

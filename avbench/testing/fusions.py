@@ -7,21 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avbench.contracts import Fusion, FusionContext
-from avbench.macs import Adapter, count
-from avbench.maps import attention_maps
-from avbench.registry import Component
-from avbench.testing.findings import (
-    Check,
-    Finding,
-    common,
-    differs,
-    findings,
-    named,
-    off,
-    seeded,
-)
-from avbench.types import Modality, Tokens
+from avbench.core.contracts import Fusion, FusionContext
+from avbench.core.registry import Component
+from avbench.core.types import Modality, Tokens
+from avbench.models.attention_maps import attention_maps
+from avbench.models.macs import Adapter, count
+from avbench.testing.findings import Check, Finding, common, differs, findings, named, off, seeded
 
 LENGTHS: Mapping[Modality, int] = {"audio": 5, "video": 6, "text": 4}
 B, D, HEADS, LAYERS = 3, 24, 4, 2
@@ -87,7 +78,7 @@ class _Subject:
             self.deterministic: "the same output twice in eval mode",
             self.permutation: "permuting the batch permutes the output",
             self.state: "a state dict carries the whole function to a new instance",
-            self.countable: "every operator's cost can be counted (avbench.macs)",
+            self.countable: "every operator's cost can be counted (avbench.models.macs)",
             self.closed_form: "MACs within 0.1 % of its closed form, if it has one",
             self.maps: "its attention sites, if any, give maps that sum to one and change nothing",
         }

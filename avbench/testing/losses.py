@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from avbench.contracts import LossContext, LossStrategy, Objective, ProbeCurve
-from avbench.registry import Component
+from avbench.core.contracts import LossContext, LossStrategy, Objective, ProbeCurve
+from avbench.core.registry import Component
+from avbench.core.types import Modality, View, ViewLoss
 from avbench.testing.findings import Check, Finding, common, findings
-from avbench.types import Modality, View, ViewLoss
 
 STREAMS: tuple[tuple[Modality, ...], ...] = (
     ("audio",),

@@ -5,10 +5,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avbench.contracts import Metric, References, Score
-from avbench.registry import Component
+from avbench.core.contracts import Metric, References, Score
+from avbench.core.registry import Component
+from avbench.core.types import Slot
 from avbench.testing.findings import Check, Finding, common, findings, first
-from avbench.types import Slot
 
 CAPTIONS: Mapping[str, tuple[str, ...]] = {
     "one": ("a red ball bounces on the floor", "the red ball is bouncing"),

@@ -2,15 +2,7 @@
 
 from collections.abc import Mapping
 
-from avbench.api import (
-    LossContext,
-    LossStrategy,
-    Objective,
-    Register,
-    View,
-    ViewLoss,
-    hookimpl,
-)
+from avbench.api import LossContext, LossStrategy, Objective, Register, View, ViewLoss, hookimpl
 
 
 class Plain(LossStrategy):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avbench.gemm import FAST
+from avbench.models.kernels.onednn import FAST
 
 SIZES = (1024, 2048)
 """Sides of the square matrices that are multiplied; the faster one counts."""

@@ -19,12 +19,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from avbench.media.container import origin
-from avbench.media.decode import read_clip
-from avbench.media.sampling import Timeline, uniform
-from avbench.media.sound import BLOCK, MIXING
-from avbench.media.spectrogram import fit, log_mel
-from avbench.types import InputSpec
+from avbench.core.types import InputSpec
+from avbench.data.media.audio import BLOCK, MIXING
+from avbench.data.media.clip import read_clip
+from avbench.data.media.container import origin
+from avbench.data.media.sampling import Timeline, uniform
+from avbench.data.media.spectrogram import fit, log_mel
 
 SETTLED = 0.1
 """Seconds of sound after a clip's end, so that the filter does not meet its end."""

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from avbench.beam import beam_search
-from avbench.decoder import Decoder
-from avbench.types import Tokens
+from avbench.core.types import Tokens
+from avbench.models.decoder import Decoder
+from avbench.models.generation import beam_search
 
 D, LAYERS, V, N, TOKENS = 768, 3, 30_522, 456, 20
 OPTIONS = {"bos": 101, "eos": 102, "length": 1 + TOKENS, "length_penalty": 1.0}

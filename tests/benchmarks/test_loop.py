@@ -10,22 +10,23 @@ import pytest
 import torch
 from torch import nn
 
-from avbench import checkpoint, vocabulary
-from avbench.data import ClipData
-from avbench.engine import Engine
-from avbench.feed import Feed
-from avbench.media import prepare
-from avbench.media.store import PreparedSplit
-from avbench.options import plain
-from avbench.pacing import rate
-from avbench.probe import optimiser
-from avbench.settings import ComponentRef, InputSpec, TrainSettings, VocabularySettings
-from avbench.settings import WorldSettings as World
-from avbench.stage import Job
-from avbench.trainer import Trainer
-from avbench.types import Batch
-from avbench.vocabulary import Vocabulary
-from avbench.world import stage as world
+from avbench.core.job import Job
+from avbench.core.options import plain
+from avbench.core.settings import ComponentRef, InputSpec, TrainSettings, VocabularySettings
+from avbench.core.settings import WorldSettings as World
+from avbench.core.types import Batch
+from avbench.data import tokenizer
+from avbench.data.dataset import ClipData
+from avbench.data.loader import Feed
+from avbench.data.prepared import stage as prepare
+from avbench.data.prepared.split import PreparedSplit
+from avbench.data.tokenizer import Vocabulary
+from avbench.data.world import stage as world
+from avbench.training import checkpoint
+from avbench.training.engine import Engine
+from avbench.training.probe import optimiser
+from avbench.training.schedule import rate
+from avbench.training.trainer import Trainer
 from tests.steps import Case, Step, make_case
 
 FUSION = "local_global_merged"
@@ -50,7 +51,7 @@ def prepared(folder: Path, spec: InputSpec, videos: int) -> ClipData:
     }  # fmt: skip
     given["parents"] = {"world": places["world"]}
     prepare.run(Job(kind="prepare", id="p", spec=wanted, directory=places["data"], **given))
-    vocabulary.run(
+    tokenizer.run(
         Job(
             kind="vocabulary", id="v", spec=plain(VocabularySettings(size=300)),
             directory=places["vocabulary"], parents={"data/howto100m": places["data"]},

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import torch
 
-from avbench.media.index import Need
-from avbench.media.passes import Pass
-from avbench.media.picture import cut, read_frames
-from avbench.media.sound import read_sound
-from avbench.media.stream import Span, Video, index
+from avbench.data.media.audio import read_sound
+from avbench.data.media.decoder_pass import Pass
+from avbench.data.media.packets import Need
+from avbench.data.media.stream import Span, Video, index
+from avbench.data.media.video import cut, read_frames
 from tests.benchmarks.media_peers import (
     SPEC,
     BenchClip,

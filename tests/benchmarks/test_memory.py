@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from avbench.executors.local import MEMORY
-from avbench.gemm import FAST
+from avbench.models.kernels.onednn import FAST
+from avbench.runner.executors.local import MEMORY
 from tests.benchmarks.report import Comparison, Goal
 from tests.benchmarks.test_video_swin import bounds
 from tests.benchmarks.timed import apart
@@ -67,6 +67,6 @@ def test_video_swin(measuring: bool, tabulated: Any, machine: Any) -> None:
         rows,
         note="Above, both give it back to the system, as a process does unless told otherwise: "
         "much of torchvision's time is then spent on getting memory again, which ours hardly "
-        "needs. Stages of a suite keep it (`avbench/executors/local.py`). The limit is that "
-        "of operations in matrix products.",
+        "needs. Stages of a suite keep it (`avbench/runner/executors/local.py`). The limit is "
+        "that of operations in matrix products.",
     )

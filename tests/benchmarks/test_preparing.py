@@ -13,10 +13,10 @@ from typing import Any
 import av
 import torch
 
-from avbench.media.decode import read_clip
-from avbench.media.recode import Encoding, Recoded, recode
-from avbench.media.sound import read_sound
-from avbench.media.spectrogram import fit, log_mel
+from avbench.data.media.audio import read_sound
+from avbench.data.media.clip import read_clip
+from avbench.data.media.recode import Encoding, Recoded, recode
+from avbench.data.media.spectrogram import fit, log_mel
 from tests.benchmarks.media_peers import SPEC, sixteen
 from tests.benchmarks.on_paper import Time, Use, feeding, preparing
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from avbench.builtin.metrics.coco_caption import CocoCaption
-from avbench.statistics.resampling import (
+from avbench.evaluation.statistics.resampling import (
     RESAMPLES,
     System,
     bootstrap,

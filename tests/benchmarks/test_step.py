@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from avbench.executors.local import MEMORY
+from avbench.runner.executors.local import MEMORY
 from tests.benchmarks.peak import peak_bytes
 from tests.benchmarks.report import Comparison, Goal
 from tests.benchmarks.timed import Times, apart

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from avbench.api import EncoderContext, InputSpec, video_swin_macs
 from avbench.builtin.encoders.video_swin import VideoSwin, VideoSwinOptions
-from avbench.gemm import FAST
+from avbench.models.kernels.onednn import FAST
 from tests.benchmarks.breakdown import PRODUCTS, breakdown, by_kind
 from tests.benchmarks.peak import peak_bytes
 from tests.benchmarks.report import Comparison, Goal

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from avbench.pivot import pivot
-from avbench.results import Measurement, Table
-from avbench.statistics.tabled import inferred
-from avbench.tables import Column, Row, Sheet, TableLayout, Tested
+from avbench.reports.intervals import inferred
+from avbench.reports.long_table import Measurement, Table
+from avbench.reports.pivot import pivot
+from avbench.reports.table import Column, Row, Sheet, TableLayout, Tested
 
 FIGURES = {
     ("plain_loss", "talk"): {"cider": (50.0, 52.0, 54.0), "bleu4": (10.0, 10.0, 10.0)},

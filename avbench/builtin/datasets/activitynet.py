@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import final
 
 from avbench.api import Clip, DataError, Register, hookimpl
-from avbench.media.annotations import Node, checked_id, open_json
-from avbench.media.local import LocalFiles
-from avbench.media.reading import FileDataset, Notes
+from avbench.data.annotations.local_files import LocalFiles
+from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.strict_json import Node, checked_id, open_json
 
 SEGMENTS = {
     "train": "train.json",

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Literal, final
 
 from avbench.api import Clip, Register, hookimpl
-from avbench.media.annotations import Node, open_csv
-from avbench.media.local import EXTENSIONS, SOUNDS, LocalFiles
-from avbench.media.reading import FileDataset, Notes
+from avbench.data.annotations.local_files import EXTENSIONS, SOUNDS, LocalFiles
+from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.strict_json import Node, open_csv
 
 SPLITS = ("train", "val", "test")
 

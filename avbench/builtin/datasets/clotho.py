@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import final
 
 from avbench.api import Clip, Register, hookimpl
-from avbench.media.annotations import Node, open_csv, open_json
-from avbench.media.local import SOUNDS, LocalFiles
-from avbench.media.reading import FileDataset, Notes
+from avbench.data.annotations.local_files import SOUNDS, LocalFiles
+from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.strict_json import Node, open_csv, open_json
 
 SPLITS = ("development", "validation", "evaluation")
 

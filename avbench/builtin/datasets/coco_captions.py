@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import final
 
 from avbench.api import Clip, Register, hookimpl
-from avbench.media.annotations import Node, open_json
-from avbench.media.local import IMAGES, LocalFiles
-from avbench.media.reading import FileDataset, Notes
+from avbench.data.annotations.local_files import IMAGES, LocalFiles
+from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.strict_json import Node, open_json
 
 SPLITS = ("train", "val", "test")
 

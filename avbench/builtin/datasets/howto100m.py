@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, final
 
 from avbench.api import Clip, DataError, Register, hookimpl, unknown
-from avbench.media.annotations import Node, checked_id, open_csv
-from avbench.media.local import LocalFiles
-from avbench.media.reading import FileDataset, Notes
-from avbench.media.streaming import stream_fields
-from avbench.media.subtitles import open_vtt, speech_files
+from avbench.data.annotations.json_stream import stream_fields
+from avbench.data.annotations.local_files import LocalFiles
+from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.strict_json import Node, checked_id, open_csv
+from avbench.data.annotations.subtitles import open_vtt, speech_files
 
 SPLITS = ("train",)
 

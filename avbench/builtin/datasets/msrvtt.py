@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import final
 
 from avbench.api import Clip, DataError, Register, hookimpl
-from avbench.media.annotations import Node, open_csv, open_json
-from avbench.media.local import LocalFiles
-from avbench.media.reading import FileDataset, Notes
+from avbench.data.annotations.local_files import LocalFiles
+from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.strict_json import Node, open_csv, open_json
 
 SPLITS = ("train", "validate", "test")
 

@@ -2,7 +2,7 @@
 
 Clips, captions, roles, protocol and losses are those of the dataset that the shards were made
 of; neither its annotations nor its media are needed. A clip's media is a member of a tar file,
-see ``avbench.media.members``.
+see ``avbench.data.media.tar_members``.
 
 Source: the form is WebDataset's (Aizman, Maltby, Breuel, 2019, "High performance I/O for large
 scale deep learning"), https://github.com/webdataset/webdataset, with an index beside each shard.
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import final
 
 from avbench.api import Clip, DataError, Dataset, Defect, Register, hookimpl, unknown
-from avbench.media.shardset import MANIFEST, ShardSplit, shard_splits
-from avbench.media.store import LOST
+from avbench.data.prepared.split import LOST
+from avbench.data.shards.manifest import MANIFEST, ShardSplit, shard_splits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

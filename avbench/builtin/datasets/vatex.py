@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import final
 
 from avbench.api import Clip, Register, hookimpl
-from avbench.media.annotations import Node, open_json, open_lines, open_words
-from avbench.media.local import LocalFiles
-from avbench.media.reading import FileDataset, Notes
+from avbench.data.annotations.local_files import LocalFiles
+from avbench.data.annotations.reader import FileDataset, Notes
+from avbench.data.annotations.strict_json import Node, open_json, open_lines, open_words
 
 SPLITS = ("training", "validation", "public_test")
 

@@ -17,7 +17,7 @@ class Linear(nn.Linear):
     _kept: "Kept | None" = None
 
     def forward(self, x: Tensor, *, gelu: bool = False, add: Tensor | None = None) -> Tensor:
-        """See ``avbench.gemm.linear``."""
+        """See ``avbench.models.kernels.onednn.linear``."""
         if x.dtype == self.weight.dtype:
             return linear(x, self.weight, self.bias, gelu=gelu, add=add)
         if torch.is_grad_enabled() or portable(x):

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from avbench.api import AvbenchError
-from avbench.builtin.metrics._java import JVM, METEOR_JAR, java, package
+from avbench.evaluation.coco_java import JVM, METEOR_JAR, java, package
 
 HEAP = ("-Xms512m", "-Xmx2g")
 """Most that Java may take. The paraphrase table needs 0.4 GB, and resident memory stays near

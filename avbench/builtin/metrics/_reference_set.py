@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from avbench.api import DataError, References
-from avbench.builtin.metrics._java import letters, normalised, ptb
 from avbench.builtin.metrics._lcs import Subsequences
 from avbench.builtin.metrics._meteor import Meteor, Request, check_size, meteor
 from avbench.builtin.metrics._ngrams import NGrams, bleu
+from avbench.evaluation.coco_java import letters, normalised, ptb
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -39,7 +39,7 @@ from avbench.api import DataError, Metric, References, Register, Score, hookimpl
 from avbench.builtin.metrics._meteor import Meteor, meteor
 from avbench.builtin.metrics._ngrams import bleu
 from avbench.builtin.metrics._reference_set import ReferenceSet
-from avbench.media.cliplist import clip_list_hash
+from avbench.data.annotations.clip_list import clip_list_hash
 
 HOW = {
     "bleu4": "ref:closest",

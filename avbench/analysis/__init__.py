@@ -1,0 +1,1 @@
+"""Claims, modality use, strata and relevance: analyses of finished runs and of data."""

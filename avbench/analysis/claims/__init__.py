@@ -1,0 +1,1 @@
+"""A suite's claims, judged by what has been run."""

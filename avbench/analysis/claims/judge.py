@@ -1,0 +1,160 @@
+"""What becomes of a suite's claims: supported, refuted or inconclusive, by its own records.
+
+Each comparison of a claim gives two one-sided p: for what the claim says, and for the contrary.
+A claim that must hold everywhere takes the weakest evidence for it (an intersection–union test,
+which needs no correction) and the strongest against it, corrected for the number of comparisons;
+one that must hold anywhere the reverse. Twice the smaller of the two is the claim's p. Holm
+corrects these over all claims of the suite, and the verdict follows at 5 %.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal, TypeVar
+
+from avbench.analysis.claims.evidence import Compared, Figures, comparisons, needed, of_costs
+from avbench.config.claims import About, Claim
+from avbench.evaluation.statistics.estimate import LEVEL, holm
+from avbench.reports.systems import Stored
+
+Verdict = Literal["supported", "refuted", "inconclusive"]
+
+T = TypeVar("T")
+Join = Callable[[Sequence[T]], T]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of a claim."""
+
+    claim: Claim
+    verdict: Verdict
+    p: float
+    """Corrected for all claims of the suite."""
+    p_alone: float
+    tested: bool = True
+    """False of a claim on costs, which do not vary: it holds or not."""
+    compared: tuple[Compared, ...]
+    needed: int | None = None
+    """Of an inconclusive claim: the seeds or videos that would decide it; None: not known, or
+    more than anybody has."""
+    reason: str = ""
+    """Of an inconclusive claim: what stands in the way."""
+
+    @property
+    def unit(self) -> str:
+        """What ``needed`` counts."""
+        return "seeds" if self.claim.about == "methods" else "videos"
+
+
+def judge(
+    claims: Sequence[Claim],
+    figures: Figures,
+    stored: Stored | None = None,
+    about: About | None = None,
+) -> list[Outcome]:
+    """The verdicts on claims, which are corrected together.
+
+    Args:
+        claims: of one suite.
+        figures: what its records say.
+        stored: the scores' statistics, which claims about models need.
+        about: the question asked of all claims; None: of each its own.
+
+    Raises:
+        DataError: a file of statistics is missing or damaged.
+    """
+    claims = [claim if about is None else replace(claim, about=about) for claim in claims]
+    compared = [tuple(comparisons(claim, figures, stored)) for claim in claims]
+    alone, favoured = [], []
+    for claim, parts in zip(claims, compared, strict=True):
+        pairs = [[(part.favours, part.opposes) for part in group] for group in _groups(parts)]
+        favours, opposes = _joined(claim, pairs, _all_p, _any_p)
+        exact = of_costs(claim, figures)
+        alone.append(min(favours, opposes) * (1 if exact else 2))
+        favoured.append(favours <= opposes)
+    corrected = [min(1.0, p) for p in alone]
+    tested = [i for i, claim in enumerate(claims) if not of_costs(claim, figures)]
+    for i, p in zip(tested, holm([corrected[i] for i in tested]), strict=True):
+        corrected[i] = p
+    # At this level Holm would test the next one: what more seeds or videos must reach.
+    level = LEVEL / max(1, sum(corrected[i] > LEVEL for i in tested))
+    outcomes = []
+    for i, claim in enumerate(claims):
+        outcome = Outcome(
+            claim=claim,
+            verdict="inconclusive",
+            p=corrected[i],
+            p_alone=min(1.0, alone[i]),
+            tested=i in tested,
+            compared=compared[i],
+        )
+        if corrected[i] <= LEVEL:
+            outcomes.append(replace(outcome, verdict="supported" if favoured[i] else "refuted"))
+        else:
+            outcomes.append(_with_needs(outcome, level))
+    return outcomes
+
+
+def _groups(parts: Sequence[Compared]) -> list[list[Compared]]:
+    """The comparisons of each dataset."""
+    return [list(group) for _, group in groupby(parts, key=lambda part: part.dataset)]
+
+
+def _joined(claim: Claim, groups: Sequence[Sequence[T]], every: Join[T], some: Join[T]) -> T:
+    """What all comparisons of a dataset come to, and then the datasets."""
+    of_datasets = [every(group) for group in groups]
+    return every(of_datasets) if claim.holds_on == "all" else some(of_datasets)
+
+
+def _all_p(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """For and against: all hold."""
+    favours, opposes = zip(*pairs, strict=True)
+    return max(favours), min(1.0, len(pairs) * min(opposes))
+
+
+def _any_p(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """For and against: any holds."""
+    opposes, favours = _all_p([(o, f) for f, o in pairs])
+    return favours, opposes
+
+
+def _with_needs(outcome: Outcome, level: float) -> Outcome:
+    """What an inconclusive claim wants."""
+    absent = next((part for part in outcome.compared if part.estimate is None), None)
+    if absent is not None:
+        return replace(outcome, reason=absent.reason)
+    least = min(part.estimate.n for part in outcome.compared if part.estimate is not None)
+    if least < 2:
+        few = "one seed: nothing is known of the spread over seeds"
+        reason = few if outcome.claim.about == "methods" else "one video: nothing to draw from"
+        return replace(outcome, reason=f"{reason}; at least two are needed")
+    wants = [
+        [
+            (part.margin > 0, float(needed(outcome.claim, part, level) or math.inf))
+            for part in group
+        ]
+        for group in _groups(outcome.compared)
+    ]
+    _, count = _joined(outcome.claim, wants, _all_needs, _any_needs)
+    if math.isinf(count):
+        found = (part.estimate for part in outcome.compared if part.estimate is not None)
+        if any(math.isinf(estimate.error) for estimate in found):
+            tied = "the difference is equal for all seeds: nothing is known of its spread"
+            of_models = "no resample of the videos has a figure"
+            reason = tied if outcome.claim.about == "methods" else of_models
+            return replace(outcome, reason=reason)
+        return replace(outcome, reason="the difference is too small to be told in practice")
+    return replace(outcome, needed=int(count), reason="the difference is within what chance gives")
+
+
+def _all_needs(wants: Sequence[tuple[bool, float]]) -> tuple[bool, float]:
+    """If all favour the claim the slowest decides, else the fastest of those against it."""
+    against = [count for favours, count in wants if not favours]
+    return (False, min(against)) if against else (True, max(count for _, count in wants))
+
+
+def _any_needs(wants: Sequence[tuple[bool, float]]) -> tuple[bool, float]:
+    favours, count = _all_needs([(not favours, count) for favours, count in wants])
+    return not favours, count

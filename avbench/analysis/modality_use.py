@@ -1,0 +1,263 @@
+"""Which modality a suite's models use: how pre-trainings ended, altered streams, Shapley values.
+
+Everything is made from records; no model is run here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from avbench.analysis import pretraining
+from avbench.analysis.loss_curves import loss_picture
+from avbench.analysis.shapley import shapley
+from avbench.evaluation.perturbation import Alteration, explained
+from avbench.reports.collect import Collector, Report, alterations, collect, use_layout
+from avbench.reports.long_table import Measurement, Table, signature_notes
+from avbench.reports.pivot import pivot
+from avbench.reports.signatures import signatures
+from avbench.reports.table import TITLES, Column, Row, Sheet, TableLayout
+from avbench.reports.used import clip_notes
+from avbench.runner.plan import Cell, Plan, Store, Trial
+
+NOTHING, EVERYTHING, VALUE = "shapley_none", "shapley_all", "shapley_of_"
+"""The metrics of v(∅), v(all), and, before a modality's name, of its Shapley value."""
+
+FIGURES = {
+    "L": "L",
+    "L_": "L",
+    "gap_": "Gap",
+    "w": "Weight",
+    "w_": "Weight",
+    "gradient_": "Gradient",
+}
+"""The figures of a pre-training in order, by what their names begin with, and their titles."""
+
+
+def use_sheets(plan: Plan, store: Store) -> list[Sheet]:
+    """How pre-trainings ended, with Fig. 4; the scores under alterations; Shapley values.
+
+    Args:
+        plan: of the suite.
+        store: where its records are.
+
+    Returns:
+        Those tables that the suite has anything for.
+    """
+    made = _Tables(plan, store, collect(plan, store), Collector(plan, store))
+    found = (made.losses(), made.altered(), made.shapley())
+    return [sheet for sheet in found if sheet is not None]
+
+
+@dataclass(slots=True)
+class _Tables:
+    plan: Plan
+    store: Store
+    report: Report
+    reader: Collector
+    known: Mapping[str, Alteration] = field(init=False)
+    """Score stage to the alteration that its captions were generated under."""
+    scores: Mapping[tuple[str, str], Mapping[str, Any]] = field(init=False)
+    """Stage and score to the long row."""
+
+    def __post_init__(self) -> None:
+        self.known = alterations(self.plan)
+        rows: list[Any] = self.report.rows.frame.to_dict("records")
+        self.scores = {(r["record"], r["metric"]): r for r in rows if r["status"] == "ok"}
+
+    # ------------------------------------------------------------- pre-training
+
+    def losses(self) -> Sheet | None:
+        """How each pre-training ended, and the picture of its losses."""
+        trained = [t for t in self.plan.trials if t.pretrain is not None]
+        if not trained:
+            return None
+        rows = [row for trial in self.plan.trials for row in self._closing(trial)]
+        names = {row.metric for row in rows if row.metric} or {"L"}
+        columns = tuple(
+            Column(metric=n, title=_title(n), decimals=3, ranked=False, delta=False)
+            for n in sorted(names, key=lambda n: (list(FIGURES).index(_kind(n)), n))
+        )
+        specs = [self.plan.stages[str(trial.pretrain)].spec for trial in trained]
+        every = " or ".join(map(str, sorted({spec["train"]["measure_every"] for spec in specs})))
+        notes = [
+            f"Means over the last {100 * pretraining.LAST:g} % of a pre-training's steps. Losses "
+            "are in nats per token: L of all modalities, L m of modality m alone, the others "
+            "zeroed (Eq. 2). Gap m: L m − L, with its sign, at the steps that have both. Weight: "
+            "that of a loss in the objective. Gradient m: norm of the gradient of m's encoder, "
+            "before it is modulated or clipped.",
+            "Losses that a strategy does not train are measured without gradients every "
+            f"{every} steps and at the last; gradients are measured at the same steps.",
+            *clip_notes(self.plan, self.store),
+        ]
+        layout = TableLayout(
+            title=f"{self._suite}: how pre-training ended",
+            columns=columns,
+            datasets=tuple(dict.fromkeys(row.dataset for row in rows if row.dataset)),
+            rows=tuple(Row(label=label, ranked=False) for label in self._labels),
+        )
+        picture = loss_picture(self.plan, self.store)
+        sheet = pivot(Table.of(rows, axes=self.plan.axes), layout, notes)
+        return replace(sheet, pictures=(picture,) if picture is not None else ())
+
+    def _closing(self, trial: Trial) -> Iterator[Measurement]:
+        """How the pre-training of a trial ended."""
+        base = self._base(trial)
+        if trial.pretrain is None:
+            yield Measurement(**base, status="skipped", reason=trial.skipped or "no pre-training")
+            return
+        stage = self.plan.stages[trial.pretrain]
+        dataset = self.plan.stages[stage.parents["data"]].spec["dataset"]
+        if not self.store.done(stage):
+            yield Measurement(**base, dataset=dataset, **self.reader.absence(stage))
+            return
+        for name, value in pretraining.closing(self.store, stage).items():
+            nats = "nats per token" if _kind(name) in ("L", "L_", "gap_") else ""
+            yield Measurement(
+                **base, dataset=dataset, metric=name, value=value, unit=nats, record=stage.id
+            )
+
+    # ------------------------------------------------------------- scores
+
+    def altered(self) -> Sheet | None:
+        """The scores under each alteration, with the differences to the unaltered rows."""
+        if not self.known:
+            return None
+        score = [self._score] if self._divided else []
+        metrics = tuple(dict.fromkeys([*self.plan.table["use_metrics"], *score]))
+        notes = [
+            *explained(self.known.values()),
+            *clip_notes(self.plan, self.store),
+            *self._signatures(metrics),
+        ]
+        layout = use_layout(self.plan, metrics, differences=True)
+        return pivot(self._scored, layout, notes)
+
+    def shapley(self) -> Sheet | None:
+        """What each modality adds to a score: its Shapley value."""
+        if not self._divided:
+            return None
+        rows = [row for trial in self.plan.trials for row in self._values(trial)]
+        streams = dict.fromkeys(m for game in self._divided.values() for m in max(game, key=len))
+        titles = {
+            NOTHING: "Nothing",
+            **{f"{VALUE}{m}": m.capitalize() for m in sorted(streams)},
+            EVERYTHING: "Everything",
+        }
+        score = TITLES.get(self._score, self._score)
+        notes = [
+            "A modality's value is what it adds to the score, averaged over all orders in which "
+            "the modalities can come in; those that are not in are zeroed. A row's values add up "
+            "to the score with everything less the score with nothing.",
+            *clip_notes(self.plan, self.store),
+            *self._signatures([self._score]),
+        ]
+        layout = TableLayout(
+            title=f"{self._suite}: Shapley values of the modalities, {score}",
+            columns=tuple(
+                Column(metric=metric, title=title, ranked=False, delta=False)
+                for metric, title in titles.items()
+            ),
+            datasets=self.plan.datasets,
+            rows=tuple(Row(label=label, ranked=False) for label in self._labels),
+        )
+        return pivot(Table.of(rows, axes=self.plan.axes), layout, notes)
+
+    @property
+    def _divided(self) -> dict[str, dict[frozenset[str], str]]:
+        """Of each cell of which every set of streams was zeroed, by its score stage: v's stages.
+
+        They are by the streams that stay.
+        """
+        found = {}
+        for cell in (cell for trial in self.plan.trials for cell in trial.cells):
+            zeroed = {
+                frozenset(self.known[id_].streams): id_
+                for id_ in cell.altered.values()
+                if self.known[id_].how == "zeroed"
+            }
+            everyone = max(zeroed, key=len, default=frozenset[str]())
+            if everyone and len(zeroed) == 2 ** len(everyone) - 1:
+                of = {everyone - gone: id_ for gone, id_ in zeroed.items()}
+                found[cell.score] = {everyone: cell.score, **of}
+        return found
+
+    def _values(self, trial: Trial) -> Iterator[Measurement]:
+        """The Shapley values of a trial on every dataset."""
+        if not trial.cells:
+            why = trial.skipped or ""
+            yield Measurement(**self._base(trial), status="skipped", reason=why)
+        for cell in trial.cells:
+            if cell.score in self._divided:
+                yield from self._of_cell(trial, cell, self._divided[cell.score])
+
+    def _of_cell(
+        self, trial: Trial, cell: Cell, game: Mapping[frozenset[str], str]
+    ) -> Iterator[Measurement]:
+        base = {**self._base(trial), "dataset": cell.dataset}
+        unfinished = [s for i in game.values() if not self.store.done(s := self.plan.stages[i])]
+        if unfinished:
+            # What failed says more than what has not run.
+            why = [self.reader.absence(stage) for stage in unfinished]
+            yield Measurement(**base, **min(why, key=lambda given: given["status"] != "failed"))
+            return
+        found = {kept: self.scores.get((id_, self._score)) for kept, id_ in game.items()}
+        rows = {kept: row for kept, row in found.items() if row is not None}
+        if len(rows) < len(game):
+            yield Measurement(**base, status="missing", reason=f"no score '{self._score}'")
+            return
+        value = {kept: float(row["value"]) for kept, row in rows.items()}
+        everyone = max(value, key=len)
+        example = rows[everyone]
+        figures = {
+            NOTHING: value[frozenset()],
+            **{f"{VALUE}{m}": v for m, v in shapley(value).items()},
+            EVERYTHING: value[everyone],
+        }
+        given = {k: example[k] for k in ("split", "unit", "signature", "record")}
+        for metric, figure in figures.items():
+            yield Measurement(**base, **given, metric=metric, value=figure)
+
+    # ------------------------------------------------------------- what tables share
+
+    @property
+    def _scored(self) -> Table:
+        """The long rows without costs, which belong to no dataset."""
+        table = self.report.rows
+        ok = (table.frame["status"] != "ok") | (table.frame["dataset"] != "")
+        return Table(table.frame[ok], table.axes)
+
+    @property
+    def _score(self) -> str:
+        """The score that Shapley values divide."""
+        return str(self.plan.table["shapley_score"])
+
+    @property
+    def _suite(self) -> str:
+        return self.plan.title or self.plan.suite
+
+    @property
+    def _labels(self) -> list[str]:
+        return list(dict.fromkeys(trial.label for trial in self.plan.trials))
+
+    def _base(self, trial: Trial) -> dict[str, Any]:
+        name = {"suite": self.plan.suite, "trial": trial.id, "label": trial.label}
+        return {**name, "seed": trial.seed, "axes": dict(trial.axes)}
+
+    def _signatures(self, metrics: Sequence[str]) -> list[str]:
+        made = signatures(self.report.rows.frame)
+        return signature_notes(
+            {dataset: [of[m] for m in metrics if m in of] for dataset, of in made.items()}
+        )
+
+
+def _kind(name: str) -> str:
+    """The longest beginning among FIGURES that a figure's name has."""
+    return name if name in FIGURES else f"{name.partition('_')[0]}_"
+
+
+def _title(name: str) -> str:
+    kind = _kind(name)
+    return f"{FIGURES[kind]} {name.removeprefix(kind) if name != kind else ''}".strip()
+
+
+__all__ = ["EVERYTHING", "NOTHING", "VALUE", "use_sheets"]

@@ -1,0 +1,125 @@
+"""What the pre-trainings of a plan logged: how each ended, and its losses step by step.
+
+A step logs the losses that it trains; those of single modalities that it does not train are
+measured at an interval (``measure_every``), and so are the norms of the encoders' gradients.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean
+
+from avbench.runner.plan import Plan, Stage, Store, Trial
+from avbench.training import loss_log
+
+LAST = 0.1
+"""The share of a pre-training, at its end, over which figures are averaged."""
+
+JOINT = "L"
+POINTS = 60
+"""Points of a line at most; where more steps are measured, a point is the mean of several."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One loss of one pre-training."""
+
+    name: str
+    """``L``, or ``L_`` and the modality."""
+    points: tuple[tuple[float, float], ...]
+    """Step, and nats per token."""
+    measured: int
+    """Measured steps to a point."""
+
+
+def stages(plan: Plan, store: Store) -> dict[str, tuple[Trial, Stage]]:
+    """The pre-trainings that are done, each once, with the first trial that needs it."""
+    found: dict[str, tuple[Trial, Stage]] = {}
+    for trial in plan.trials:
+        if trial.pretrain is not None and trial.pretrain not in found:
+            stage = plan.stages[trial.pretrain]
+            if store.done(stage):
+                found[trial.pretrain] = trial, stage
+    return found
+
+
+def single(stage: Stage, names: Iterable[str]) -> list[str]:
+    """The modalities whose own losses are among the figures; none where there is one alone."""
+    known = set(names)
+    return sorted(m for m in stage.spec["model"]["encoders"] if f"L_{m}" in known)
+
+
+def closing(store: Store, stage: Stage) -> dict[str, float]:
+    """How a pre-training ended: means over its last ``LAST`` of steps.
+
+    Returns:
+        ``L`` and ``L_m`` in nats per token; ``gap_m``, ``L_m − L`` at the steps that have both;
+        ``w`` of the joint loss and ``w_m``; ``gradient_m``, the norm of an encoder's gradient.
+    """
+    found = loss_log.tail(store.directory(stage), LAST)
+    streams = single(stage, found)
+    gaps = {}
+    for m in streams:
+        both = [found[f"L_{m}"][s] - found[JOINT][s] for s in found[f"L_{m}"] if s in found[JOINT]]
+        if both:
+            gaps[f"gap_{m}"] = fmean(both)
+    named = {name: fmean(values.values()) for name, values in found.items()}
+    own = [f"w_{m}" for m in streams]
+    joint = [name for name in named if name.startswith("w_") and name not in own]
+    encoders = [f"gradient_{m}" for m in stage.spec["model"]["encoders"]]
+    shown = [JOINT, *(f"L_{m}" for m in streams), *own, *encoders]
+    figures = {name: named[name] for name in shown if name in named}
+    return {**figures, **gaps, **({"w": named[joint[0]]} if joint else {})}
+
+
+def figures(plan: Plan) -> list[str]:
+    """The names of losses and gaps that a plan's pre-trainings may log; none without any."""
+    trained = {t.pretrain for t in plan.trials if t.pretrain is not None}
+    streams = {m: None for id_ in trained for m in plan.stages[id_].spec["model"]["encoders"]}
+    return loss_names(streams) if trained else []
+
+
+def loss_names(streams: Iterable[str]) -> list[str]:
+    """``L``, and ``L_m`` and ``gap_m`` of every stream."""
+    return [JOINT, *(f"{what}_{m}" for what in ("L", "gap") for m in streams)]
+
+
+def of_trial(plan: Plan, store: Store, trial: Trial) -> dict[str, float]:
+    """Losses and gaps at the end of a trial's pre-training; none where it is not done."""
+    stage = None if trial.pretrain is None else plan.stages[trial.pretrain]
+    if stage is None or not store.done(stage):
+        return {}
+    known = figures(plan)
+    return {name: value for name, value in closing(store, stage).items() if name in known}
+
+
+def weighs(store: Store, stage: Stage) -> bool:
+    """Whether a pre-training trains losses of single modalities, and does not only measure."""
+    names = {name for _, name, _ in loss_log.read(store.directory(stage))}
+    return any(f"w_{m}" in names for m in single(stage, names))
+
+
+def lines(store: Store, stage: Stage) -> list[Line]:
+    """The losses of a pre-training: the joint one, then each modality's.
+
+    They are those of the steps at which a strategy that trains the joint loss alone measures the
+    others, whatever this one trains: so all lines, and those of other strategies under the same
+    seed, are of the same batches.
+    """
+    rows = loss_log.read(store.directory(stage))
+    every, last = stage.spec["train"]["measure_every"], max((s for s, _, _ in rows), default=0)
+    names = (JOINT, *(f"L_{m}" for m in single(stage, {name for _, name, _ in rows})))
+    found: dict[int, dict[str, float]] = {}
+    for step, name, value in rows:
+        if name in names and (step % every == 0 or step == last):
+            found.setdefault(step, {})[name] = value
+    steps = [step for step, of in found.items() if len(of) == len(names)]
+    size = -(-len(steps) // POINTS)
+    windows = [steps[i : i + size] for i in range(0, len(steps), max(1, size))]
+    return [
+        Line(
+            name=name,
+            points=tuple((fmean(w), fmean(found[s][name] for s in w)) for w in windows),
+            measured=max(1, size),
+        )
+        for name in names
+    ]

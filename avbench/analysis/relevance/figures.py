@@ -1,0 +1,221 @@
+"""SCR and ARS of sets, with bootstrap intervals over videos."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from avbench.analysis.relevance.reading import Reading, Texts
+from avbench.analysis.relevance.sets import ALL, Caption, CaptionSet
+from avbench.core.errors import DataError
+from avbench.data.text.counts import WordCounts
+from avbench.evaluation.statistics.estimate import Estimate
+from avbench.evaluation.statistics.resampling import System, bootstrap, over_videos
+
+Of = Literal["tokens", "lemmas", "content"]
+"""What SCR compares: tokens as they stand (the paper), lemmas, or lemmas without stop words."""
+
+Unheard = Literal["zero", "skip"]
+"""Captions of clips without a transcript: they cover nothing, or SCR leaves them out."""
+
+MOST = 20_000
+"""Videos that the bootstrap draws one by one; of more, as many groups of videos."""
+
+NO_CORPORA = "ARS needs captions of sound and of images: --audio and --image"
+NO_SPEECH = "no clip has speech text: --asr"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bootstrap:
+    """How intervals are made."""
+
+    resamples: int = 2000
+    """0: no intervals."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figures:
+    """SCR and ARS of one split, or of all together."""
+
+    key: str
+    reader: str
+    split: str
+    videos: int
+    clips: int
+    captions: int
+    spoken: int
+    """Clips with speech text that is not empty."""
+    list_hash: str
+    """Of clips and captions."""
+    scr: Estimate | None
+    """Percent."""
+    ars: Estimate | None
+    scr_reason: str = ""
+    """Why there is none."""
+    ars_reason: str = ""
+    unseen: float | None = None
+    """Share of the summed ARS, in percent, that is of words that no image caption has."""
+
+    @property
+    def title(self) -> str:
+        """As tables name it."""
+        return self.key if self.split == ALL else f"{self.key}, {self.split}"
+
+
+class Measured:
+    """What the captions of one set give, word by word; every text is read once.
+
+    Args:
+        whole: the set.
+        reading: texts to words.
+        counts: for ARS; None: SCR alone.
+        of: what SCR compares.
+        unheard: what becomes of clips without a transcript.
+        known: texts that have been read.
+    """
+
+    def __init__(
+        self,
+        whole: CaptionSet,
+        reading: Reading,
+        counts: WordCounts | None,
+        *,
+        of: Of = "tokens",
+        unheard: Unheard = "zero",
+        known: Texts | None = None,
+    ) -> None:
+        self._set = whole
+        self._unheard = unheard
+        captions = whole.captions(ALL)
+        texts = list(dict.fromkeys(c.text for c in captions))
+        spoken = list(dict.fromkeys(c.speech for c in captions if c.speech))
+        words = (known or Texts()).tokens([*texts, *spoken], reading)
+        compared = [_compared(w, reading, of) for w in words]
+        self._compared = dict(zip(texts, compared, strict=False))
+        self._heard = {t: set(w) for t, w in zip(spoken, compared[len(texts) :], strict=True)}
+        self._ars: dict[str, tuple[float, float]] = {}
+        self.ars_reason = "" if counts else NO_CORPORA
+        if counts is not None:
+            try:
+                self._ars = {
+                    t: _relevance(reading.words(w), counts)
+                    for t, w in zip(texts, words, strict=False)
+                }
+            except DataError as error:
+                self.ars_reason = str(error)
+
+    def figures(self, split: str, how: Bootstrap) -> Figures:
+        """Of one split, or of all."""
+        captions, sizes = self._set.captions(split), self._set.sizes(split)
+        videos = sizes.videos
+        systems: dict[str, System] = {}
+        unseen = None
+        if not self.ars_reason:
+            rows = [(self._ars[c.text][0], 1.0) for c in captions]
+            systems["ars"] = _system(captions, rows, videos, 1.0)
+            total = sum(value for value, _ in rows)
+            share = sum(self._ars[c.text][1] for c in captions)
+            unseen = 100 * share / total if total else 0.0
+        if sizes.spoken:
+            heard = [c for c in captions if c.speech is not None or self._unheard == "zero"]
+            systems["scr"] = _system(heard, list(map(self._covered, heard)), videos, 100.0)
+        found = dict(zip(systems, _estimates(list(systems.values()), how), strict=True))
+        return Figures(
+            key=self._set.key,
+            reader=self._set.reader,
+            split=split,
+            videos=len(videos),
+            clips=sizes.clips,
+            captions=len(captions),
+            spoken=sizes.spoken,
+            list_hash=sizes.list_hash,
+            scr=found.get("scr"),
+            ars=found.get("ars"),
+            scr_reason="" if sizes.spoken else NO_SPEECH,
+            ars_reason=self.ars_reason,
+            unseen=unseen,
+        )
+
+    def _covered(self, caption: Caption) -> tuple[float, float]:
+        """Words of a caption that are said in its clip, and all."""
+        words = self._compared[caption.text]
+        heard = self._heard.get(caption.speech or "", ())
+        return float(sum(word in heard for word in words)), float(len(words))
+
+
+def _compared(tokens: Sequence[str], reading: Reading, of: Of) -> Sequence[str]:
+    if of == "tokens":
+        return tokens
+    return list(map(reading.lemma, tokens)) if of == "lemmas" else reading.words(tokens)
+
+
+def _relevance(words: Sequence[str], counts: WordCounts) -> tuple[float, float]:
+    """ARS of a caption, and what of it is of words that no image caption has."""
+    whole = unseen = 0.0
+    for word in words:
+        value = counts.table.get(word)
+        if value is None:
+            value = counts.ars(word)  # 0, or an error
+        whole += value
+        if value and not counts.image.get(word, 0):
+            unseen += value
+    return whole, unseen
+
+
+def _system(
+    captions: Sequence[Caption],
+    rows: Sequence[tuple[float, float]],
+    videos: Mapping[str, int],
+    scale: float,
+) -> System:
+    """A figure that is a ratio of sums, its two sums by video."""
+    sums = np.zeros((len(videos), 2))
+    np.add.at(sums, [videos[c.video] for c in captions], np.array(rows))
+    return System(sums=sums, figure=_ratio(scale))
+
+
+def _ratio(
+    scale: float,
+) -> Callable[[Float64[np.ndarray, "R K"]], Float64[np.ndarray, " R"]]:
+    def ratio(sums: Float64[np.ndarray, "R K"]) -> Float64[np.ndarray, " R"]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares: Float64[np.ndarray, " R"] = scale * sums[:, 0] / sums[:, 1]
+        return shares
+
+    return ratio
+
+
+def _estimates(systems: Sequence[System], how: Bootstrap) -> list[Estimate]:
+    if not systems:
+        return []
+    drawn = [_grouped(system, how.seed) for system in systems]
+    draws = (
+        bootstrap(drawn, resamples=how.resamples, seed=how.seed)
+        if how.resamples
+        else np.empty((0, len(systems)))
+    )
+    return [
+        over_videos(system.value, draws[:, i], videos=len(system.sums))
+        for i, system in enumerate(systems)
+    ]
+
+
+def _grouped(system: System, seed: int) -> System:
+    """The same with at most ``MOST`` videos: equally many, drawn at random, count as one."""
+    if len(system.sums) <= MOST:
+        return system
+    sums = np.zeros((MOST, system.sums.shape[1]))
+    order = np.random.default_rng(seed).permutation(len(system.sums))
+    np.add.at(sums, order % MOST, system.sums)
+    return System(sums=sums, figure=system.figure)
+
+
+def interval(estimate: Estimate | None) -> tuple[float, float] | None:
+    """The ends of a figure's interval, where there is one."""
+    if estimate is None or not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+        return None
+    return estimate.low, estimate.high

@@ -1,0 +1,226 @@
+"""The sets whose captions are looked at: real ones by their readers, or the embedded world's."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from avbench.analysis.relevance.corpora import captions_of
+from avbench.analysis.relevance.transcripts import Transcripts
+from avbench.config.builder import Builder
+from avbench.config.data_file import DataSource, file_sources
+from avbench.config.strict_yaml import Problems
+from avbench.core.errors import DataError, SuiteError, UnknownNameError, unknown
+from avbench.core.registry import Registry
+from avbench.core.settings import WorldSettings
+from avbench.core.types import Clip
+from avbench.data.annotations.clip_list import clip_list_hash
+
+EMBEDDED = "embedded"
+ALL = "all"
+"""The name of all splits together."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caption:
+    """One caption of one clip."""
+
+    text: str
+    video: str
+    """The video that the bootstrap draws it with."""
+    clip: str
+    span: tuple[float | None, float | None]
+    """The clip's times: annotators who divide a video differently may use the same ids."""
+    speech: str | None
+    """What is said in the clip; None: nothing is known of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizes:
+    """What a split holds, whatever is measured of it."""
+
+    videos: Mapping[str, int]
+    """Each video's number."""
+    clips: int
+    spoken: int
+    """Clips with speech text that is not empty."""
+    list_hash: str
+    """Of clips and captions."""
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: what was put together is kept
+class CaptionSet:
+    """The captions of one dataset."""
+
+    key: str
+    reader: str
+    """What reads it; of the embedded world's sets the form they imitate."""
+    splits: Mapping[str, Sequence[Clip]]
+    lost: int = 0
+    """Clips that a defect of the annotations costs."""
+    speech_from: str = ""
+    """The file that the speech is from; empty: the dataset's own."""
+
+    def captions(self, split: str) -> list[Caption]:
+        """Of a split, or of all of them together.
+
+        A caption that several splits hold of one clip counts once, as some files divide a split
+        anew; one that a split itself repeats counts as often as it does there.
+        """
+        if split not in self._captions:
+            self._captions[split] = self._together() if split == ALL else self._of(split)
+        return self._captions[split]
+
+    def sizes(self, split: str) -> Sizes:
+        """Of a split, or of all of them together."""
+        if split not in self._sizes:
+            captions = self.captions(split)
+            texts: dict[str, list[str]] = {}
+            for caption in captions:
+                texts.setdefault(caption.clip, []).append(caption.text)
+            self._sizes[split] = Sizes(
+                videos={v: i for i, v in enumerate(dict.fromkeys(c.video for c in captions))},
+                clips=len({(c.clip, c.span) for c in captions}),
+                spoken=len({(c.clip, c.span) for c in captions if c.speech}),
+                list_hash=clip_list_hash(texts),
+            )
+        return self._sizes[split]
+
+    @cached_property
+    def _captions(self) -> dict[str, list[Caption]]:
+        return {}
+
+    @cached_property
+    def _sizes(self) -> dict[str, Sizes]:
+        return {}
+
+    def _of(self, split: str) -> list[Caption]:
+        return [caption for clip in self.splits[split] for caption in _of(clip)]
+
+    def _together(self) -> list[Caption]:
+        most: Counter[tuple[str, str]] = Counter()
+        kept: dict[tuple[str, str], Caption] = {}
+        for split in self.splits:
+            found = self.captions(split)
+            most |= Counter((c.clip, c.text) for c in found)
+            for caption in found:
+                kept.setdefault((caption.clip, caption.text), caption)
+        return [kept[place] for place, n in most.items() for _ in range(n)]
+
+    def heard_in(self, file: Path) -> "CaptionSet":
+        """The same with the speech of a file in place of its own."""
+        spoken = Transcripts.read(file)
+        return replace(
+            self,
+            speech_from=short(file),
+            splits={
+                split: [replace(clip, speech=spoken.of(clip)) for clip in clips]
+                for split, clips in self.splits.items()
+            },
+        )
+
+
+def _of(clip: Clip) -> list[Caption]:
+    span = clip.start, clip.end
+    return [
+        Caption(text=text, video=clip.video, clip=clip.id, span=span, speech=clip.speech)
+        for text in clip.captions
+    ]
+
+
+def short(path: Path) -> str:
+    """A file as tables name it: with its folder's name, wherever that lies."""
+    return "/".join(path.parts[-2:])
+
+
+def sources(data: str, registry: Registry) -> Mapping[str, DataSource]:
+    """The datasets of a data file; none for the embedded world.
+
+    Raises:
+        SuiteError: there is no such file, or it is at fault.
+    """
+    if data == EMBEDDED:
+        return {}
+    path = Path(data)
+    if not path.is_file():
+        raise SuiteError(f"data file {path}: no such file; or '{EMBEDDED}'")
+    problems = Problems()
+    found = file_sources(path, Builder(registry, problems))
+    problems.check()
+    return found
+
+
+def read_set(source: DataSource, registry: Registry) -> CaptionSet:
+    """All splits that a dataset's files hold.
+
+    Raises:
+        DataError: the annotations are missing or malformed.
+    """
+    dataset = source.open(registry)
+    splits = {split: dataset.clips(split) for split in dataset.splits()}
+    if not splits:
+        raise DataError(f"{source.key}: {source.root} holds no split of '{source.reader.name}'")
+    lost = sum(d.clip is not None for split in splits for d in dataset.defects(split))
+    return CaptionSet(key=source.key, reader=source.reader.name, splits=splits, lost=lost)
+
+
+def embedded_sets(keys: Sequence[str], settings: WorldSettings | None = None) -> list[CaptionSet]:
+    """The embedded world's captioned sets, or those named; no media are made.
+
+    Raises:
+        UnknownNameError: a key is none of the world's.
+    """
+    from avbench.data.world.stage import FORMS
+
+    for key in keys:
+        if key not in FORMS:
+            raise UnknownNameError(f"--dataset: {unknown('dataset', key, FORMS)}")
+    made = []
+    for key, form in FORMS.items():
+        splits: dict[str, list[Clip]] = {}
+        for entry in form.make(settings or WorldSettings()).entries:
+            video = entry.id.partition("#")[0]
+            clip = Clip(
+                id=entry.id,
+                video=video,
+                media=Path(),
+                captions=entry.captions,
+                speech=entry.words,
+            )
+            splits.setdefault(entry.split, []).append(clip)
+        # The narrated corpus has one split: its captions are what is said.
+        if key in keys or (not keys and len(splits) > 1):
+            made.append(CaptionSet(key=key, reader=key, splits=splits))
+    return made
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Corpus:
+    """Captions whose words are counted."""
+
+    titles: tuple[str, ...]
+    """Keys of datasets and names of files."""
+    texts: tuple[str, ...]
+
+
+def corpus(
+    what: str, given: Sequence[str], known: Mapping[str, DataSource], registry: Registry
+) -> Corpus:
+    """The captions of datasets of the data file, by key, and of files.
+
+    Raises:
+        DataError: one is neither, or cannot be read.
+    """
+    titles, texts = [], []
+    for name in given:
+        if name in known:
+            texts += [c.text for c in read_set(known[name], registry).captions(ALL)]
+            titles.append(name)
+            continue
+        path = Path(name)
+        if not path.is_file():
+            raise DataError(f"{what}: no such file, and {unknown('dataset', name, known)}")
+        texts += captions_of(path)
+        titles.append(short(path))
+    return Corpus(titles=tuple(titles), texts=tuple(texts))

@@ -1,0 +1,89 @@
+"""What an analysis of relevance writes beside its tables: JSON, and the counts of all words."""
+
+import csv
+import io
+from dataclasses import asdict
+from typing import Any
+
+from avbench.analysis.relevance.analysis import Analysis, paper, swapped
+from avbench.analysis.relevance.figures import Figures, interval
+from avbench.analysis.relevance.sets import Corpus
+from avbench.data.text.counts import TOTAL, TYPES
+
+SCR, ARS = "scr", "ars"
+
+
+def to_json(analysis: Analysis) -> dict[str, Any]:
+    """Everything, for machines."""
+    choices = analysis.choices
+    return {
+        "choices": {
+            **asdict(choices.reading),
+            "unseen": str(choices.unseen),
+            "coverage": choices.coverage,
+            "unheard": choices.unheard,
+        },
+        "corpora": {
+            name: {"from": list(corpus.titles), "captions": len(corpus.texts), "words": words}
+            for name, corpus, words in corpora(analysis)
+        },
+        "bootstrap": asdict(analysis.how),
+        "sets": [_figures_json(f) for f in analysis.figures],
+        "sensitivity": [
+            {
+                "choice": v.title,
+                "problem": v.problem or None,
+                "sets": {
+                    f.key: {"scr": f.scr and f.scr.value, "ars": f.ars and f.ars.value}
+                    for f in v.figures
+                },
+                "swapped": [list(pair) for pair in swapped(v.figures)],
+            }
+            for v in analysis.variants
+        ],
+        "words": [w._asdict() for w in analysis.words],
+    }
+
+
+def words_csv(analysis: Analysis) -> str:
+    """The counts of all words and their ARS, to be read again by ``read_counts``."""
+    counts = analysis.counts
+    assert counts is not None, "there are words only where they were counted"
+    out = io.StringIO()
+    reading = analysis.choices.reading
+    said = {**asdict(reading), "unseen": counts.unseen}
+    said |= {name: ", ".join(corpus.titles) for name, corpus, _ in corpora(analysis)}
+    for name, value in said.items():
+        out.write(f"# {name}: {value}\n")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["word", "audio", "image", "ars"])
+    writer.writerow([TOTAL, counts.audio_total, counts.image_total, ""])
+    writer.writerow([TYPES, counts.types, counts.types, ""])
+    words = sorted({*counts.audio, *counts.image}, key=lambda w: (-counts.table.get(w, 0.0), w))
+    for word in words:
+        numbers = counts.audio.get(word, 0), counts.image.get(word, 0)
+        writer.writerow([word, *numbers, f"{counts.table.get(word, 0.0):.6f}"])
+    return out.getvalue()
+
+
+def _figures_json(f: Figures) -> dict[str, Any]:
+    printed = paper(f)
+    return {
+        **{k: v for k, v in asdict(f).items() if k not in (SCR, ARS)},
+        **{
+            name: estimate and {"value": estimate.value, "interval": interval(estimate)}
+            for name, estimate in ((SCR, f.scr), (ARS, f.ars))
+        },
+        "paper": printed and dict(zip((SCR, ARS), printed, strict=True)),
+    }
+
+
+def corpora(analysis: Analysis) -> list[tuple[str, Corpus, int]]:
+    """Name, captions and words of each corpus; none where nothing was counted."""
+    counts = analysis.counts
+    if counts is None:
+        return []
+    return [
+        ("audio", analysis.audio, counts.audio_total),
+        ("image", analysis.image, counts.image_total),
+    ]

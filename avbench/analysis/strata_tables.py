@@ -1,0 +1,220 @@
+"""Tables of scores by stratum, and of how varied captions are; nothing is scored again.
+
+The figure of a stratum is made from the sum of its items' sufficient statistics, as that of the
+whole set is. CIDEr's document frequencies stay those of the whole set; a set of its own for each
+stratum would give other figures.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+
+from avbench.analysis.diversity import diversity
+from avbench.analysis.strata import Strata, clip_items, strata, video_items
+from avbench.data.annotations.clip_list import clip_list_hash
+from avbench.data.prepared.split import PreparedSplit
+from avbench.data.text.counts import WordCounts
+from avbench.data.world.word_counts import shipped_counts
+from avbench.evaluation.score import PREDICTIONS, read_predictions
+from avbench.reports.collect import MOST_FREQUENT
+from avbench.reports.long_table import Measurement, Table, signature_notes
+from avbench.reports.pivot import pivot
+from avbench.reports.signatures import signatures
+from avbench.reports.systems import Held, Key, Stored
+from avbench.reports.table import Column, Row, Sheet, TableLayout
+from avbench.reports.used import clip_notes
+from avbench.runner.plan import Plan
+
+REFERENCES = "References, the first of each"
+STRATUM = "stratum"
+"""The axis of long rows."""
+
+VARIETY = (
+    Column(metric="distinct1", title="Distinct-1 (%)", ranked=False, delta=False),
+    Column(metric="distinct2", title="Distinct-2 (%)", ranked=False, delta=False),
+    Column(metric="vocabulary", title="Vocabulary", ranked=False, delta=False, decimals=0),
+    Column(metric="words", title="Words", ranked=False, delta=False),
+)
+
+
+def strata_sheets(plan: Plan, stored: Stored, counts: WordCounts | None = None) -> list[Sheet]:
+    """How varied the captions are; then for each dataset its scores, divided in every way.
+
+    Args:
+        plan: of the suite.
+        stored: the statistics of its scores.
+        counts: of words in audio and image captions, for ARS; None: of the embedded world's.
+
+    Returns:
+        Nothing where nothing has been scored.
+
+    Raises:
+        DataError: what a stage wrote is missing or damaged.
+    """
+    made = _Tables(plan, stored, counts or shipped_counts())
+    divided = list(made.by_strata())
+    return [*made.variety(), *divided]
+
+
+@dataclass(slots=True)
+class _Tables:
+    plan: Plan
+    stored: Stored
+    counts: WordCounts
+    notes: list[str] = field(default_factory=list)
+    """Why datasets were not divided."""
+
+    def by_strata(self) -> Iterator[Sheet]:
+        """The scores of every dataset, divided in every way that divides it."""
+        for dataset in self.plan.datasets:
+            split = self._split(dataset)
+            if split is None or not self.stored.held(dataset):
+                continue
+            joined = split.protocol != "coco"
+            for parts in strata(video_items(split) if joined else clip_items(split), self.counts):
+                if parts.names:
+                    yield self._divided(dataset, parts, joined)
+                else:
+                    self.notes.append(f"{dataset}: {parts.note}")
+
+    def _divided(self, dataset: str, parts: Strata, joined: bool) -> Sheet:
+        metrics = self.plan.table["metrics"]
+        long = [
+            row
+            for metric in metrics
+            for key, held in self.stored.held(dataset).get(metric, {}).items()
+            for row in self._figures(dataset, metric, key, held, parts, joined)
+        ]
+        sizes = Counter(parts.of.values())
+        names = {name: f"{name} (n {sizes[name]})" for name in parts.names}
+        layout = TableLayout(
+            title=f"{self._title}: {dataset} by {parts.title}",
+            columns=tuple(Column(metric=metric, delta=False) for metric in metrics),
+            datasets=tuple(names.values()),
+            rows=self._rows(long),
+        )
+        shown = Table.of([replace(row, dataset=names[row.axes[STRATUM]]) for row in long])
+        notes = [parts.note]
+        if "cider" in metrics:
+            notes.append("CIDEr's document frequencies are those of the whole set.")
+        made = [_whole(text) for of in self._signatures(shown).values() for text in of]
+        if made:
+            notes += signature_notes({dataset: made})
+            notes.append(f"Of a stratum, the signature adds {STRATUM}: and its items' hash.")
+        notes += clip_notes(self.plan, self.stored.store)
+        return replace(pivot(shown, layout, notes), table=Table.of(long))
+
+    def _figures(
+        self, dataset: str, metric: str, key: Key, held: Held, parts: Strata, joined: bool
+    ) -> Iterator[Measurement]:
+        """One system's figure in every stratum; scores by clip go with their clip's video."""
+        statistics = held.statistics
+        items = statistics.videos if joined else statistics.ids
+        places = np.array([parts.of.get(item, "") for item in items])
+        for name in parts.names:
+            inside = places == name
+            sums = statistics.values[inside].sum(axis=0, keepdims=True)
+            value = float(held.figure(sums)[0]) if inside.any() else np.nan
+            if np.isfinite(value):
+                of = dict.fromkeys((i for i, at in parts.of.items() if at == name), ())
+                signed = f"{held.signature}|{STRATUM}:{len(of)}-{clip_list_hash(of)}"
+                row = self._row(key, dataset, metric, value, held, stratum=name)
+                yield replace(row, signature=signed)
+
+    def variety(self) -> Iterator[Sheet]:
+        """How varied every row's captions are, beside its scores; none where there are none."""
+        rows: list[Measurement] = []
+        for dataset in self.plan.datasets:
+            split = self._split(dataset)
+            systems = self.stored.stages(dataset) if split is not None else {}
+            found = {key: stage for key, stage in systems.items() if self.stored.store.done(stage)}
+            if split is None or not found:
+                continue
+            for key, stage in found.items():
+                told = self.plan.stages[stage.parents["predictions"]]
+                path = self.stored.store.directory(told) / PREDICTIONS
+                rows += self._varied(key, dataset, read_predictions(path, split.clips).values())
+                for metric in self.plan.table["metrics"]:
+                    held = self.stored.held(dataset).get(metric, {}).get(key)
+                    if held is not None:
+                        whole = float(held.figure(held.statistics.values.sum(0, keepdims=True))[0])
+                        rows.append(self._row(key, dataset, metric, whole, held))
+            firsts = [clip.captions[0] for clip in split.clips if clip.captions]
+            rows += self._varied((REFERENCES, None), dataset, firsts)
+        if not rows:
+            return
+        scores = tuple(Column(metric=m, delta=False) for m in self.plan.table["metrics"])
+        layout = TableLayout(
+            title=f"{self._title}: how varied the captions are",
+            columns=(*scores, *VARIETY),
+            datasets=self.plan.datasets,
+            rows=(*self._rows(rows), Row(label=REFERENCES, ranked=False)),
+        )
+        notes = [
+            "Distinct-n: different n-grams among all of a test set's captions; vocabulary: "
+            "different words; words: of a caption, mean. Clip by clip.",
+            *signature_notes(self._signatures(Table.of(rows))),
+            *self.notes,
+            *clip_notes(self.plan, self.stored.store),
+        ]
+        yield pivot(Table.of(rows), layout, notes)
+
+    def _varied(self, key: Key, dataset: str, captions: Iterable[str]) -> Iterator[Measurement]:
+        for metric, value in asdict(diversity(captions)).items():
+            yield self._row(key, dataset, metric, float(value))
+
+    def _row(
+        self,
+        key: Key,
+        dataset: str,
+        metric: str,
+        value: float,
+        held: Held | None = None,
+        stratum: str = "",
+    ) -> Measurement:
+        label, seed = key
+        axes = next((dict(t.axes) for t in self.plan.trials if t.label == label), {})
+        return Measurement(
+            suite=self.plan.suite,
+            trial="",
+            label=label,
+            seed=seed,
+            axes={**axes, **({STRATUM: stratum} if stratum else {})},
+            dataset=dataset,
+            metric=metric,
+            value=value,
+            unit=held.unit if held else "",
+            signature=held.signature if held else "",
+            record=held.record if held else "",
+        )
+
+    def _rows(self, found: Sequence[Measurement]) -> tuple[Row, ...]:
+        """The suite's rows that have figures, then the baseline."""
+        has = {row.label for row in found}
+        labels = dict.fromkeys(trial.label for trial in self.plan.trials)
+        rows = [Row(label=label) for label in labels if label in has]
+        return (*rows, *(Row(label=x, ranked=False) for x in (MOST_FREQUENT,) if x in has))
+
+    def _signatures(self, table: Table) -> dict[str, list[str]]:
+        """How the scores of a table were made, by dataset."""
+        return {
+            dataset: [made[m] for m in self.plan.table["metrics"] if m in made]
+            for dataset, made in signatures(table.frame).items()
+        }
+
+    @property
+    def _title(self) -> str:
+        return self.plan.title or self.plan.suite
+
+    def _split(self, dataset: str) -> PreparedSplit | None:
+        """The clips that are scored; None: not prepared yet."""
+        stage = self.plan.stages[self.plan.prepared[dataset]]
+        store = self.stored.store
+        return PreparedSplit.open(store.directory(stage)) if store.done(stage) else None
+
+
+def _whole(signature: str) -> str:
+    """The signature of the whole set, out of a stratum's."""
+    return signature.rpartition(f"|{STRATUM}:")[0]

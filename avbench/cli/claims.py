@@ -1,0 +1,272 @@
+"""The verdicts on a suite's claims, as plain data (``--json``) and for people."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from avbench.analysis import pretraining
+from avbench.analysis.claims.evidence import POWER, Compared, Figures
+from avbench.analysis.claims.judge import Outcome, judge
+from avbench.cli.progress import console as make_console
+from avbench.config.claims import About, Claim
+from avbench.core.errors import AvbenchError, unknown
+from avbench.core.options import build
+from avbench.evaluation.statistics.estimate import LEVEL
+from avbench.evaluation.statistics.resampling import RESAMPLES
+from avbench.reports.collect import MOST_FREQUENT, Report, collect
+from avbench.reports.signatures import agreed, figures_by_seed
+from avbench.reports.table import TITLES
+from avbench.runner.plan import Plan, Store
+
+STYLES = {"supported": "bold green", "refuted": "bold red", "inconclusive": "yellow"}
+
+
+def claims_data(
+    plan: Plan, store: Store, *, about: About | None = None, plugins_dir: Path | None = None
+) -> dict[str, Any]:
+    """The verdicts on a plan's claims.
+
+    Args:
+        plan: of the suite.
+        store: where its records are.
+        about: the question asked of all claims; None: of each its own.
+        plugins_dir: where metrics may come from.
+    """
+    from avbench.reports.systems import Stored
+
+    claims = [build(Claim, dict(claim)) for claim in plan.claims]
+    stored = None
+    if "models" in (about, *(claim.about for claim in claims if about is None)):
+        from avbench.core.registry import load
+
+        stored = Stored(plan, store, load(plugins_dir), MOST_FREQUENT)
+    outcomes = judge(claims, figures_of(plan, store, collect(plan, store)), stored, about)
+    return {
+        "suite": plan.suite,
+        "level": LEVEL,
+        "power": POWER,
+        "claims": [_plain(outcome) for outcome in outcomes],
+    }
+
+
+def asked(about: str | None) -> About | None:
+    """The question that the command line names.
+
+    Raises:
+        AvbenchError: it is none.
+    """
+    if about is not None and about not in get_args(About):
+        raise AvbenchError(f"--about: {unknown('question', about, get_args(About))}")
+    return cast("About | None", about)
+
+
+def figures_of(plan: Plan, store: Store, report: Report) -> Figures:
+    """A report's long rows, and what its pre-trainings logged, as claims read them."""
+    absent: dict[tuple[str, str], str] = {}
+    shown = agreed(report.rows.frame)
+    for row in shown[shown["status"] != "ok"].to_dict("records"):
+        status = row["status"]
+        why = f"{status}: {row['reason']}" if row["reason"] else status
+        place = (row["label"], row["dataset"])
+        absent.setdefault(place, "has not run" if status == "pending" else why)
+    for label in {str(x) for claim in plan.claims for x in (claim["row"], *claim["over"])}:
+        if label not in set(report.rows.frame["label"]):
+            absent[label, ""] = "is no row of this run"
+    values = figures_by_seed(report.rows.frame)
+    for trial in plan.trials:
+        logged = pretraining.of_trial(plan, store, trial)
+        for name, value in logged.items():
+            values.setdefault((trial.label, "", name), {})[trial.seed] = value
+        if not logged:
+            why = (reason for (label, _), reason in absent.items() if label == trial.label)
+            absent.setdefault((trial.label, ""), next(why, "has not run"))
+    # The paper's tables spell the datasets in their own way.
+    names = {dataset.lower(): dataset for dataset in plan.datasets}
+    return Figures(
+        values=values,
+        published={
+            (row["label"], names[row["dataset"].lower()], row["metric"]): row["value"]
+            for row in report.paper.frame.to_dict("records")
+            if row["dataset"].lower() in names
+        },
+        absent=absent,
+        datasets=plan.datasets,
+        costs=frozenset(plan.table["costs"]),
+        losses=frozenset(pretraining.figures(plan)),
+    )
+
+
+def print_claims(data: Mapping[str, Any]) -> None:
+    """Each claim with its verdict, its comparisons, and what an open one wants."""
+    console = make_console()
+    if not data["claims"]:
+        console.print(f"{data['suite']}: the suite states no claims")
+        return
+    for claim in data["claims"]:
+        head = Text.assemble(
+            (f"{claim['verdict']}", STYLES[claim["verdict"]]), f"  {claim['says']}"
+        )
+        console.print(head)
+        about = [claim["source"], f"about the {claim['about']}", _expected(claim)]
+        lines: list[Any] = [Text("; ".join(filter(None, about)), style="dim")]
+        lines.append(_grid(claim))
+        if claim["verdict"] == "inconclusive":
+            lines.append(Text(_wants(claim), style="yellow"))
+        elif claim["tested"]:
+            lines.append(Text(_corrected(claim)))
+        for line in lines:
+            console.print(Padding(line, (0, 0, 0, 2)))
+        console.print()
+    for note in _notes(data):
+        console.print(Text(note, style="dim"))
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    said = asdict(outcome.claim)
+    return {
+        **{k: list(v) if isinstance(v, tuple) else v for k, v in said.items()},
+        "verdict": outcome.verdict,
+        "p": outcome.p,
+        "p_uncorrected": outcome.p_alone,
+        "tested": outcome.tested,
+        "needed": outcome.needed,
+        "unit": outcome.unit,
+        "reason": outcome.reason,
+        "comparisons": [_part(part) for part in outcome.compared],
+    }
+
+
+def _part(part: Compared) -> dict[str, Any]:
+    """A comparison; infinite ends of an interval, of which JSON knows none, are null."""
+    found = part.estimate
+    ends = (
+        [] if found is None else [x if math.isfinite(x) else None for x in (found.low, found.high)]
+    )
+    return {
+        "over": part.over,
+        "metric": part.metric,
+        "dataset": part.dataset,
+        "than_on": part.than_on,
+        "unit": "nats" if not part.exact and not part.dataset else "",
+        "exact": part.exact,
+        "difference": None if found is None else found.value,
+        "interval": ends or None,
+        "n": 0 if found is None else found.n,
+        "p_for": part.favours,
+        "p_against": part.opposes,
+        "p_randomisation": part.exchanged,
+        "published": part.published,
+        "reason": part.reason,
+    }
+
+
+def _expected(claim: Mapping[str, Any]) -> str:
+    unit = " %" if claim["percent"] else ""
+    by = f"{claim['by']:g}{unit}"
+    match claim["expect"]:
+        case "same":
+            said = f"expected: within {by}"
+        case direction:
+            said = f"expected: {direction}" + (f" by {by}" if claim["by"] else "")
+    return said + (" on any dataset" if claim["holds_on"] == "any" else "")
+
+
+def _grid(claim: Mapping[str, Any]) -> Grid:
+    grid = Grid(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    parts = claim["comparisons"]
+    published = any(part["published"] is not None for part in parts)
+    n = "seeds" if claim["about"] == "methods" else "videos"
+    grid.add_column("difference of", overflow="fold")
+    tested = any(part["p_randomisation"] is not None for part in parts)
+    columns = ["", "95 % interval", n, "p", *(["p, exchanged"] if tested else [])]
+    for name in (*columns, *(["paper"] if published else [])):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for part in parts:
+        cost, unit = part["exact"], part["unit"]
+        cells = ["", "", "", part["reason"]]
+        if part["difference"] is not None:
+            p = "" if cost else _p(min(1.0, 2 * min(part["p_for"], part["p_against"])))
+            ends = "" if cost else _interval(part["interval"], unit)
+            cells = [_signed(part["difference"], unit), ends, "" if cost else str(part["n"]), p]
+        if tested:
+            cells.append("" if part["p_randomisation"] is None else _p(part["p_randomisation"]))
+        paper = [_signed(part["published"])] if part["published"] is not None else []
+        grid.add_row(Text(_named(claim, part)), *map(Text, (*cells, *paper)))
+    return grid
+
+
+def _named(claim: Mapping[str, Any], part: Mapping[str, Any]) -> str:
+    """What a comparison compares."""
+    metric = TITLES.get(part["metric"], part["metric"])
+    where = f"{part['dataset']} " if part["dataset"] else ""
+    unit = "%" if claim["percent"] else part["unit"]
+    rows = f"{claim['row']} − {part['over']}"
+    than = f", less that on {part['than_on']}" if part["than_on"] else ""
+    return f"{where}{metric}{f' ({unit})' if unit else ''}: {rows}{than}"
+
+
+def _corrected(claim: Mapping[str, Any]) -> str:
+    return f"corrected p {_p(claim['p'])}"
+
+
+def _wants(claim: Mapping[str, Any]) -> str:
+    found = all(part["difference"] is not None for part in claim["comparisons"])
+    said: str = (f"{_corrected(claim)}; " if found and claim["tested"] else "") + claim["reason"]
+    if claim["needed"] is None:
+        return said
+    both = " in the smaller set, and as many times more in the other" if claim["than_on"] else ""
+    of_set = both if claim["unit"] == "videos" else ""
+    return f"{said}; about {claim['needed']} {claim['unit']}{of_set} would decide it"
+
+
+def _notes(data: Mapping[str, Any]) -> Iterator[str]:
+    claims: Sequence[Mapping[str, Any]] = data["claims"]
+    asked = {claim["about"] for claim in claims if claim["tested"]}
+    tested = sum(claim["tested"] for claim in claims)
+    if tested:
+        yield (
+            "p: two-sided, of one comparison; corrected p: of a claim. Verdicts are at "
+            f"{100 * data['level']:g} %, with Holm's correction over these {tested} claims; "
+            "intervals are of one comparison each."
+        )
+    if tested < len(claims):
+        yield "Costs do not vary: a claim on them is not tested, it holds or not."
+    if "methods" in asked:
+        yield (
+            "About the methods: Student's t over the seeds that the rows share, on this test "
+            "set. `--about models` asks whether it holds of these trained models alone."
+        )
+    if "models" in asked:
+        yield (
+            f"About the models: {RESAMPLES} bootstrap resamples of the videos; other seeds may "
+            "give other models. p, exchanged: by approximate randomisation, as a check."
+        )
+    if any(claim["needed"] for claim in claims):
+        yield (
+            "To decide: the number in all with which a test finds what was measured, if it is "
+            f"true, with a power of {100 * data['power']:g} %, at the level that the correction "
+            "leaves."
+        )
+
+
+def _interval(ends: Sequence[float | None], unit: str) -> str:
+    low, high = ends
+    if low is None or high is None:
+        return "unknown"
+    return f"[{_signed(low, unit)}, {_signed(high, unit)}]"
+
+
+def _signed(value: float, unit: str = "") -> str:
+    """Losses lie hundredths of a nat apart."""
+    places = 2 if unit == "nats" else 1
+    return f"{round(value, places) + 0.0:+.{places}f}"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,1 @@
+"""The commands, a module a topic; ``avbench.cli.main`` puts them together."""

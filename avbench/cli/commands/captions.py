@@ -1,0 +1,128 @@
+"""Captioners that leave their suite, and captions of any model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avbench.cli.commands.common import (
+    RESULTS,
+    Data,
+    Json,
+    PluginsDir,
+    Preset,
+    Results,
+    Seeds,
+    SuiteName,
+    With,
+    planned,
+    print_json,
+    store_in,
+)
+
+app = typer.Typer()
+
+
+@app.command("export")
+def export_(
+    suite: SuiteName,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder to write.")],
+    preset: Preset = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    additional: With = None,
+    only: Annotated[str | None, typer.Option(metavar="LABEL", help="Which row.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Which fine-tuning, by its dataset.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Which of the suite's seeds.")] = None,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+) -> None:
+    """Write a trained captioner as a folder of its own: safetensors, JSON and a tokenizer."""
+    from avbench.core.registry import load
+    from avbench.runner.export import export
+
+    made = planned(suite, preset, data, seeds, additional, [only] if only else None, plugins_dir)
+    export(made, store_in(results), load(plugins_dir), out, dataset=dataset, seed=seed)
+    print(f"wrote {out}")
+    print(f"next: avbench caption {out} FILE")
+
+
+@app.command()
+def caption(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder of avbench export.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Media files.")],
+    start: Annotated[float | None, typer.Option(help="Seconds into the file.")] = None,
+    end: Annotated[float | None, typer.Option(help="Seconds into the file.")] = None,
+    speech: Annotated[
+        str | None, typer.Option(help="What is said in the clip, for models that read text.")
+    ] = None,
+    speech_file: Annotated[
+        Path | None, typer.Option(help='The same for many clips: JSON {"file name": "text"}.')
+    ] = None,
+    beam: Annotated[int | None, typer.Option(min=1, help="Beam width; as in the suite.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips at once.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of the network; rounding may depend on them.")
+    ] = 1,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Print the caption of each file (after ``--``, of files whose names begin with a dash)."""
+    from avbench.cli.caption import describe_files
+
+    good = describe_files(
+        model,
+        files,
+        start=start,
+        end=end,
+        speech=speech,
+        speech_file=speech_file,
+        beam=beam,
+        batch=batch,
+        device=device,
+        threads=threads,
+        plugins_dir=plugins_dir,
+        as_json=as_json,
+    )
+    raise typer.Exit(0 if good else 1)
+
+
+@app.command()
+def score(
+    hypotheses: Annotated[
+        list[Path], typer.Option(metavar="FILE", help="Captions; may be repeated, one a system.")
+    ],
+    references: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="One or more captions an id; may be repeated."),
+    ],
+    protocol: Annotated[str, typer.Option(help="coco, or paragraph (ids are videos).")] = "coco",
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this metric; may be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write figures and statistics by id.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Test each file of captions against the first.")
+    ] = False,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Score any model's captions against references: JSON lines, coco-caption's JSON or csv."""
+    from avbench.cli.score import print_scores, score_files
+    from avbench.core.registry import load
+
+    found = score_files(
+        hypotheses,
+        references,
+        protocol,
+        load(plugins_dir),
+        metrics=metric or (),
+        out=out,
+        compare=compare,
+    )
+    print_json(found) if as_json else print_scores(found)

@@ -1,0 +1,98 @@
+"""What commands share: the options that several take, the plan that they name, JSON."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from avbench.config.overrides import Overrides
+from avbench.core.errors import AvbenchError, unknown
+
+if TYPE_CHECKING:
+    from avbench.runner.plan import Plan, Store
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A predefined suite or a file.")]
+Preset = Annotated[str | None, typer.Option(help="Another preset: a name or a file.")]
+Data = Annotated[
+    str | None, typer.Option(metavar="FILE", help="A data file of yours, or 'embedded'.")
+]
+Seeds = Annotated[str | None, typer.Option(help="How many seeds, or a list: 3 or 0,1,5.")]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="NAME", help="Add a row like the first with this component."),
+]
+Only = Annotated[
+    list[str] | None, typer.Option(metavar="LABEL", help="Only this row; may be repeated.")
+]
+PluginsDir = Annotated[
+    Path | None, typer.Option(help="A folder of plugins; ./plugins if there is one.")
+]
+Results = Annotated[Path, typer.Option(help="Where stages and tables lie.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Format = Annotated[
+    str, typer.Option("--format", help="Formats to write, e.g. md,latex,csv,html,long.")
+]
+
+RESULTS = Path("results")
+FORMATS = "md,csv,latex,html,long"
+
+
+def planned(
+    suite: str,
+    preset: str | None,
+    data: str | None,
+    seeds: str | None,
+    additional: list[str] | None,
+    only: list[str] | None,
+    plugins_dir: Path | None,
+) -> "Plan":
+    """The plan of a suite, with what the command line changes in it."""
+    from avbench.runner.plan_cache import plan_for
+
+    overrides = Overrides(
+        preset=preset,
+        data=data,
+        seeds=seeds,
+        additional=tuple(additional or ()),
+        only=tuple(only or ()),
+    )
+    return plan_for(suite, overrides, plugins_dir)
+
+
+def store_in(results: Path) -> "Store":
+    """Where stages are, with the user's cache."""
+    from avbench.core.paths import cache
+    from avbench.runner.plan import Store
+
+    return Store(results=results, cache=cache())
+
+
+def known_value(option: str, what: str, value: str | None, allowed: Iterable[str]) -> None:
+    """Refuse a value that an option does not have.
+
+    Raises:
+        AvbenchError: it is not among those allowed.
+    """
+    if value is not None and value not in allowed:
+        raise AvbenchError(f"{option}: {unknown(what, value, allowed)}")
+
+
+def formats_of(text: str) -> list[str]:
+    """The formats that ``--format`` names.
+
+    Raises:
+        AvbenchError: one is not known.
+    """
+    from avbench.reports.formats import FORMATS as KNOWN
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        known_value("--format", "format", name, KNOWN)
+    return names
+
+
+def print_json(value: Any) -> None:
+    """For machines."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))

@@ -1,0 +1,53 @@
+"""Components: what is registered, whether it keeps its contract, and new ones."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avbench.cli.commands.common import Json, PluginsDir, print_json
+
+app = typer.Typer()
+plugin_app = typer.Typer(help="Write plugins.", no_args_is_help=True)
+app.add_typer(plugin_app, name="plugin")
+
+
+@app.command()
+def plugins(plugins_dir: PluginsDir = None, as_json: Json = False) -> None:
+    """List every component: family, name, options, source, and who registered it."""
+    from avbench.cli.listing import plugins_data, print_plugins
+    from avbench.core.registry import load
+
+    found = plugins_data(load(plugins_dir))
+    print_json(found) if as_json else print_plugins(found)
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A component's name.")],
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Run the contract checks of its family on a component."""
+    from avbench.cli.listing import check_data, print_checks
+    from avbench.core.registry import load
+
+    found = check_data(load(plugins_dir), name)
+    print_json(found) if as_json else print_checks(found)
+    if not all(outcome["ok"] for outcome in found):
+        raise typer.Exit(1)
+
+
+@plugin_app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="The component's name, e.g. my_fusion.")],
+    family: Annotated[str, typer.Option(help="fusion or loss.")],
+    plugins_dir: Annotated[Path, typer.Option(help="Where to write it.")] = Path("plugins"),
+) -> None:
+    """Write a plugin that works, and its test, to start from."""
+    from avbench.cli.scaffold import write
+
+    for path in write(name, family, plugins_dir):
+        print(f"wrote {path}")
+    folder = "" if plugins_dir == Path("plugins") else f" --plugins-dir {plugins_dir}"
+    print(f"next: avbench check {name}{folder}")

@@ -1,0 +1,149 @@
+"""What suites need around them: the machine, your data, schemas for editors."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from avbench.cli.commands.common import RESULTS, Json, PluginsDir, Results, print_json
+
+app = typer.Typer()
+data_app = typer.Typer(help="Look after your datasets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@app.command("doctor")
+def doctor_(
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A data file of yours.")
+    ] = None,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Look at the machine, the packages and your data, and say what to do."""
+    from dataclasses import asdict
+
+    from avbench.cli.doctor import examine
+    from avbench.cli.listing import print_advice
+
+    found = examine(data=data, results=results, plugins_dir=plugins_dir)
+    print_json([asdict(advice) for advice in found]) if as_json else print_advice(found)
+    raise typer.Exit(1 if any(advice.status == "problem" for advice in found) else 0)
+
+
+@app.command("schema")
+def schema_(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="suite, preset or data.")],
+    plugins_dir: PluginsDir = None,
+) -> None:
+    """Print a JSON Schema for editors, your plugins' options included."""
+    from avbench.config.schema import schema
+    from avbench.core.registry import load
+
+    print_json(schema(what, load(plugins_dir)))
+
+
+@data_app.command("check")
+def data_check_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file of yours.")],
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="Time for opening media; the rest is only looked for.")
+    ] = 60.0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that open media.")] = 1,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every clip too, however long it takes.")
+    ] = False,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what each split holds, what is lost and why, and what splits share."""
+    from avbench.cli.data_check import data_check
+    from avbench.cli.datalisting import print_data_check
+    from avbench.core.registry import load
+
+    found = data_check(file, load(plugins_dir), seconds=seconds, workers=workers, decode=decode)
+    print_json(found) if as_json else print_data_check(found)
+    raise typer.Exit(0 if found["ok"] else 1)
+
+
+@data_app.command("prepare")
+def data_prepare_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file of yours.")],
+    dataset: Annotated[str, typer.Option(metavar="KEY", help="A dataset of it.")],
+    split: Annotated[str, typer.Option(help="A split of that.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the shards; the split's is within.")
+    ],
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Independent jobs; as many as workers by default.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Jobs at once; as many as cores by default.")
+    ] = None,
+    short_side: Annotated[int, typer.Option(help="Pixels; larger pictures are shrunk.")] = 256,
+    crf: Annotated[int, typer.Option(help="x264's quality: 0 lossless, 51 the worst.")] = 23,
+    preset: Annotated[str, typer.Option(help="x264's preset.")] = "veryfast",
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second, at most; all by default.")
+    ] = None,
+    sound: Annotated[str, typer.Option(help="aac, or flac: lossless at 16 bits.")] = "aac",
+    sample_rate: Annotated[int, typer.Option(help="Hz; the spectrogram's.")] = 22_050,
+    bitrate: Annotated[int, typer.Option(help="Of AAC, kbit/s.")] = 64,
+    clips_per_shard: Annotated[int, typer.Option(help="Clips in a shard.")] = 1000,
+    reencode: Annotated[
+        bool, typer.Option(help="Encode each clip anew, or copy source files as they are.")
+    ] = True,
+    start: Annotated[
+        bool, typer.Option(help="Run the jobs here, or only write them, for other machines.")
+    ] = True,
+    verify: Annotated[
+        bool, typer.Option(help="Hash the shards that are there; write damaged ones anew.")
+    ] = False,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Write a split as shards: cut, shrunk and encoded anew, with its sound; resumes by itself."""
+    from avbench.cli.datalisting import print_shards
+    from avbench.cli.progress import console, watch
+    from avbench.core.errors import SuiteError
+    from avbench.core.options import ValidationError, build, problems
+    from avbench.core.registry import load
+    from avbench.data.media.recode import Encoding
+    from avbench.runner.executors.local import cores
+    from avbench.runner.prepare_shards import Order, data_prepare
+    from avbench.runner.scheduler import Run
+
+    asked: dict[str, Any] = {
+        "recode": reencode,
+        "short_side": short_side,
+        "crf": crf,
+        "preset": preset,
+        "fps": fps,
+        "sound": sound,
+        "sample_rate": sample_rate,
+        "bitrate": bitrate,
+        "clips_per_shard": clips_per_shard,
+    }
+    try:
+        encoding = build(Encoding, asked)
+    except ValidationError as error:
+        raise SuiteError("\n".join(problems(error, Encoding, "data prepare"))) from None
+
+    def follow(run: Run) -> int:
+        with watch(console(stderr=as_json)) as watcher:
+            return run.go(watcher)
+
+    order = Order(file=file, dataset=dataset, split=split, out=out, encoding=encoding)
+    at_once = workers or cores()
+    found = data_prepare(
+        order,
+        load(plugins_dir),
+        jobs=jobs or at_once,
+        workers=at_once,
+        start=start,
+        verify=verify,
+        watch=follow,
+    )
+    print_json(found) if as_json else print_shards(found)
+    raise typer.Exit(found["status"] or (0 if found["complete"] or not start else 1))

@@ -1,0 +1,314 @@
+"""``avbench data check``: what the datasets of a data file hold, and what is missing or shared.
+
+Annotations are read completely, media by their headers, as many as the time allows. What only
+decoding tells (damage, silence) is told on demand, by the prepare stage's own code.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from avbench.cli.trial import try_clips
+from avbench.config.builder import Builder
+from avbench.config.data_file import DataSource, file_sources
+from avbench.config.strict_yaml import Problems
+from avbench.core import options
+from avbench.core.contracts import Dataset, Defect
+from avbench.core.digest import file_digest
+from avbench.core.errors import AvbenchError, SuiteError
+from avbench.core.registry import Registry
+from avbench.core.types import Clip
+from avbench.data.annotations.clip_list import clip_list_hash
+from avbench.data.media.container import Loss
+from avbench.data.media.headers import Header, read_headers
+from avbench.data.media.tar_members import is_there
+from avbench.data.prepared.crash_guard import Outcome
+from avbench.data.prepared.lost import loss_of
+
+NEEDED = ("train", "report")
+"""Roles whose splits must hold clips; one for selection is needed only where that is asked for."""
+
+APART = (("train", "report"), ("select", "report"))
+"""Roles whose splits must share no video."""
+
+EXAMPLES = 5
+"""Clips that are named as shared between splits."""
+
+
+@dataclass(slots=True)
+class _Split:
+    """One split of one dataset, as annotated."""
+
+    dataset: str
+    name: str
+    roles: tuple[str, ...]
+    """Those of ``train``, ``report`` and ``select`` that it has."""
+    clips: Sequence[Clip]
+    defects: Sequence[Defect]
+    lost: list[dict[str, str]] = field(default_factory=list)
+    found: list[Clip] = field(default_factory=list)
+    tried: list[Outcome] = field(default_factory=list)
+    """What decoding the clips that are found came to; empty: they were not decoded."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset} {self.name}"
+
+    @property
+    def files(self) -> set[Path]:
+        return {clip.media for clip in self.found}
+
+
+def data_check(
+    path: Path,
+    registry: Registry,
+    *,
+    seconds: float = 60.0,
+    workers: int = 1,
+    decode: bool = False,
+) -> dict[str, Any]:
+    """Check a data file's datasets.
+
+    Args:
+        path: the data file.
+        registry: the readers.
+        seconds: for opening media; files that it does not reach count as found if they exist.
+        workers: processes that open media.
+        decode: whether every clip is decoded too, as preparation does, however long that takes.
+
+    Returns:
+        ``datasets`` (each with its splits), ``overlaps`` between splits of any of them, and
+        ``ok``: every dataset can be read, every split that is trained on or reported has clips,
+        and none is lost under the policy ``fail``.
+
+    Raises:
+        SuiteError: the data file is at fault.
+    """
+    if not path.is_file():
+        raise SuiteError(f"data file {path}: no such file")
+    problems = Problems()
+    sources = file_sources(path, Builder(registry, problems))
+    problems.check()
+    reports: list[dict[str, Any]] = []
+    splits: list[_Split] = []
+    for source in sources.values():
+        report = {
+            "key": source.key,
+            "reader": source.reader.name,
+            "root": str(source.root),
+            "policy": source.policy,
+            "sound": options.plain(source.sound),
+            "fingerprint": None,
+            "problem": None,
+            "splits": [],
+        }
+        try:
+            dataset = source.open(registry)
+            splits += _splits(source.key, dataset)
+            report["fingerprint"] = dataset.fingerprint()
+        except AvbenchError as error:
+            report["problem"] = str(error)
+        reports.append(report)
+    present = sorted({c.media for s in splits for c in s.clips if is_there(c.media)})
+    headers = read_headers(present, seconds=seconds, workers=workers)
+    for split in splits:
+        _lose(split, headers)
+        if decode:
+            _try(split, sources[split.dataset], workers)
+        (report,) = (r for r in reports if r["key"] == split.dataset)
+        report["splits"].append(_report(split, headers))
+    return {
+        "file": str(path),
+        "datasets": reports,
+        "overlaps": _overlaps(splits),
+        "ok": all(_good(report) for report in reports),
+    }
+
+
+def _splits(key: str, dataset: Dataset) -> Iterator[_Split]:
+    held = dataset.splits()
+    needed = [name for role in NEEDED if (name := dataset.of(role)) is not None]
+    # A split that the files lack but that models are trained on or scored on is asked for too.
+    for name in dict.fromkeys([*held, *needed]):
+        roles = tuple(role for role in (*NEEDED, "select") if dataset.of(role) == name)
+        yield _Split(key, name, roles, dataset.clips(name), dataset.defects(name))
+
+
+def _lose(split: _Split, headers: Mapping[Path, Header]) -> None:
+    """Tell the clips that can be used from those that are lost, as far as headers say."""
+    for defect in split.defects:
+        if defect.clip is not None:
+            detail = f"{defect.place}: {defect.problem}"
+            split.lost.append({"id": defect.clip, "reason": defect.reason, "detail": detail})
+    for clip in split.clips:
+        header = headers.get(clip.media)
+        if header is None and not is_there(clip.media):
+            header = Header(loss=Loss.MISSING.value, detail="no such file")
+        loss, detail = (header.loss, header.detail) if header else (None, "")
+        ends = header.seconds if header and not loss else None
+        if ends is not None and clip.start is not None and clip.start >= ends:
+            loss = Loss.NO_FRAME.value
+            detail = f"starts at {clip.start:g} s, the file ends at {ends:g} s"
+        if loss:
+            said = f"{clip.media}: {detail.removeprefix(f'{clip.media}: ')}"
+            split.lost.append({"id": clip.id, "reason": loss, "detail": said})
+        else:
+            split.found.append(clip)
+
+
+def _try(split: _Split, source: DataSource, workers: int) -> None:
+    """Decode what seems to be found, and tell what is lost then."""
+    outcomes = try_clips(split.found, seconds=source.clip_seconds, workers=workers)
+    kept = []
+    for clip, outcome in zip(split.found, outcomes, strict=True):
+        loss = loss_of(clip, outcome, source.sound)
+        if loss is None:
+            kept.append(clip)
+            split.tried.append(outcome)
+        else:
+            split.lost.append({"id": clip.id, "reason": loss.reason, "detail": loss.detail})
+    split.found = kept
+
+
+def _decoded(split: _Split) -> dict[str, Any] | None:
+    """What decoding told of the clips that can be used."""
+    if not split.tried:
+        return None
+    entries = [outcome["entry"] for outcome in split.tried]
+    told = [
+        {"id": clip.id, "note": note}
+        for clip, entry in zip(split.found, entries, strict=True)
+        for note in entry["notes"]
+    ]
+    partial = sum(bool(entry["notes"]) for entry in entries)
+    return {"partial": partial, "notes": told, "sound": _counts(e["sound"] for e in entries)}
+
+
+def _report(split: _Split, headers: Mapping[Path, Header]) -> dict[str, Any]:
+    """A split's figures."""
+    opened = {path: headers[path] for path in sorted(split.files) if path in headers}
+    lengths = [s for clip in split.found if (s := _seconds(clip, headers)) is not None]
+    audible = [h for h in opened.values() if h.audio]
+    return {
+        "split": split.name,
+        "roles": list(split.roles),
+        "expected": len(split.clips) + sum(d.clip is not None for d in split.defects),
+        "found": len(split.found),
+        "videos": len({clip.video for clip in split.found}),
+        "captions": sum(len(clip.captions) for clip in split.found),
+        "lost": dict(sorted(Counter(item["reason"] for item in split.lost).items())),
+        "lost_clips": split.lost,
+        "defects": [
+            {"place": d.place, "problem": d.problem, "clip": d.clip} for d in split.defects
+        ],
+        "list_hash": clip_list_hash({clip.id: clip.captions for clip in split.found}),
+        "annotated_hash": clip_list_hash({clip.id: clip.captions for clip in split.clips}),
+        "clip_seconds": _spread(lengths),
+        "decoded": _decoded(split),
+        "speech": sum(bool(clip.speech) for clip in split.found),
+        "files": {
+            "all": len(split.files),
+            "opened": len(opened),
+            "seconds": _spread([h.seconds for h in opened.values() if h.seconds is not None]),
+            "video": _counts(h.video for h in opened.values()),
+            "audio": _counts(h.audio or "none" for h in opened.values()),
+            "height": _spread([float(h.size[1]) for h in opened.values() if h.video]),
+            "rate": _spread([h.rate for h in opened.values() if h.rate is not None]),
+            "sample_rate": _counts(str(h.sample_rate) for h in audible),
+            "channels": _counts(str(h.channels) for h in audible),
+        },
+    }
+
+
+def _seconds(clip: Clip, headers: Mapping[Path, Header]) -> float | None:
+    """How long a clip is; None where its file does not say or was not opened."""
+    header = headers.get(clip.media)
+    whole = header.seconds if header else None
+    end = clip.end if clip.end is not None else whole
+    if end is None:
+        return None
+    return max(min(end, whole if whole is not None else end) - (clip.start or 0.0), 0.0)
+
+
+def _spread(values: Sequence[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    return {
+        "sum": round(sum(values), 3),
+        "least": round(min(values), 3),
+        "median": round(median(values), 3),
+        "most": round(max(values), 3),
+    }
+
+
+def _counts(values: Iterator[str]) -> dict[str, int]:
+    return dict(Counter(values).most_common())
+
+
+def _overlaps(splits: Sequence[_Split]) -> list[dict[str, Any]]:
+    """What two splits share: videos, clips and files of equal content.
+
+    Ids are compared across datasets too (HowTo100M's videos may be YouCook2's): a YouTube id is
+    one with or without ``v_`` before it.
+    """
+    videos = [{clip.video.removeprefix("v_") for clip in split.clips} for split in splits]
+    ids = [{clip.id for clip in split.clips} for split in splits]
+    digests = _digests(set().union(*(split.files for split in splits)))
+    contents = [{digests[f]: f for f in sorted(s.files) if f in digests} for s in splits]
+    found = []
+    for i, j in combinations(range(len(splits)), 2):
+        one, other = splits[i], splits[j]
+        same = one.dataset == other.dataset
+        shared = sorted(videos[i] & videos[j])
+        clips = sorted(ids[i] & ids[j]) if same else []
+        files = sorted(one.files & other.files)
+        copies = sorted(contents[i].keys() & contents[j].keys())
+        if shared or clips or files or copies:
+            roles = _both_used(one, other)
+            found.append(
+                {
+                    "splits": [one.title, other.title],
+                    "serious": bool(roles),
+                    "roles": roles,
+                    "videos": len(shared),
+                    "clips": len(clips),
+                    "files": len(files),
+                    "copies": len(copies),
+                    "examples": [*clips[:EXAMPLES], *shared[:EXAMPLES]][:EXAMPLES],
+                    "same_content": [
+                        [str(contents[i][c]), str(contents[j][c])] for c in copies[:EXAMPLES]
+                    ],
+                }
+            )
+    return found
+
+
+def _both_used(one: _Split, other: _Split) -> list[str]:
+    """The roles of two splits that must be apart: on one of them models would see the other."""
+    for pair in APART:
+        for a, b in ((one, other), (other, one)):
+            if pair[0] in a.roles and pair[1] in b.roles:
+                return [*pair]
+    return []
+
+
+def _digests(files: set[Path]) -> dict[Path, str]:
+    """The hash of each file that has the size of another one; only these can be equal."""
+    sizes: dict[int, list[Path]] = {}
+    for path in sorted(path for path in files if path.is_file()):  # not in shards
+        sizes.setdefault(os.stat(path).st_size, []).append(path)
+    alike = [path for paths in sizes.values() if len(paths) > 1 for path in paths]
+    return {path: file_digest(path) for path in alike}
+
+
+def _good(report: Mapping[str, Any]) -> bool:
+    if report["problem"] is not None:
+        return False
+    used = [split for split in report["splits"] if {*split["roles"]} & {*NEEDED}]
+    strict = report["policy"] == "fail"
+    return all(s["found"] and not (strict and s["lost"]) for s in used)

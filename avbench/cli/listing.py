@@ -1,0 +1,192 @@
+"""What the commands print, first as plain data (``--json``), then for people."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table as Grid
+from rich.text import Text
+
+from avbench.cli.progress import console as make_console
+from avbench.cli.progress import span
+from avbench.runner.plan import Plan, Store
+from avbench.runner.stage_kinds import KINDS
+
+if TYPE_CHECKING:
+    from avbench.cli.advice import Advice
+    from avbench.core.registry import Registry
+
+MOST_ROWS = 60
+"""Trials that a plan lists for people; ``--json`` lists all."""
+
+
+def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
+    """A plan's grid, its stages by kind, and what is done."""
+    from avbench.runner.estimate import Estimate
+
+    done = store.all_done(plan.stages.values())
+    estimate = Estimate()
+    for id_ in done:
+        record = store.record(plan.stages[id_]) or {}
+        if "wall_s" in record.get("provenance", {}):
+            estimate.add(plan.stages[id_].kind, record["provenance"]["wall_s"])
+    kinds = Counter(stage.kind for stage in plan.stages.values())
+    ready = Counter(plan.stages[id_].kind for id_ in done)
+    todo = [s.kind for s in plan.stages.values() if s.id not in done]
+    return {
+        "suite": plan.suite,
+        "title": plan.title,
+        "preset": plan.preset,
+        "data": plan.data,
+        "datasets": list(plan.datasets),
+        "axes": list(plan.axes),
+        "seeds": list(plan.seeds),
+        "trials": [
+            {
+                "label": trial.label,
+                "axes": dict(trial.axes),
+                "seed": trial.seed,
+                "skipped": trial.skipped,
+                "done": {
+                    **({"pretrain": trial.pretrain in done} if trial.pretrain else {}),
+                    **{cell.dataset: cell.score in done for cell in trial.cells},
+                    **({"profile": trial.profile in done} if trial.profile else {}),
+                },
+                "stages": {
+                    "pretrain": trial.pretrain,
+                    "profile": trial.profile,
+                    "score": {cell.dataset: cell.score for cell in trial.cells},
+                },
+            }
+            for trial in plan.trials
+        ],
+        "stages": {k: {"done": ready[k], "all": kinds[k]} for k in KINDS if k in kinds},
+        "seconds_left": sum(map(estimate.of, todo)) / slots if estimate.seconds else None,
+    }
+
+
+def print_plan(data: Mapping[str, Any]) -> None:
+    """The grid, then the stages, then what is impossible."""
+    console = make_console()
+    console.print(Text(f"{data['suite']}: {data['title']}"), style="bold")
+    learns = any("pretrain" in t["done"] for t in data["trials"]) or bool(data["datasets"])
+    source = f"data: {data['data']}" if learns else "nothing is trained"
+    console.print(Text(f"preset {data['preset']}, {source}"))
+    trials = data["trials"]
+    shown = trials[:MOST_ROWS]
+    axes = [a for a in data["axes"] if len({t["axes"].get(a) for t in trials}) > 1]
+    grid = Grid(header_style="bold")
+    several = len(data["seeds"]) > 1
+    # A grid's labels are its values again.
+    labels = any(set(t["label"].split(", ")) != {t["axes"].get(a) for a in axes} for t in trials)
+    for title in [*(["row"] if labels else []), *axes, *(["seed"] if several else [])]:
+        grid.add_column(title)
+    stages = ["pretrain", *data["datasets"]] if learns else ["profile"]
+    for title in stages:
+        grid.add_column(title)
+    for trial in shown:
+        states = {True: Text("done", "green"), False: Text("to do"), None: Text("–", "dim")}
+        skipped = Text("skipped", "yellow")
+        grid.add_row(
+            *([trial["label"]] if labels else []),
+            *(trial["axes"].get(a, "") for a in axes),
+            *([str(trial["seed"])] if several else []),
+            *(skipped if trial["skipped"] else states[trial["done"].get(s)] for s in stages),
+        )
+    console.print(grid)
+    if len(trials) > len(shown):
+        console.print(f"… and {len(trials) - len(shown)} more trials (--json lists all)")
+    counts = Grid(header_style="bold")
+    for title in ("stage", "done", "to do"):
+        counts.add_column(title, justify="left" if title == "stage" else "right")
+    for kind, count in data["stages"].items():
+        counts.add_row(kind, str(count["done"]), str(count["all"] - count["done"]))
+    console.print(counts)
+    reasons = Counter(t["skipped"] for t in trials if t["skipped"])
+    for trial in trials:
+        if trial["skipped"] in reasons:
+            times = reasons.pop(trial["skipped"])
+            more = f" (and {times - 1} more)" if times > 1 else ""
+            console.print(Text(f"skipped: {trial['label']}{more}: {trial['skipped']}", "yellow"))
+    if data["seconds_left"] is None:
+        console.print("time: not known before the first stages are done")
+    else:
+        console.print(f"time left: about {span(data['seconds_left'])}")
+
+
+def plugins_data(registry: "Registry") -> list[dict[str, Any]]:
+    """Every component."""
+    from avbench.core.registry import options_of
+
+    return [
+        {
+            "family": component.family,
+            "name": component.name,
+            "options": [
+                {"name": name, "type": kind, "default": default}
+                for name, kind, default in options_of(component)
+            ],
+            "source": component.source,
+            "module": component.module,
+            "distribution": component.distribution,
+        }
+        for component in registry
+    ]
+
+
+def print_plugins(data: Sequence[Mapping[str, Any]]) -> None:
+    """A table of the components."""
+    grid = Grid(header_style="bold", show_lines=True)
+    for title in ("family", "name", "options", "source", "registered by"):
+        grid.add_column(title, overflow="fold")
+    last = None
+    for entry in data:
+        options = "\n".join(f"{o['name']} = {o['default']}" for o in entry["options"])
+        by = f"{entry['distribution']}\n{entry['module']}"
+        family = entry["family"] if entry["family"] != last else ""
+        last = entry["family"]
+        grid.add_row(*map(Text, (family, entry["name"], options, entry["source"], by)))
+    make_console().print(grid)
+
+
+def check_data(registry: "Registry", name: str) -> list[dict[str, Any]]:
+    """The outcome of each contract check on the components of a name."""
+    from avbench import testing
+    from avbench.core.errors import UnknownNameError, unknown
+
+    found = [component for component in registry if component.name == name]
+    if not found:
+        names = sorted({component.name for component in registry})
+        raise UnknownNameError(unknown("component", name, names))
+    return [
+        {"family": component.family, "name": component.name, **asdict(finding)}
+        for component in found
+        for finding in testing.check(component)
+    ]
+
+
+def print_checks(data: Sequence[Mapping[str, Any]]) -> None:
+    """One line a check; for a failed one, what was expected and what was got."""
+    console = make_console()
+    for outcome in data:
+        mark = Text("ok    ", "green") if outcome["ok"] else Text("FAILED", "bold red")
+        console.print(mark, Text(f"{outcome['family']} {outcome['name']}: {outcome['check']}"))
+        if not outcome["ok"]:
+            console.print(Text(f"       expected: {outcome['expected']}"))
+            console.print(Text(f"       got:      {outcome['got']}"))
+    failed = sum(not outcome["ok"] for outcome in data)
+    console.print(f"{len(data) - failed} of {len(data)} checks passed")
+
+
+def print_advice(found: Sequence["Advice"]) -> None:
+    """One line a check; below it what to do."""
+    console = make_console()
+    styles = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+    for advice in found:
+        mark = Text(f"{advice.status:<8}", styles[advice.status])
+        console.print(mark + Text(f"{advice.check}: {advice.found}"), soft_wrap=True)
+        if advice.remedy:
+            console.print(Text(f"         → {advice.remedy}"), soft_wrap=True)
+    counts = Counter(advice.status for advice in found)
+    console.print(f"{counts['problem']} problems, {counts['warning']} warnings")

@@ -1,0 +1,51 @@
+"""The command line. Heavy modules are imported by the commands that need them."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from avbench import __version__
+from avbench.cli.commands import analyse, captions, components, environment, suites
+from avbench.core.errors import AvbenchError
+
+app = typer.Typer(
+    help="Benchmarks and ablations of audio-visual video captioning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for topic in (suites, captions, analyse, components, environment):
+    app.add_typer(topic.app)
+
+
+def main() -> None:
+    """Entry point: what users can mend ends with a message and status 2, without a traceback."""
+    try:
+        app()
+    except AvbenchError as error:
+        sys.stdout.flush()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _version(asked: bool) -> bool:
+    if asked:
+        print(f"avbench {__version__}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Shows a run: bars in a terminal, plain log lines elsewhere."""
+
+import time
+from datetime import timedelta
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from avbench.core.job import LOG
+from avbench.runner.plan import Stage
+from avbench.runner.scheduler import Run
+
+LOG_WIDTH = 140
+"""Columns where no terminal says how many there are."""
+
+
+def span(seconds: float) -> str:
+    """A duration as people read it.
+
+    >>> span(3725.4)
+    '1:02:05'
+    """
+    return str(timedelta(seconds=round(seconds)))
+
+
+def outcome(stage: Stage, run: Run, seconds: float) -> str:
+    """One line on a stage that has ended."""
+    if run.status[stage.id] == "done":
+        return f"done in {span(seconds)}: {describe(stage, run)}"
+    record = run.store.record(stage) or {}
+    last = str(record.get("error")).strip().splitlines()[-1]
+    return f"FAILED: {describe(stage, run)}: {last} (log: {run.store.directory(stage) / LOG})"
+
+
+def describe(stage: Stage, run: Run) -> str:
+    """A stage by its kind, what it works on, and its id."""
+    name = run.names.get(stage.id, "")
+    return " ".join(part for part in (stage.kind, name, f"[{stage.id[:8]}]") if part)
+
+
+def summary(run: Run) -> str:
+    """One line on what there is to do."""
+    left = len(run.status) - run.cached
+    return (
+        f"{run.plan.suite}: {len(run.plan.trials)} trials, {left} stages to do, "
+        f"{run.cached} done before; {run.executor.slots} processes at once"
+    )
+
+
+class Bars:
+    """A bar for the whole and one for each running stage, with an estimate of the time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+        )
+        self._all: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._estimated = 0.0
+
+    def __enter__(self) -> "Bars":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, run: Run) -> None:
+        """Say what there is to do."""
+        self._bars.console.print(summary(run), highlight=False)
+
+    def started(self, stages: list[Stage], run: Run) -> None:
+        """Nothing to print; the bar appears at the next tick."""
+
+    def ended(self, stage: Stage, run: Run, seconds: float) -> None:
+        """Print the outcome above the bars."""
+        style = None if run.status[stage.id] == "done" else "bold red"
+        self._bars.console.print(outcome(stage, run, seconds), style=style, highlight=False)
+
+    def tick(self, run: Run) -> None:
+        """Bring the bars up to date."""
+        if self._all is None:
+            total = len(run.status)
+            self._all = self._bars.add_task("[bold]all stages", total=total, note="")
+        if time.monotonic() - self._estimated > 1:
+            self._estimated = time.monotonic()
+            note = f"about {span(run.seconds_left())} left"
+            self._bars.update(self._all, completed=run.count("done"), note=note)
+        shown = {stage.id: (stage, progress) for stage, _, progress in run.running()}
+        for id_ in [i for i in self._tasks if i not in shown]:
+            self._bars.remove_task(self._tasks.pop(id_))
+        for id_, (stage, progress) in shown.items():
+            if id_ not in self._tasks:
+                self._tasks[id_] = self._bars.add_task(describe(stage, run), total=None, note="")
+            self._bars.update(
+                self._tasks[id_],
+                completed=progress.get("done", 0),
+                total=progress.get("total"),
+                note=str(progress.get("note", "")),
+            )
+
+
+class Lines:
+    """Log lines: each start and end, and now and then what is running."""
+
+    def __init__(self, console: Console, every: float = 30.0) -> None:
+        self._console, self._every = console, every
+        self._last = time.monotonic()
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def begin(self, run: Run) -> None:
+        """Say what there is to do."""
+        self._print(run, summary(run))
+
+    def started(self, stages: list[Stage], run: Run) -> None:
+        """One line a stage."""
+        for stage in stages:
+            self._print(run, f"started: {describe(stage, run)}")
+
+    def ended(self, stage: Stage, run: Run, seconds: float) -> None:
+        """One line a stage."""
+        self._print(run, outcome(stage, run, seconds))
+
+    def tick(self, run: Run) -> None:
+        """What is running, every ``every`` seconds."""
+        if time.monotonic() - self._last < self._every:
+            return
+        self._last = time.monotonic()
+        for stage, seconds, progress in run.running():
+            share = f"{progress['done']}/{progress['total']} " if progress else ""
+            note = f"{share}{progress.get('note', '')}".strip()
+            self._print(
+                run, f"running for {span(seconds)}: {describe(stage, run)} {note}".rstrip()
+            )
+        self._print(run, f"about {span(run.seconds_left())} left")
+
+    def _print(self, run: Run, text: str) -> None:
+        stamp = time.strftime("%H:%M:%S")
+        count = f"[{run.count('done')}/{len(run.status)}]"
+        self._console.print(
+            f"{stamp} {count} {text}", markup=False, highlight=False, soft_wrap=True
+        )
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where a run is shown."""
+    terminal = Console(stderr=stderr)
+    return terminal if terminal.is_terminal else Console(stderr=stderr, width=LOG_WIDTH)
+
+
+def watch(terminal: Console) -> Bars | Lines:
+    """Bars where there is a terminal, lines elsewhere."""
+    return Bars(terminal) if terminal.is_terminal else Lines(terminal)

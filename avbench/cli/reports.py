@@ -1,0 +1,225 @@
+"""Reports: tables made from records go to a folder, and to people or as JSON (``--json``)."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from avbench.cli.progress import console as make_console
+from avbench.runner.plan import Plan, Store
+
+if TYPE_CHECKING:
+    from avbench.analysis.relevance.analysis import Analysis
+    from avbench.reports.collect import Report
+    from avbench.reports.table import Sheet
+
+
+def _sheets(
+    plan: Plan, store: Store, report: "Report", intervals: str | None, plugins_dir: Path | None
+) -> Iterator["Sheet"]:
+    """The tables of a report; what intervals take to import is imported where they are asked."""
+    from avbench.reports.pivot import pivot
+
+    what = intervals or plan.table["intervals"]
+    if what == "none":
+        yield from (pivot(table, layout, notes) for layout, table, notes in report.layouts)
+        return
+    from avbench.core.registry import load
+    from avbench.reports.collect import MOST_FREQUENT
+    from avbench.reports.intervals import inferred
+    from avbench.reports.systems import Stored
+
+    stored = Stored(plan, store, load(plugins_dir), MOST_FREQUENT) if what == "videos" else None
+    for layout, table, notes in report.layouts:
+        own = table is not report.paper
+        yield pivot(table, layout, notes, inferred(table, layout, what, stored) if own else None)
+
+
+def _inferred(sheets: Sequence["Sheet"]) -> dict[str, list[dict[str, Any]]]:
+    """The intervals of tables and the tests of their differences; ends that are unknown: null."""
+    names = ("label", "dataset", "metric")
+    intervals = [
+        {"table": sheet.title, **dict(zip(names, place, strict=True)), "low": low, "high": high}
+        for sheet in sheets
+        for place, (low, high) in sheet.inferred.intervals.items()
+    ]
+    differences = [
+        {
+            "table": sheet.title,
+            **dict(zip(names, place, strict=True)),
+            "to": tested.to,
+            **tested.estimate.plain(),
+            "p_corrected": tested.corrected,
+        }
+        for sheet in sheets
+        for place, tested in sheet.inferred.differences.items()
+    ]
+    return {"intervals": intervals, "differences": differences}
+
+
+def _write(
+    sheets: Sequence["Sheet"], folder: Path, stem: str, formats: Sequence[str]
+) -> dict[str, str]:
+    """Write tables in every format; format → file."""
+    from avbench.reports.formats import FORMATS
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name in formats:
+        render, extension = FORMATS[name]
+        path = folder / f"{stem}.{extension}"
+        path.write_text(render(sheets), encoding="utf-8")
+        files[name] = str(path)
+    for picture in (picture for sheet in sheets for picture in sheet.pictures):
+        for kind, contents in (("svg", picture.svg), ("png", picture.png)):
+            path = folder / f"{picture.name}.{kind}"
+            path.write_bytes(contents)
+            files[f"{picture.name} {kind}"] = str(path)
+    return files
+
+
+def write_strata(
+    plan: Plan,
+    store: Store,
+    folder: Path,
+    formats: Sequence[str],
+    as_json: bool,
+    plugins_dir: Path | None = None,
+    words: Path | None = None,
+) -> None:
+    """Write the scores by stratum, and how varied captions are, to a folder, and print them.
+
+    ``words``: counts that ``avbench analyse relevance`` wrote, for ARS; None: the embedded
+    world's own words alone have one.
+
+    Raises:
+        AvbenchError: nothing has been scored yet.
+    """
+    from avbench.analysis.relevance.reading import counts_of
+    from avbench.analysis.strata_tables import strata_sheets
+    from avbench.core.errors import AvbenchError
+    from avbench.core.registry import load
+    from avbench.reports.collect import MOST_FREQUENT
+    from avbench.reports.notes import stamp
+    from avbench.reports.systems import Stored
+
+    counts = counts_of(words) if words is not None else None
+    stored = Stored(plan, store, load(plugins_dir), MOST_FREQUENT)
+    found = strata_sheets(plan, stored, counts)
+    sheets = stamp(plan, found)
+    if not sheets:
+        raise AvbenchError(f"{plan.suite}: nothing has been scored yet; avbench run comes first")
+    _give(plan, sheets, _write(sheets, folder, "strata", formats), as_json)
+
+
+def write_modality_use(
+    plan: Plan, store: Store, folder: Path, formats: Sequence[str], as_json: bool
+) -> None:
+    """Write what says which modality the models use to a folder, figures too, and print it.
+
+    Raises:
+        AvbenchError: the suite trains nothing and alters nothing.
+    """
+    from avbench.analysis.modality_use import use_sheets
+    from avbench.core.errors import AvbenchError
+    from avbench.reports.notes import stamp
+
+    sheets = stamp(plan, use_sheets(plan, store))
+    if not sheets:
+        raise AvbenchError(
+            f"{plan.suite}: there is nothing to say on modality use: no row is pre-trained, and "
+            "evaluate asks for none of zeroed, swapped, noised, shapley"
+        )
+    _give(plan, sheets, _write(sheets, folder, "modality-use", formats), as_json)
+
+
+def write_relevance(
+    analysis: "Analysis", folder: Path, formats: Sequence[str], as_json: bool
+) -> None:
+    """Write what an analysis of relevance found to a folder, its words too, and print it."""
+    from avbench.analysis.relevance.sheets import sheets
+    from avbench.analysis.relevance.written import to_json, words_csv
+
+    made = sheets(analysis)
+    files = _write(made, folder, "table", formats)
+    if analysis.words:
+        path = folder / "words.csv"
+        path.write_text(words_csv(analysis), encoding="utf-8")
+        files["words"] = str(path)
+    if as_json:
+        print(json.dumps({**to_json(analysis), "files": files}, indent=1, ensure_ascii=False))
+    else:
+        _show(made, {}, files)
+
+
+def _give(plan: Plan, sheets: Sequence["Sheet"], files: Mapping[str, str], as_json: bool) -> None:
+    """Print tables that were written, or their long rows as JSON."""
+    if not as_json:
+        _show(sheets, {}, files)
+        return
+    from avbench.reports.formats import long
+    from avbench.reports.long_table import Table
+
+    frame = Table.read_csv(long.render(sheets)).frame
+    rows = json.loads(frame.to_json(orient="records"))
+    shown = {"suite": plan.suite, "rows": rows, "files": files}
+    print(json.dumps(shown, indent=1, ensure_ascii=False))
+
+
+def _show(
+    sheets: Sequence["Sheet"], failures: Mapping[str, str], files: Mapping[str, str]
+) -> None:
+    """Tables, the stages that failed, and where everything lies."""
+    from avbench.reports.formats import renderables
+
+    console = make_console()
+    for item in renderables(sheets, console.width):
+        console.print(item)
+    for stage, reason in failures.items():
+        console.print(Text(f"failed: {stage}: {reason}", "bold red"), soft_wrap=True)
+    for name, file in files.items():
+        console.print(Text(f"{name:<6} {file}"), soft_wrap=True)
+
+
+def write_report(
+    plan: Plan,
+    store: Store,
+    folder: Path,
+    formats: Sequence[str],
+    as_json: bool,
+    *,
+    intervals: str | None = None,
+    plugins_dir: Path | None = None,
+) -> int:
+    """Write the tables to a folder and print them; the number of cells without a figure.
+
+    Args:
+        plan: of the suite.
+        store: where its records are.
+        folder: where the tables go.
+        formats: to write.
+        as_json: whether to print JSON instead.
+        intervals: ``none``, ``seeds`` or ``videos``; None: as the suite says.
+        plugins_dir: where metrics may come from, which intervals over videos need.
+    """
+    from avbench.reports.collect import collect
+    from avbench.reports.notes import stamp
+
+    report = collect(plan, store)
+    sheets = stamp(plan, _sheets(plan, store, report, intervals, plugins_dir))
+    files = _write(sheets, folder, "table", formats)
+    if as_json:
+        rows = json.loads(report.rows.frame.to_json(orient="records"))
+        shown = {
+            "suite": plan.suite,
+            "rows": rows,
+            **_inferred(sheets),
+            "failures": report.failures,
+            "files": files,
+        }
+        print(json.dumps(shown, indent=1, ensure_ascii=False))
+        return report.unfinished
+    _show(sheets, report.failures, {**files, "stages": str(store.results / "stages")})
+    return report.unfinished

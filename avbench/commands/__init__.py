@@ -1,1 +1,0 @@
-"""The commands, a module a topic; ``avbench.cli`` puts them together."""

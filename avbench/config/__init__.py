@@ -1,0 +1,1 @@
+"""Suites, presets and data files: read, checked and merged."""

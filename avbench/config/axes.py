@@ -1,0 +1,100 @@
+"""The axes that a suite defines itself: names for bundles of settings.
+
+``axes: {size: {small: {model.D: 128, model.heads: 4}, large: {model.D: 768, model.heads: 12}}}``
+lets rows and grids say ``size: small``. A bundle holds what a row may hold: components, tasks,
+and settings by their dotted paths.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from avbench.config.strict_yaml import Document, Problems
+from avbench.core.errors import unknown
+
+Bundles = Mapping[str, Mapping[str, Mapping[str, Document]]]
+"""Axis to the names of its values to what each stands for."""
+
+
+def named_axes(doc: Document, taken: frozenset[str], problems: Problems) -> Bundles:
+    """The axes of a suite file's ``axes``.
+
+    Args:
+        doc: the suite file.
+        taken: names that an axis cannot have.
+        problems: where to note what is wrong.
+    """
+    written = doc.data.get("axes", {})
+    if not isinstance(written, Mapping):
+        problems.add(doc.mark(("axes",)), f"axes: must be a mapping of axes, got {written!r}")
+        return {}
+    found: dict[str, dict[str, dict[str, Document]]] = {}
+    for axis, values in written.items():
+        mark = doc.mark(("axes", axis))
+        if not axis.isidentifier() or axis in taken:
+            why = "is taken" if axis in taken else "must be letters, digits and '_'"
+            problems.add(mark, f"axes.{axis}: the name {why}, got '{axis}'")
+            continue
+        if not isinstance(values, Mapping) or not values:
+            problems.add(
+                mark,
+                f"axes.{axis}: must be a mapping of values' names to settings, got {values!r}",
+            )
+            continue
+        found[axis] = {}
+        for name, bundle in values.items():
+            at = ("axes", axis, name)
+            if not isinstance(bundle, Mapping):
+                problems.add(
+                    doc.mark(at),
+                    f"axes.{axis}.{name}: must be a mapping of settings by their "
+                    f"paths, e.g. {{model.D: 128}}, got {bundle!r}",
+                )
+                bundle = {}
+            found[axis][name] = {path: doc.part((*at, path)) for path in bundle}
+    return found
+
+
+def value_name(value: Any) -> str | None:
+    """The name of an axis' value as a row gives it: text, or a number that is written so."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def expand(
+    values: Mapping[str, Document], bundles: Bundles, problems: Problems
+) -> tuple[dict[str, str], dict[str, Document]]:
+    """What a row's values of a suite's own axes stand for.
+
+    Args:
+        values: what the row gives, by axis.
+        bundles: the suite's own axes.
+        problems: where to note an unknown value, or a setting that is given twice.
+
+    Returns:
+        The name of the row's value on each of these axes, and their settings by path.
+    """
+    names: dict[str, str] = {}
+    settings: dict[str, Document] = {}
+    by = dict.fromkeys(values, "the row")
+    for axis, value in values.items():
+        if axis not in bundles:
+            continue
+        name = value_name(value.data)
+        if name is None or name not in bundles[axis]:
+            text = unknown("value", str(value.data), bundles[axis])
+            problems.add(value.mark(()), f"{axis}: {text}")
+            continue
+        names[axis] = name
+        for path, setting in bundles[axis][name].items():
+            if path in by:
+                problems.add(
+                    value.mark(()),
+                    f"{path}: given by {by[path]} and by {axis} '{name}' ({setting.mark(())})",
+                )
+            by[path] = f"{axis} '{name}'"
+            settings[path] = setting
+    return names, settings
+
+
+__all__ = ["Bundles", "expand", "named_axes", "value_name"]

@@ -1,0 +1,280 @@
+"""The sections of a suite: documents to settings, with every problem noted at its line."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from avbench.config.components import AXES
+from avbench.config.strict_yaml import Document, Location, Problems
+from avbench.core import options
+from avbench.core.errors import UnknownNameError, unknown
+from avbench.core.registry import SINGULAR, Registry
+from avbench.core.settings import (
+    ComponentRef,
+    ComputeSettings,
+    DecodeSettings,
+    EvaluateSettings,
+    InputSpec,
+    ModelSettings,
+    TrainSettings,
+    VocabularySettings,
+    WorldSettings,
+)
+
+T = TypeVar("T")
+_AS_THEY_ARE = ("world", "input", "model", "decode", "evaluate", "compute")
+
+SECTIONS = (
+    "world",
+    "input",
+    "model",
+    "vocabulary",
+    "pretrain",
+    "finetune",
+    "decode",
+    "evaluate",
+    "compute",
+)
+"""The sections whose fields a preset may give and a dotted axis may reach."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """One training stage of a trial and the dataset it learns from."""
+
+    dataset: str
+    train: TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Every setting of one row."""
+
+    world: WorldSettings
+    input: InputSpec
+    model: ModelSettings
+    vocabulary: VocabularySettings
+    vocabulary_datasets: tuple[str, ...]
+    """The datasets whose training captions the tokenizer learns from."""
+    pretrain: Training | None
+    finetune: tuple[Training, ...]
+    decode: DecodeSettings
+    evaluate: EvaluateSettings
+    compute: ComputeSettings
+
+
+def _training_datasets(
+    pretrain: Training | None, finetune: tuple[Training, ...]
+) -> tuple[str, ...]:
+    """Pre-training's and fine-tuning's datasets, each once."""
+    first = (pretrain.dataset,) if pretrain else ()
+    return tuple(dict.fromkeys([*first, *(t.dataset for t in finetune)]))
+
+
+@dataclass(slots=True)
+class Builder:
+    """Makes settings of documents. Equal sections are built, and complained of, once."""
+
+    registry: Registry
+    problems: Problems
+    preset: str = ""
+    """The preset's file, which may have settings for datasets that there are none of here."""
+    made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+
+    def section(self, cls: type[T], doc: Document, name: str) -> T | None:
+        """A settings dataclass of plain data; None where there were problems."""
+        key = (cls, name, json.dumps(doc.data, sort_keys=True))
+        if key not in self.made:
+            self.made[key] = self._section(cls, doc, name)
+        made: T | None = self.made[key]
+        return made
+
+    def _section(self, cls: type[T], doc: Document, name: str) -> T | None:
+        try:
+            made = options.build(cls, doc.data, where=name)
+        except options.ValidationError as error:
+            lines = options.problems(error, cls, name)
+            for e, line in zip(error.errors(), lines, strict=True):
+                self.problems.add(doc.mark(e["loc"]), line)
+            return None
+        ok = True
+        for at, text in _coerced(doc.data, options.plain(made), ()):
+            self.problems.add(doc.mark(at), ".".join(map(str, (name, *at))) + f": {text}")
+            ok = False
+        return made if ok else None
+
+    def component(self, doc: Document, name: str, family: str) -> ComponentRef | None:
+        """A component with all its options; None where there were problems."""
+        key = (family, name, json.dumps(doc.data, sort_keys=True))
+        if key not in self.made:
+            self.made[key] = self._component(doc, name, family)
+        made: ComponentRef | None = self.made[key]
+        return made
+
+    def _component(self, doc: Document, name: str, family: str) -> ComponentRef | None:
+        asked = doc.data.get("name")
+        if not isinstance(asked, str):
+            allowed = ", ".join(self.registry.names(family))
+            self.problems.add(
+                doc.mark(("name",)),
+                f"{name}: no {SINGULAR[family]} is named, got {asked!r}. Allowed: {allowed}",
+            )
+            return None
+        try:
+            component = self.registry.get(family, asked)
+        except UnknownNameError as error:
+            self.problems.add(doc.mark(("name",)), f"{name}: {error}")
+            return None
+        made = self.section(component.config, doc.part(("options",)), f"{name}.{asked}")
+        return ComponentRef(name=asked, options=options.plain(made)) if made is not None else None
+
+    def components(self, doc: Document, at: Location, name: str, family: str) -> Document:
+        """The document with the component at a location checked and its options completed."""
+        ref = self.component(doc.part(at), name, family)
+        plain = {"name": ref.name, "options": dict(ref.options)} if ref else _NOTHING
+        return doc.set(at, Document(plain, doc.part(at).marks))
+
+    def settings(self, doc: Document, tables: Mapping[str, Any]) -> Settings | None:
+        """All sections of one row; None where there were problems.
+
+        Args:
+            doc: the merged sections, components in normal form, ``pretrain.loss`` and
+                ``pretrain.tasks`` set.
+            tables: the datasets there are, by key.
+        """
+        made: dict[str, Any] = {}
+        for name in SECTIONS:
+            key = ("section", name, json.dumps(doc.data.get(name), sort_keys=True))
+            if key not in self.made:
+                self.made[key] = self._named_section(name, doc.part((name,)), tables)
+            made[name] = self.made[key]
+        if any(value is None for value in made.values()):
+            return None
+        vocabulary, asked = made["vocabulary"]
+        pretrain, finetune = made["pretrain"][0], made["finetune"]
+        return Settings(
+            **{name: made[name] for name in _AS_THEY_ARE},
+            pretrain=pretrain,
+            finetune=finetune,
+            vocabulary=vocabulary,
+            vocabulary_datasets=asked or _training_datasets(pretrain, finetune),
+        )
+
+    def _named_section(self, name: str, doc: Document, tables: Mapping[str, Any]) -> Any:
+        if doc.data is None:
+            # An absent section has the defaults; pre-training and fine-tuning are then left out.
+            absent = {"pretrain": (None,), "finetune": ()}
+            if name in absent:
+                return absent[name]
+            doc = Document({}, doc.marks)
+        if not isinstance(doc.data, Mapping):
+            self.problems.add(doc.mark(()), f"{name}: must be a mapping, got {doc.data!r}")
+            return None
+        match name:
+            case "world":
+                return self.section(WorldSettings, doc, name)
+            case "input":
+                return self.section(InputSpec, doc, name)
+            case "decode":
+                return self.section(DecodeSettings, doc, name)
+            case "compute":
+                return self.section(ComputeSettings, doc, name)
+            case "model":
+                for key in _mapping(doc.data.get("encoders")):
+                    at = ("encoders", key)
+                    doc = self.components(doc, at, f"model.encoders.{key}", "encoders")
+                return self.section(ModelSettings, doc, name)
+            case "evaluate":
+                metrics = doc.data.get("metrics")
+                for i in range(len(metrics) if isinstance(metrics, list) else 0):
+                    doc = self.components(doc, ("metrics", i), f"evaluate.metrics.{i}", "metrics")
+                return self.section(EvaluateSettings, doc, name)
+            case "vocabulary":
+                keys = self._datasets(doc, "datasets", name, tables)
+                made = self.section(VocabularySettings, _without(doc, "datasets"), name)
+                return None if made is None or keys is None else (made, keys)
+            case "pretrain":
+                keys = self._datasets(doc, "dataset", name, tables)
+                train = self._train(_without(doc, "dataset"), name)
+                if keys is None or train is None:
+                    return None
+                return (Training(dataset=keys[0], train=train),)
+        return self._finetune(doc, tables)
+
+    def _finetune(self, doc: Document, tables: Mapping[str, Any]) -> tuple[Training, ...] | None:
+        """One training a dataset: the section's settings under those of ``per_dataset``."""
+        keys = self._datasets(doc, "datasets", "finetune", tables)
+        shared = _without(doc, "datasets", "per_dataset")
+        each = _mapping(doc.data.get("per_dataset"))
+        for key in each:
+            mark = doc.mark(("per_dataset", key))
+            if key not in tables and mark.file != self.preset:
+                self.problems.add(mark, f"finetune.per_dataset: {unknown('dataset', key, tables)}")
+        made = []
+        for key in keys or ():
+            own = doc.part(("per_dataset", key)) if key in each else shared
+            name = f"finetune.per_dataset.{key}" if key in each else "finetune"
+            train = self._train(own.over(shared) if key in each else shared, name)
+            if train is None:
+                return None
+            made.append(Training(dataset=key, train=train))
+        return None if keys is None else tuple(made)
+
+    def _train(self, doc: Document, name: str) -> TrainSettings | None:
+        if "loss" in doc.data and name != "pretrain":  # there it is an axis, checked as such
+            doc = self.components(doc, ("loss",), f"{name}.loss", "losses")
+        return self.section(TrainSettings, doc, name)
+
+    def _datasets(
+        self, doc: Document, field: str, section: str, tables: Mapping[str, Any]
+    ) -> tuple[str, ...] | None:
+        """The keys of datasets that a field names, checked against those there are."""
+        value = doc.data.get(field)
+        if value is None and field == "datasets":
+            return ()
+        keys = [value] if field == "dataset" else value
+        if not isinstance(keys, list) or not all(isinstance(k, str) for k in keys):
+            what = "a dataset's key" if field == "dataset" else "a list of datasets' keys"
+            self.problems.add(
+                doc.mark((field,)), f"{section}.{field}: must be {what}, got {value!r}"
+            )
+            return None
+        ok = True
+        for i, key in enumerate(keys):
+            if key not in tables or key in keys[:i]:
+                problem = "given twice: " + key if key in keys[:i] else ""
+                text = problem or unknown("dataset", key, tables)
+                self.problems.add(doc.mark((field, i)), f"{section}.{field}: {text}")
+                ok = False
+        return tuple(keys) if ok else None
+
+
+_NOTHING = {"name": "", "options": {}}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _without(doc: Document, *keys: str) -> Document:
+    return Document({k: v for k, v in doc.data.items() if k not in keys}, doc.marks)
+
+
+def _coerced(raw: Any, value: Any, at: Location) -> Iterator[tuple[Location, str]]:
+    """Where validation has made another type of what was written: text of a number, say."""
+    if isinstance(raw, Mapping) and isinstance(value, Mapping):
+        for key in raw.keys() & value.keys():
+            yield from _coerced(raw[key], value[key], (*at, key))
+    elif isinstance(raw, list) and isinstance(value, list) and len(raw) == len(value):
+        for i, (r, v) in enumerate(zip(raw, value, strict=True)):
+            yield from _coerced(r, v, (*at, i))
+    elif isinstance(raw, bool) != isinstance(value, bool) or (
+        isinstance(raw, str) and isinstance(value, int | float)
+    ):
+        kind = "true or false" if isinstance(value, bool) else "a number"
+        if isinstance(value, int | float):
+            yield at, f"must be {kind}, got {raw!r}"
+
+
+__all__ = ["AXES", "SECTIONS", "Builder", "Settings", "Training"]

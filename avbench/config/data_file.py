@@ -1,0 +1,176 @@
+"""Where a suite's datasets come from: the embedded world, or a data file of the user's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from avbench.config import strict_yaml
+from avbench.config.builder import Builder
+from avbench.config.components import normal_component
+from avbench.config.strict_yaml import Document
+from avbench.core.contracts import Dataset
+from avbench.core.errors import DataError, unknown
+from avbench.core.options import make
+from avbench.core.paths import folder
+from avbench.core.registry import Registry
+from avbench.core.settings import ComponentRef, SoundPolicy
+from avbench.data.media.container import CLIP_SECONDS
+from avbench.models import pretrained
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSource:
+    """One dataset: its reader, where its files lie, and how they are treated."""
+
+    key: str
+    reader: ComponentRef
+    """The reader and its options, without the folder, which no result depends on."""
+    root: Path | None
+    """The folder of its files; None: the embedded world writes it."""
+    policy: Literal["skip", "fail"]
+    """What becomes of a clip that cannot be decoded."""
+    read: Literal["stored", "raw"]
+    """Whether training reads prepared frames or the media themselves."""
+    sound: SoundPolicy = field(default_factory=SoundPolicy)
+    """What becomes of a clip without sound."""
+    clip_seconds: float = CLIP_SECONDS
+    """Processor time that decoding a clip may take; one that takes longer is lost."""
+
+    def open(self, registry: Registry) -> Dataset:
+        """The dataset over its folder; of the embedded world only what needs no files."""
+        component = registry.get("datasets", self.reader.name)
+        root = {} if self.root is None else {"root": str(self.root)}
+        dataset: Dataset = make(component, {**self.reader.options, **root})
+        return dataset
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Entry:
+    """A dataset in a data file; every further field is an option of its reader."""
+
+    root: str
+    policy: Literal["skip", "fail"] = "skip"
+    read: Literal["stored", "raw"] = "stored"
+    sound: SoundPolicy = field(default_factory=SoundPolicy)
+    clip_seconds: float = CLIP_SECONDS
+
+    def __post_init__(self) -> None:
+        if not self.clip_seconds > 0:
+            raise ValueError(f"clip_seconds must be above 0, got {self.clip_seconds}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _File:
+    """A data file."""
+
+    datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+    """What the encoder of a modality starts from, see ``with_weights``."""
+
+
+def embedded_sources(builder: Builder) -> Mapping[str, DataSource]:
+    """The datasets of the embedded world, as its table lists them."""
+    doc = strict_yaml.load(folder("avbench.data.world") / "data.yaml")
+    sources = {}
+    for key in doc.data:
+        reader = normal_component(doc.part((key, "reader")), f"{key}.reader", builder.problems)
+        for option in doc.data[key].get("options", {}):
+            reader = reader.set(("options", option), doc.part((key, "options", option)))
+        ref = builder.component(reader, f"{key}.reader", "datasets")
+        if ref is not None:
+            sources[key] = DataSource(
+                key=key, reader=_rootless(ref), root=None, policy="fail", read="stored"
+            )
+    return sources
+
+
+def file_sources(path: Path, builder: Builder) -> Mapping[str, DataSource]:
+    """The datasets of a data file; folders are absolute or relative to the file."""
+    doc = strict_yaml.load(path)
+    made = builder.section(_File, doc, "")
+    sources = {}
+    for key in made.datasets if made else ():
+        entry = doc.part(("datasets", key))
+        own = {k: v for k, v in entry.data.items() if k in _Entry.__dataclass_fields__}
+        settings = builder.section(_Entry, Document(own, entry.marks), f"datasets.{key}")
+        others = [k for k in entry.data if k not in own and k != "reader"]
+        reader = normal_component(
+            entry.part(("reader",)), f"datasets.{key}.reader", builder.problems
+        )
+        for option in others:
+            reader = reader.set(("options", option), entry.part((option,)))
+        if settings is not None:
+            root = (path.parent / Path(settings.root).expanduser()).resolve()
+            # The reader's own config has the folder too, and checks it with the other options.
+            given = reader.set(
+                ("options", "root"), strict_yaml.constant(str(root), entry.mark(("root",)))
+            )
+            ref = builder.component(given, f"datasets.{key}.reader", "datasets")
+            if not root.is_dir():
+                builder.problems.add(
+                    entry.mark(("root",)), f"datasets.{key}.root: no such folder: {root}"
+                )
+            elif ref is not None:
+                sources[key] = DataSource(
+                    key=key,
+                    reader=_rootless(ref),
+                    root=root,
+                    policy=settings.policy,
+                    read=settings.read,
+                    sound=settings.sound,
+                    clip_seconds=settings.clip_seconds,
+                )
+    return sources
+
+
+def with_weights(sections: Document, path: Path, builder: Builder) -> Document:
+    """The sections of a suite with the weights that a data file names for its encoders.
+
+    ``weights: {video: swin.pth, text: {pretrained: owner/name, revision: v1}, audio: null}``:
+    of each modality a path (relative to the file) or a name for the option of its encoder that
+    bears the mark ``InitialWeights``, or several such options, or null for scratch. A row that
+    names another encoder on an axis starts as the row says.
+    """
+    doc, problems = strict_yaml.load(path), builder.problems
+    encoders = sections.get(("model", "encoders"))
+    encoders = encoders if isinstance(encoders, Mapping) else {}
+    given = doc.data.get("weights")
+    for modality in given if isinstance(given, Mapping) else ():
+        where, mark = f"weights.{modality}", doc.mark(("weights", modality))
+        if modality not in encoders:
+            problems.add(mark, f"{where}: {unknown('modality', modality, encoders)}")
+            continue
+        name = encoders[modality].get("name")
+        if name not in builder.registry.names("encoders"):
+            continue  # said elsewhere
+        known = pretrained.marked(builder.registry.get("encoders", name).config)
+        value = doc.part(("weights", modality))
+        if not known:
+            if value.data is not None:
+                text = f"encoder '{name}' has no option for weights to start from"
+                problems.add(mark, f"{where}: {text}, got {value.data!r}")
+            continue
+        if not isinstance(value.data, Mapping):
+            value = Document({next(iter(known)): value.data}, {(): mark})
+        allowed = [*known, *(option for m in known.values() for option in m.also)]
+        for option, text in value.data.items():
+            here = value.mark((option,))
+            if option not in allowed:
+                problems.add(here, f"{where}: {unknown('option', option, allowed)}")
+                continue
+            if option in known and isinstance(text, str):
+                try:
+                    found = pretrained.local_path(text, known[option], where, path.parent)
+                except DataError as error:
+                    problems.add(here, str(error))
+                    continue
+                text = text if found is None else str(found)
+            at = ("model", "encoders", modality, "options", option)
+            sections = sections.set(at, strict_yaml.constant(text, here))
+    return sections
+
+
+def _rootless(ref: ComponentRef) -> ComponentRef:
+    options = {k: v for k, v in ref.options.items() if k != "root"}
+    return ComponentRef(name=ref.name, options=options)

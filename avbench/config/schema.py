@@ -1,0 +1,260 @@
+"""JSON Schemas of suites, presets and data files, made of the dataclasses that check them.
+
+They serve editors: completion, hints, and errors as one types. What needs more than one place to
+tell (whether a dataset that is named exists, say) is told by ``avbench plan`` alone.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from avbench.config.builder import SECTIONS, Settings
+from avbench.config.components import AXES, family_at
+from avbench.config.data_file import _Entry, _File
+from avbench.config.docs import field_docs
+from avbench.config.rows import NOT_AXES, TASKS
+from avbench.config.suite import _Skeleton
+from avbench.core.errors import unknown
+from avbench.core.registry import SINGULAR, Component, Registry
+from avbench.core.settings import ComponentRef, TrainSettings
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+TRAINED = {"pretrain", "finetune"}
+"""The sections that are a training and the datasets that it is done on."""
+
+
+def schema(what: str, registry: Registry) -> Schema:
+    """The schema of one kind of document.
+
+    Args:
+        what: a key of ``KINDS``.
+        registry: the components that documents may name.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    if what not in KINDS:
+        from avbench.core.errors import UnknownNameError
+
+        raise UnknownNameError(unknown("schema", what, KINDS))
+    made = _Maker(registry)
+    return {"$schema": DIALECT, **KINDS[what](made), "$defs": dict(sorted(made.defs.items()))}
+
+
+class _Maker:
+    """Schemas of dataclasses; those of components are kept in ``defs`` and referred to."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._nested: dict[str, type] = {}
+        self.defs: Schema = {}
+
+    def suite(self) -> Schema:
+        """A suite: its own fields, the sections, and rows or a grid."""
+        own = self.fields(_Skeleton)
+        row = {"label": {"type": "string"}, "published": {"type": "object"}, **self._axes()}
+        own["rows"] = {"type": "array", "minItems": 1, "items": _object(row, extra=True)}
+        lists = {
+            name: {"type": "array", "minItems": 1, "items": s} for name, s in self._axes().items()
+        }
+        own["grid"] = _object(lists, extra={"type": "array", "minItems": 1}) | {"minProperties": 1}
+        own["defaults"] = _object(self._axes(), extra=True)
+        # Only a suite that defines axes of its own may use other names than these.
+        names = {
+            "anyOf": [
+                {"enum": [*AXES, TASKS, *NOT_AXES]},
+                {"pattern": rf"^({'|'.join(SECTIONS)})\."},
+            ]
+        }
+        known = {
+            "rows": {"items": {"propertyNames": names}},
+            "grid": {"propertyNames": names},
+            "defaults": {"propertyNames": names},
+        }
+        return {
+            "title": "A suite of avbench",
+            **_object({**own, **self._sections()}),
+            "required": ["name"],
+            "oneOf": [{"required": ["rows"]}, {"required": ["grid"]}],
+            "if": {"not": {"required": ["axes"]}},
+            "then": {"properties": known},
+        }
+
+    def preset(self) -> Schema:
+        """A preset: the sections, and what rows and seeds are by default."""
+        own = {"defaults": _object(self._axes()), "seeds": self.fields(_Skeleton)["seeds"]}
+        return {"title": "A preset of avbench", **_object({**own, **self._sections()})}
+
+    def data(self) -> Schema:
+        """A data file: where each dataset lies."""
+        entry = self.fields(_Entry)
+        readers = [c for c in self._registry if c.family == "datasets"]
+        for reader in readers:
+            options = {k: v for k, v in self._options(reader).items() if k not in entry}
+            given = {"reader": True, **entry, **options}
+            self.defs[f"datasets/{reader.name}"] = _object(given) | {"description": reader.source}
+        choice = self._choice("datasets", readers)
+        dataset = {
+            "type": "object",
+            "required": ["reader", "root"],
+            "properties": {"reader": choice},
+            "allOf": [
+                {
+                    "if": {
+                        "properties": {
+                            "reader": {
+                                "anyOf": [
+                                    {"const": reader.name},
+                                    {
+                                        "type": "object",
+                                        "properties": {"name": {"const": reader.name}},
+                                    },
+                                ]
+                            }
+                        }
+                    },
+                    "then": {"$ref": f"#/$defs/datasets~1{reader.name}"},
+                }
+                for reader in readers
+            ],
+        }
+        own = self.fields(_File)
+        own["datasets"] = {"type": "object", "additionalProperties": dataset}
+        return {"title": "A data file of avbench", **_object(own)}
+
+    def fields(self, cls: Any, at: tuple[str, ...] = ()) -> Schema:
+        """The fields of a dataclass, none of them required.
+
+        Args:
+            cls: the dataclass.
+            at: where in a suite its fields stand, which decides which components they may name.
+        """
+        whole = TypeAdapter(cls).json_schema()
+        told = field_docs(cls)
+        self._nested |= {
+            f.type.__name__: f.type
+            for f in dataclasses.fields(cls)
+            if isinstance(f.type, type) and dataclasses.is_dataclass(f.type)
+        }
+        return {
+            name: self._plain(field, whole.get("$defs", {}), (*at, name))
+            | ({"description": told[name]} if name in told else {})
+            for name, field in whole["properties"].items()
+        }
+
+    def component(self, family: str) -> Schema:
+        """A component of a family: its name, or a mapping with its name and options."""
+        if family not in self.defs:
+            components = [c for c in self._registry if c.family == family]
+            for component in components:
+                options = self._options(component)
+                given = {"name": {"const": component.name}, **options}
+                given["options"] = _object(options)
+                self.defs[f"{family}/{component.name}"] = _object(given) | {
+                    "description": component.source
+                }
+            self.defs[family] = {
+                "description": f"A {SINGULAR[family]}: its name, or a mapping with its options.",
+                "anyOf": [
+                    self._choice(family, components),
+                    {
+                        "type": "object",
+                        "properties": {"name": {"enum": [c.name for c in components]}},
+                        "allOf": [
+                            {
+                                "if": {
+                                    "properties": {"name": {"const": c.name}},
+                                    "required": ["name"],
+                                },
+                                "then": {"$ref": f"#/$defs/{family}~1{c.name}"},
+                            }
+                            for c in components
+                        ],
+                    },
+                ],
+            }
+        return {"$ref": f"#/$defs/{family}"}
+
+    def _choice(self, family: str, components: list[Component]) -> Schema:
+        names: Schema = {"enum": [c.name for c in components]}
+        if family != "datasets":
+            return names
+        return {"anyOf": [names, {"type": "object", "required": ["name"]}]}
+
+    def _options(self, component: Component) -> Schema:
+        return self.fields(component.config)
+
+    def _axes(self) -> Schema:
+        axes: Schema = {axis: self.component(family) for axis, family in AXES.items()}
+        return {**axes, TASKS: self.fields(TrainSettings)[TASKS]}
+
+    def _sections(self) -> Schema:
+        types: Mapping[str, Any] = {f.name: f.type for f in dataclasses.fields(Settings)}
+        keys = {"type": "array", "items": {"type": "string"}}
+        made: Schema = {}
+        for name in SECTIONS:
+            cls = TrainSettings if name in TRAINED else types[name]
+            held = self.fields(cls, (name,))
+            if name == "pretrain":
+                # Its loss and tasks are axes.
+                held = {k: v for k, v in held.items() if k not in (*AXES, TASKS)}
+                held["dataset"] = {"type": "string"}
+            elif name == "finetune":
+                each = _object(held)
+                held = {**held, "datasets": keys}
+                held["per_dataset"] = {"type": "object", "additionalProperties": each}
+            elif name == "vocabulary":
+                held["datasets"] = keys
+            made[name] = _object(held)
+            if name in TRAINED:  # null: there is none
+                made[name] = {"anyOf": [made[name], {"type": "null"}]}
+        return made
+
+    def _plain(self, value: Any, defs: Schema, at: tuple[str, ...]) -> Any:
+        """A schema of pydantic's in one piece, strict, and with our form of components."""
+        if isinstance(value, list):
+            return [self._plain(item, defs, at) for item in value]
+        if not isinstance(value, dict):
+            return value
+        ref = value.get("$ref", "").rpartition("/")[2]
+        if ref == ComponentRef.__name__:
+            family = family_at(at)
+            return self.component(family) if family else {}
+        if ref in self._nested:
+            return _object(self.fields(self._nested[ref], at))
+        if ref:
+            return self._plain(defs[ref], defs, at)
+        made: Schema = {}
+        for key, inner in value.items():
+            if key == "title" and isinstance(inner, str):
+                continue
+            if key == "properties":
+                made[key] = {
+                    name: self._plain(field, defs, (*at, name)) for name, field in inner.items()
+                }
+            elif key in ("additionalProperties", "items", "prefixItems"):
+                made[key] = self._plain(inner, defs, (*at, "*"))
+            elif key == "default":
+                made[key] = inner
+            elif key != "required":
+                made[key] = self._plain(inner, defs, at)
+        if made.get("type") == "object" and "properties" in made:
+            made["additionalProperties"] = False
+        return made
+
+
+def _object(properties: Schema, *, extra: Schema | bool = False) -> Schema:
+    return {"type": "object", "properties": properties, "additionalProperties": extra}
+
+
+KINDS: Mapping[str, Callable[[_Maker], Schema]] = {
+    "suite": _Maker.suite,
+    "preset": _Maker.preset,
+    "data": _Maker.data,
+}
+"""The kinds of documents that have a schema."""

@@ -1,0 +1,1 @@
+"""Types, errors, the registry, options and jobs: used in every room."""

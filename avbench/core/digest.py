@@ -1,0 +1,61 @@
+"""Hashes of files' contents, remembered in the user's cache by size and time.
+
+Annotations may be gigabytes, and every plan needs their hash.
+"""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+from avbench.core.job import read_json, remember
+from avbench.core.paths import cache
+
+SMALL = 1 << 20
+"""Bytes below which hashing is quicker than remembering."""
+
+SETTLED = 2.0
+"""Seconds since its last change after which a file's time tells a further change."""
+
+Stamp = list[int]
+
+
+def stamp(path: Path) -> Stamp:
+    """Size, time of the last change of content and of anything, and inode."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def settled(*paths: Path) -> bool:
+    """Whether files are old enough for their stamps to tell a change."""
+    now = time.time()
+    return all(now - max(s.st_mtime, s.st_ctime) > SETTLED for s in map(os.stat, paths))
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's content.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    seen = stamp(path)
+    if seen[0] < SMALL:
+        return sha256(path)
+    name = hashlib.blake2b(os.fsencode(path.absolute()), digest_size=16).hexdigest()
+    known = cache() / "digests" / f"{name}.json"
+    try:
+        kept = read_json(known)
+        if kept["stamp"] == seen:
+            return str(kept["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # absent, or of another version
+    found = sha256(path)
+    if settled(path) and stamp(path) == seen:
+        remember(known, {"stamp": seen, "sha256": found})
+    return found
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, computed anew."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

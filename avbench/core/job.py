@@ -1,0 +1,87 @@
+"""A stage as data: what it computes, where it stands, and how it tells that it is done.
+
+``job.json`` holds everything that the process ``python -m avbench.runner.stage_process DIR``
+needs; ``record.json``, written last and atomically, is the proof that the stage is done.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from avbench.core.registry import Registry, load
+
+NOTICES = (signal.SIGTERM, signal.SIGUSR1)
+"""Signals that ask a stage to leave, as schedulers send them before they take a machine away."""
+
+INTERRUPTED = 143
+"""Exit status of a stage that left on a notice; training has saved then."""
+
+LEFT = "left"
+"""A training's last word where it left on a notice: its launcher's exit status does not tell."""
+
+JOB, RECORD, PROGRESS, LOG = "job.json", "record.json", "progress.json", "log.txt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One stage, seen from the process that runs it."""
+
+    kind: str
+    id: str
+    spec: Mapping[str, Any]
+    """Everything that can change the result; hashed into the id."""
+    directory: Path
+    parents: Mapping[str, Path] = field(default_factory=dict)
+    """Directories of the finished stages that this one reads, by role."""
+    local: Mapping[str, Any] = field(default_factory=dict)
+    """What this machine adds and no result depends on: paths, threads, workers, device."""
+
+    @property
+    def registry(self) -> Registry:
+        """Every registered component, loaded on first use."""
+        if "_registry" not in self.__dict__:
+            folder = self.local.get("plugins_dir")
+            self.__dict__["_registry"] = load(Path(folder) if folder else None)
+        loaded: Registry = self.__dict__["_registry"]
+        return loaded
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Say how far the stage is; the runner shows it."""
+        write_json(self.directory / PROGRESS, {"done": done, "total": total, "note": note})
+
+
+def read_job(directory: Path) -> Job:
+    """Read a stage's ``job.json``."""
+    data = read_json(directory / JOB)
+    return Job(
+        kind=data["kind"],
+        id=data["id"],
+        spec=data["spec"],
+        directory=directory,
+        parents={role: Path(path) for role, path in data["parents"].items()},
+        local=data["local"],
+    )
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file of ours."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def remember(path: Path, value: Any, *, indent: int | None = 1) -> None:
+    """Write JSON into the user's cache; one that cannot be written costs time, not results."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, value, indent=indent)
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=indent, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,112 @@
+"""Plain data (from YAML or JSON) to frozen dataclasses and back: the one place that does it."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, get_args, runtime_checkable
+
+from pydantic import TypeAdapter, ValidationError
+
+from avbench.core.errors import unknown
+
+T = TypeVar("T")
+
+
+def problems(error: ValidationError, cls: type, where: str) -> list[str]:
+    """A validation error as lines: field, what is wrong, the value got, the nearest name."""
+    lines = []
+    for e in error.errors():
+        path = ".".join([where, *(str(part) for part in e["loc"])]).strip(".")
+        if e["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            parent = path.rpartition(".")[0] or where
+            allowed = _fields_at(cls, e["loc"][:-1])
+            lines.append(f"{parent}: {unknown('field', str(e['loc'][-1]), allowed)}")
+        elif e["type"] == "missing":
+            lines.append(f"{path}: is missing")
+        elif e["type"] == "value_error":
+            lines.append(f"{path}: {e['msg'].removeprefix('Value error, ')}")
+        else:
+            lines.append(f"{path}: {e['msg']}, got {e['input']!r}")
+    return lines
+
+
+def build(cls: type[T], data: Any, *, where: str = "") -> T:
+    """Make an instance of a dataclass from plain data; surplus fields are refused.
+
+    Raises:
+        ValidationError: see ``problems`` for its wording.
+    """
+    built: T = _adapter(cls).validate_python(  # type: ignore[arg-type]  # a class is hashable
+        data, extra="forbid", context={"where": where}
+    )
+    return built
+
+
+@runtime_checkable
+class Buildable(Protocol):
+    """A registered component, as far as building it is concerned."""
+
+    @property
+    def config(self) -> type:
+        """The dataclass of its options."""
+
+    @property
+    def build(self) -> Callable[..., Any]:
+        """Makes it of options and context."""
+
+
+def make(component: Buildable, given: Any, *context: Any, where: str = "") -> Any:
+    """A component built from plain options, and from its family's context.
+
+    Raises:
+        ValidationError: the options do not fit its config.
+    """
+    return component.build(build(component.config, given, where=where), *context)
+
+
+@functools.cache
+def _adapter(cls: Any) -> Any:
+    """The validator of a dataclass; making one costs milliseconds, so each is made once."""
+    return TypeAdapter(cls)
+
+
+def plain(value: Any) -> Any:
+    """The JSON form of settings: dataclasses, mappings, sets, paths and enums resolved."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, frozenset | set):
+        return sorted(plain(v) for v in value)
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON, for hashing and comparing."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _fields_at(cls: Any, loc: tuple[int | str, ...]) -> list[str]:
+    """The fields of the dataclass that a location inside ``cls`` leads to."""
+    for part in loc:
+        if isinstance(part, int):  # into a tuple or list
+            cls = next((a for a in get_args(cls) if dataclasses.is_dataclass(a)), cls)
+            continue
+        if not dataclasses.is_dataclass(cls):
+            break
+        types = {f.name: f.type for f in dataclasses.fields(cls)}
+        if part in types:
+            cls = types[part]
+    return [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+
+
+__all__ = ["ValidationError", "build", "canonical", "plain", "problems"]

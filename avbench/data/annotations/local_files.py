@@ -1,0 +1,176 @@
+"""The local files of a dataset: its annotations, and its media by id."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from avbench.core.digest import file_digest
+from avbench.core.errors import DataError
+from avbench.data.annotations.strict_json import checked_id, open_json
+from avbench.data.annotations.subtitles import speech_files
+
+EXTENSIONS = (
+    ".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi",
+    ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv",
+)  # fmt: skip
+"""Containers of media, the preferred first where an id has several files."""
+
+SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".m4a", ".mp3", ".aac")
+"""Containers of sound alone, for the sets that have no picture."""
+
+IMAGES = (".jpg", ".jpeg", ".png")
+"""Still pictures, for the sets that have neither motion nor sound."""
+
+ASR, EVIDENCE = "asr.json", "evidence.json"
+"""Optional files in the root: {clip id: text}, the speech of each clip (our convention), and the
+known facts of each (see ``evidence``)."""
+
+TITLED = re.compile(r".*(?: \[([\w-]{11})\]|-([\w-]{11}))")
+"""What downloaders call a video by default: its title, then its YouTube id."""
+
+
+class LocalFiles:
+    """The files of one dataset; nothing is read before it is asked for.
+
+    Args:
+        dataset: the reader's name, for errors.
+        root: the dataset's folder.
+        annotations: folder of the annotation files; relative to the root.
+        media: folder of the media files, at any depth; relative to the root.
+        extensions: what media files end in, the preferred first where an id has several.
+        captions_alone: whether a media folder may be lacking, as captions alone are of use.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        root: str,
+        annotations: str,
+        media: str,
+        *,
+        extensions: Sequence[str] = EXTENSIONS,
+        captions_alone: bool = False,
+    ) -> None:
+        self.dataset = dataset
+        self._root = root
+        self._annotations = annotations
+        self._media = media
+        self._extensions = tuple(extensions)
+        self._captions_alone = captions_alone
+
+    @property
+    def root(self) -> Path:
+        """The dataset's folder.
+
+        Raises:
+            DataError: none was given, or there is no such folder.
+        """
+        if not self._root:
+            raise DataError(f"{self.dataset}: option 'root' is empty; give the dataset's folder")
+        root = Path(self._root).expanduser().absolute()
+        if not root.is_dir():
+            raise DataError(f"{self.dataset}: root {root}: no such folder")
+        return root
+
+    @property
+    def media(self) -> Path:
+        """The folder of the media files.
+
+        Raises:
+            DataError: there is no such folder.
+        """
+        media = self.root / self._media
+        if not media.is_dir() and not self._captions_alone:
+            raise DataError(f"{self.dataset}: media {media}: no such folder")
+        return media
+
+    def annotation(self, name: str) -> Path:
+        """An annotation file by its name, whether or not it exists."""
+        return self.root / self._annotations / name
+
+    def present(self, names: Sequence[str]) -> list[Path]:
+        """Those of some annotation files (or folders of them) that exist."""
+        return [path for path in map(self.annotation, names) if path.exists()]
+
+    def used(self, names: Sequence[str]) -> list[Path]:
+        """Those of some annotation files that exist, a folder's one by one, and the sidecars."""
+        files: list[Path] = []
+        for path in self.present(names):
+            files += speech_files(path).values() if path.is_dir() else [path]
+        return [*files, *(p for p in (self.root / ASR, self.root / EVIDENCE) if p.is_file())]
+
+    def find(self, *ids: str) -> Path | None:
+        """The media file of an id, or of the first of its variants that has one.
+
+        An id is looked up, never made part of a path. A downloader's double extension
+        (``id.mp4.mkv``) counts as one, and so does a title before the id (``Title [id].mp4``,
+        ``Title-id.mp4``) where no file is named by the id alone.
+        """
+        return next((Path(self._index[id_]) for id_ in ids if id_ in self._index), None)
+
+    def media_or_missing(self, *ids: str) -> Path:
+        """The media file of an id; where there is none, the path at which it was expected."""
+        expected = checked_id(ids[0], self.dataset) + self._extensions[0]
+        return self.find(*ids) or self.media / expected
+
+    @cached_property
+    def speech(self) -> Mapping[str, str]:
+        """Speech by clip id, from ``asr.json``; empty where there is none.
+
+        Raises:
+            DataError: the file is malformed.
+        """
+        path = self.root / ASR
+        if not path.exists():
+            return {}
+        return {clip: text.string() for clip, text in open_json(path).fields()}
+
+    def fingerprint(self, names: Sequence[str]) -> str:
+        """A hash of annotation files (and sidecars) and of the list of media files and sizes.
+
+        Raises:
+            DataError: none of the annotation files exists.
+        """
+        if not self.present(names):
+            folder = self.annotation("").as_posix().rstrip("/")
+            raise DataError(
+                f"{self.dataset}: no annotation file in {folder}; looked for {', '.join(names)}"
+            )
+        digest = hashlib.sha256()
+        for path in self.used(names):
+            digest.update(f"{path.name}\0{file_digest(path)}\0".encode())
+        for file_id, name in sorted(self._index.items()):
+            extension = os.path.splitext(name)[1]
+            digest.update(f"{file_id}\0{extension}\0{os.stat(name).st_size}\0".encode())
+        return digest.hexdigest()[:32]
+
+    @cached_property
+    def _index(self) -> Mapping[str, str]:
+        """Media files by id: the name without its extensions; walked once."""
+        found: dict[str, tuple[int, str]] = {}
+        titled: dict[str, tuple[int, str]] = {}
+        for stem, rank in self._media_files():
+            if stem not in found or rank < found[stem]:
+                found[stem] = rank
+            match = TITLED.fullmatch(stem)
+            if match is not None:
+                id_ = match[1] or match[2]
+                titled[id_] = min(rank, titled.get(id_, rank))
+        return {id_: path for id_, (_, path) in ({**titled, **found}).items()}
+
+    def _media_files(self) -> Iterator[tuple[str, tuple[int, str]]]:
+        """Each file's name without its extensions, its container's place and its path."""
+        order = {extension: i for i, extension in enumerate(self._extensions)}
+        for folder, folders, names in os.walk(self.media):
+            folders.sort()
+            for name in sorted(names):
+                stem, extension = os.path.splitext(name)
+                if extension.lower() not in order:
+                    continue
+                rank = (order[extension.lower()], os.path.join(folder, name))
+                while os.path.splitext(stem)[1].lower() in order:
+                    stem = os.path.splitext(stem)[0]
+                yield stem, rank

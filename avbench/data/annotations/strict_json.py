@@ -1,0 +1,338 @@
+"""Reading annotation files strictly: every error names the file, the field and the value.
+
+``open_json`` gives a ``Node``: a value with its place. A reader walks down from it and asks for
+what the format prescribes; what is not there or of another type is a ``MalformedError``. Files
+may be packed by gzip (``.gz``).
+"""
+
+import csv
+import difflib
+import gzip
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from avbench.core.errors import DataError
+
+SHOWN = 60
+"""Characters of a wrong value that an error shows."""
+
+LARGEST = sys.float_info.max
+"""The largest number; JSON writes whole ones of any size."""
+
+MOST = 12
+"""Names that an error lists."""
+
+csv.field_size_limit(2**31 - 1)  # a cell may be as long as a text in JSON
+
+
+class MalformedError(DataError):
+    """Something in a file that is not as the format has it; ``place`` and ``problem`` say what.
+
+    A reader may take one within a single clip's entry as the loss of that clip.
+    """
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(f"{place}: {problem}")
+        self.place = place
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A JSON value, or a cell of a csv, and where it stands."""
+
+    file: Path
+    at: str
+    """The path to it, e.g. ``database.xHr8X2Wpmno.annotations[3]``; empty for the top level."""
+    value: Any
+
+    @property
+    def place(self) -> str:
+        """The file and the path in it, for messages."""
+        return f"{self.file}: {self.at}" if self.at else f"{self.file}"
+
+    def wrong(self, allowed: str, hint: str = "") -> MalformedError:
+        """The error for a value that is not what it must be."""
+        shown = json.dumps(self.value, ensure_ascii=False)
+        shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
+        problem = f"must be {allowed}, got {kind(self.value)} {shown}{hint}"
+        return MalformedError(self.place, problem)
+
+    def __getitem__(self, key: str) -> "Node":
+        """A field of an object.
+
+        Raises:
+            DataError: this is no object, or it has no such field.
+        """
+        if not isinstance(self.value, dict):
+            raise self.wrong(f"an object with the field '{key}'")
+        if key not in self.value:
+            raise MalformedError(self.place, missing("field", key, self.value))
+        return Node(self.file, f"{self.at}.{key}" if self.at else key, self.value[key])
+
+    def __contains__(self, key: str) -> bool:
+        return isinstance(self.value, dict) and key in self.value
+
+    def fields(self) -> Iterator[tuple[str, "Node"]]:
+        """All fields of an object, in the file's order."""
+        if not isinstance(self.value, dict):
+            raise self.wrong("an object")
+        for key, value in self.value.items():
+            yield key, Node(self.file, f"{self.at}.{key}" if self.at else key, value)
+
+    def items(self, length: int | None = None) -> list["Node"]:
+        """The items of an array, of a given length if one is given."""
+        if not isinstance(self.value, list):
+            raise self.wrong("an array")
+        if length is not None and len(self.value) != length:
+            raise self.wrong(f"an array of {length} items")
+        return [Node(self.file, f"{self.at}[{i}]", v) for i, v in enumerate(self.value)]
+
+    def text(self) -> str:
+        """A text of one line or more words: white space is made single blanks.
+
+        A caption with a line break would shift the lines of the tools that score it.
+        """
+        found = self.string()
+        if not found:
+            raise self.wrong("a text that is not empty")
+        return found
+
+    def string(self) -> str:
+        """A text that may be empty, its white space made single blanks."""
+        if not isinstance(self.value, str):
+            raise self.wrong("a text")
+        return " ".join(self.value.split())
+
+    def strings(self, length: int | None = None) -> list[str]:
+        """An array of texts that may be empty; as ``string`` of each of ``items``, but faster."""
+        values = self.value
+        if isinstance(values, list) and (length is None or len(values) == length):
+            try:
+                return [" ".join(v.split()) for v in values]
+            except AttributeError:
+                pass  # the slow way says which it is
+        return [item.string() for item in self.items(length)]
+
+    def numbers(self, length: int | None = None) -> list[float]:
+        """An array of numbers; as ``number`` of each of ``items``, but faster."""
+        values = self.value
+        if isinstance(values, list) and (length is None or len(values) == length):
+            kinds = set(map(type, values))
+            # Where all are at least 0 and the sum is no more than the largest, so are all.
+            if kinds <= {int, float} and min(values, default=0) >= 0 and sum(values) <= LARGEST:
+                return list(map(float, values))
+        return [item.number() for item in self.items(length)]
+
+    def seconds(self) -> float:
+        """A number of seconds, 0 or more; in a csv it is written as text."""
+        if not isinstance(self.value, str):
+            return self.number()
+        try:
+            found = float(self.value)
+        except ValueError:
+            found = math.nan
+        if not (math.isfinite(found) and found >= 0):
+            raise self.wrong("a number, 0 or more")
+        return found
+
+    def id(self) -> str:
+        """An id: a text that is not empty and can be part of a file's name."""
+        if not isinstance(self.value, str):
+            raise self.wrong("an id (a text)")
+        return checked_id(self.value, self.place)
+
+    def number(self) -> float:
+        """A finite number that is not negative."""
+        number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
+        if not number or not 0 <= self.value <= LARGEST:
+            raise self.wrong("a number, 0 or more")
+        return float(self.value)
+
+    def integer(self) -> int:
+        """A whole number that is not negative."""
+        if not isinstance(self.value, int) or isinstance(self.value, bool) or self.value < 0:
+            raise self.wrong("a whole number, 0 or more")
+        return self.value
+
+    def choice(self, allowed: Sequence[str]) -> str:
+        """One of some texts."""
+        if not isinstance(self.value, str) or self.value not in allowed:
+            raise self.wrong(f"one of {', '.join(allowed)}")
+        return self.value
+
+    def interval(self) -> tuple[float, float]:
+        """A pair [start, end] in seconds, the end not before the start."""
+        start, end = (n.number() for n in self.items(2))
+        if end < start:
+            raise self.wrong("[start, end] with the end not before the start")
+        return start, end
+
+
+def missing(what: str, name: str, held: Iterable[str]) -> str:
+    """The wording for a field or column that is not there, with the nearest that is.
+
+    >>> missing("field", "database", ["databse"])
+    "the field 'database' is missing; is 'databse' meant? It has: databse"
+    """
+    names = list(held)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f"; is '{near[0]}' meant?" if near else "."
+    return f"the {what} '{name}' is missing{hint} It has: {', '.join(names[:MOST]) or '(none)'}"
+
+
+def kind(value: Any) -> str:
+    """The JSON name of a value's type."""
+    names = {dict: "object", list: "array", str: "text", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")
+
+
+def checked_id(text: str, where: str) -> str:
+    """An id out of a file; those that could lead out of the media folder are refused.
+
+    Raises:
+        DataError: it is empty or holds a separator or a control character.
+    """
+    if not text or text in (".", "..") or any(c in "/\\" or not c.isprintable() for c in text):
+        raise MalformedError(
+            where, f"must be an id without separators or control characters, got {text!r}"
+        )
+    return text
+
+
+def open_json(path: Path) -> Node:
+    """Read a JSON file.
+
+    Raises:
+        DataError: it is missing, no JSON (with line and column), or gives a key twice.
+    """
+    return Node(path, "", _parse(open_text(path), path))
+
+
+def open_lines(path: Path) -> list[Node]:
+    """Read a file of one JSON value a line; empty lines are passed over.
+
+    Raises:
+        DataError: as for ``open_json``.
+    """
+    lines = enumerate(open_text(path).split("\n"), start=1)
+    return [Node(path, f"line {n}", _parse(text, path, n)) for n, text in lines if text.strip()]
+
+
+def open_words(path: Path) -> list[Node]:
+    """Read a text file: each line that is not blank as an array of its words.
+
+    Raises:
+        DataError: it is missing or not in UTF-8.
+    """
+    lines = enumerate(open_text(path).split("\n"), start=1)
+    return [Node(path, f"line {n}", text.split()) for n, text in lines if text.strip()]
+
+
+def open_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[Node]:
+    """Read a csv with a head, a row at a time: objects of texts, ``row 2`` being the first.
+
+    Args:
+        path: the file.
+        columns: those that must be there; others may be.
+        delimiter: between cells.
+
+    Raises:
+        DataError: it is missing, no csv, or lacks a column; MalformedError for a row of another
+            length than the head.
+    """
+    with opened_text(path) as file:
+        lines = csv.reader(file, delimiter=delimiter, strict=True)
+        head: list[str] | None = None
+        number = 1
+        while True:
+            try:
+                row = next(lines)
+            except StopIteration:
+                break
+            except csv.Error as error:
+                raise DataError(f"{path}: row {number}: not csv: {error}") from None
+            except (OSError, EOFError, UnicodeDecodeError) as error:
+                raise unreadable(path, error) from error
+            if head is None:
+                head = row
+                for column in columns:
+                    if column not in head:
+                        raise DataError(f"{path}: {missing('column', column, head)}")
+            elif row:
+                if len(row) != len(head):
+                    problem = f"must have {len(head)} cells as the head has, got {len(row)}"
+                    raise MalformedError(f"{path}: row {number}", problem)
+                yield Node(path, f"row {number}", dict(zip(head, row, strict=True)))
+            number += 1
+        if head is None:
+            raise DataError(f"{path}: is empty; must have a row of columns' names")
+
+
+class RepeatedKeyError(ValueError):
+    """A key that an object gives more than once."""
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of its fields; for JSON decoders.
+
+    Raises:
+        RepeatedKeyError: a key comes twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise RepeatedKeyError(f"the key '{key}' is given twice in one object")
+            seen.add(key)
+    return found
+
+
+def opened_text(path: Path) -> TextIOWrapper:
+    """Open a text file, unpacking it where its name says that it is packed."""
+    try:
+        if path.suffix == ".gz":
+            return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+        return path.open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError | EOFError | UnicodeDecodeError) -> DataError:
+    """The error for a file that cannot be opened, unpacked or decoded."""
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path}: no such file")
+    if isinstance(error, UnicodeDecodeError):
+        return DataError(f"{path}: not in UTF-8: {error}")
+    return DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def open_text(path: Path) -> str:
+    """Read a text file.
+
+    Raises:
+        DataError: it is missing or not in UTF-8.
+    """
+    with opened_text(path) as file:
+        try:
+            return file.read()
+        except (OSError, EOFError, UnicodeDecodeError) as error:
+            raise unreadable(path, error) from error
+
+
+def _parse(text: str, path: Path, line: int | None = None) -> Any:
+    where = f"{path}: line {line}" if line else f"{path}"
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        at = f"column {error.colno}" if line else f"line {error.lineno}, column {error.colno}"
+        raise DataError(f"{where}: not JSON at {at}: {error.msg}") from None
+    except (RepeatedKeyError, RecursionError) as error:
+        raise DataError(f"{where}: {error}") from None

@@ -1,0 +1,89 @@
+"""WebVTT subtitles, as downloaders of YouTube's ASR write them (``<video>.<language>.vtt``).
+
+YouTube's roll: a cue repeats the lines that the one before it left on the screen and adds some,
+and between two such cues stands one of 10 ms that adds none. What a cue repeats is taken once.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from avbench.data.annotations.strict_json import MalformedError, open_text
+
+CLOCK = r"(?:(\d+):)?([0-5]\d):([0-5]\d\.\d{3})"
+CUE = re.compile(rf"{CLOCK}[ \t]+-->[ \t]+{CLOCK}(?:[ \t].*)?")
+TAG = re.compile(r"<[^>]*>")
+JOINED = 0.05
+"""Seconds after a cue within which the next one may repeat its lines."""
+
+
+class Cue(NamedTuple):
+    """What is said between two times, seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+def open_vtt(path: Path) -> list[Cue]:
+    """Read a WebVTT file: the cues that add words, with these words alone.
+
+    Raises:
+        DataError: it is missing, not in UTF-8, does not begin with ``WEBVTT``, or a cue's times
+            are malformed; names the line.
+    """
+    lines = open_text(path).split("\n")
+    if not lines[0].startswith("WEBVTT"):
+        raise MalformedError(f"{path}: line 1", f"must be 'WEBVTT', got {lines[0][:20]!r}")
+    cues, shown, ended = [], [""], 0.0
+    for start, end, words in _cues(path, lines):
+        repeated = 0
+        if start <= ended + JOINED:
+            most = min(len(words), len(shown))
+            repeated = next((n for n in range(most, 0, -1) if words[:n] == shown[-n:]), 0)
+        added = words[repeated:]
+        if added:
+            cues.append(Cue(" ".join(added), start, end))
+        shown, ended = words, end
+    return cues
+
+
+def _cues(path: Path, lines: list[str]) -> Iterator[tuple[float, float, list[str]]]:
+    """Every cue's times, and its lines without tags and without those that hold no word."""
+    number = 0
+    while number < len(lines):
+        line = lines[number].strip()
+        number += 1
+        if "-->" not in line:  # the head, a note, a cue's name
+            continue
+        match = CUE.fullmatch(line)
+        if match is None:
+            problem = f"must be '00:00:00.000 --> 00:00:00.000', got {line!r}"
+            raise MalformedError(f"{path}: line {number}", problem)
+        words = []
+        # A line with a blank in it does not end a cue, YouTube writes such.
+        while number < len(lines) and lines[number].rstrip("\r"):
+            words.append(" ".join(TAG.sub("", lines[number]).split()))
+            number += 1
+        yield _seconds(*match.groups()[:3]), _seconds(*match.groups()[3:]), [w for w in words if w]
+
+
+def _seconds(hours: str | None, minutes: str, seconds: str) -> float:
+    return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds)
+
+
+def speech_files(folder: Path) -> dict[str, Path]:
+    """The files of a folder of one a video: ``<video>.csv``, or ``<video>.<language>.vtt``.
+
+    Raises:
+        DataError: a video has two.
+    """
+    found: dict[str, Path] = {}
+    for file in sorted([*folder.glob("*.csv"), *folder.glob("*.vtt")]):
+        video = file.stem if file.suffix == ".csv" else file.name.partition(".")[0]
+        if video in found:
+            problem = f"the video '{video}' has a file already, {found[video].name}; leave one"
+            raise MalformedError(f"{file}", problem)
+        found[video] = file
+    return found

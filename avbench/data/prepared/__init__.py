@@ -1,0 +1,1 @@
+"""Decoded clips: the prepare stage, and the splits that it writes."""

@@ -1,0 +1,262 @@
+"""The prepared clips of a split: written once by the prepare stage, then read only.
+
+A folder holds::
+
+    split.json     how it was prepared: protocol, input, counts
+    clips.jsonl    one usable clip a line, with what decoding gave
+    lost.jsonl     one clip a line that cannot be used, with the reason
+    paragraphs.json
+    frames.u8      (clips, store_frames, 3, size, size) uint8, if stored
+    mels.f32       (clips, mel_frames, mel_bins) float32, if stored
+
+Both arrays have a fixed place for each clip, so that processes can write them side by side. What
+a short or lost clip leaves unwritten is a hole in the file and takes no disk. Spectrograms are
+float32 and not float16: they are a tenth of the frames even at 64 pixels, and stay exact.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from avbench.core.errors import DataError
+from avbench.core.job import read_json
+from avbench.core.options import build, plain
+from avbench.core.types import Clip, InputSpec, Slot, SoundState
+from avbench.data.media import sampling
+from avbench.data.media.audio import read_sound
+from avbench.data.media.sampling import Timeline
+from avbench.data.media.spectrogram import fit, log_mel
+from avbench.data.media.video import Pick, read_frames
+
+SPLIT, CLIPS, LOST, PARAGRAPHS = "split.json", "clips.jsonl", "lost.jsonl", "paragraphs.json"
+FRAMES, MELS = "frames.u8", "mels.f32"
+
+Read = Literal["stored", "raw"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lost:
+    """A clip that was left out."""
+
+    id: str
+    reason: str
+    """A value of ``container.Loss``, a ``Defect``'s reason, or ``sound_`` and the state of the
+    sound that the dataset's policy drops."""
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """What decoding a usable clip gave."""
+
+    row: int
+    """The clip's place in the arrays: its place among all clips, the lost ones included."""
+    timeline: Timeline
+    """The stored frames; all frames of the clip where there are no more than store_frames."""
+    mel_frames: int
+    """Stored frames of the spectrogram."""
+    sound: SoundState
+    notes: tuple[str, ...]
+
+
+class PreparedSplit:
+    """The usable clips of a split, in the annotations' order.
+
+    It can be handed to other processes: they open the files anew.
+
+    Attributes:
+        directory: the prepare stage's folder.
+        clips: usable ones only.
+        entries: what decoding gave, in the order of ``clips``.
+        lost: the others.
+        role: ``train``, ``report`` or ``select``.
+        protocol: ``coco`` or ``paragraph``.
+        paragraphs: references per video, for the paragraph protocol.
+        input: the geometry that the clips were prepared for.
+        read: ``stored``, or ``raw``: decoded on demand.
+        list_hash: which clips and captions these are, see ``clip_list_hash``.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            split = read_json(directory / SPLIT)
+            lines = _lines(directory / CLIPS)
+            lost = _lines(directory / LOST)
+            paragraphs = read_json(directory / PARAGRAPHS)
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{directory}: no prepared split: {error.filename} is missing"
+            ) from None
+        root = Path(split["root"])
+        self.directory = directory
+        self.clips: tuple[Clip, ...] = tuple(clip_from_json(line["clip"], root) for line in lines)
+        self.entries: tuple[Entry, ...] = tuple(_entry(line) for line in lines)
+        self.lost: tuple[Lost, ...] = tuple(Lost(**line) for line in lost)
+        self.role: str = split["role"]
+        self.protocol: str = split["protocol"]
+        self.paragraphs: Mapping[str, tuple[str, ...]] = {
+            video: tuple(texts) for video, texts in paragraphs.items()
+        }
+        self.input = build(InputSpec, split["input"])
+        self.read: Read = split["read"]
+        self.list_hash: str = split["list_hash"]
+        self._rows: int = split["rows"]
+
+    @classmethod
+    def open(cls, directory: Path) -> "PreparedSplit":
+        """Open what the prepare stage wrote.
+
+        Raises:
+            DataError: the folder holds no prepared split.
+        """
+        return cls(directory)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.directory,)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @cached_property
+    def sound(self) -> Mapping[str, SoundState]:
+        """What became of each clip's sound, by clip id, for scores by subset.
+
+        Of clips without sound only those are here that the policy of the dataset uses.
+        """
+        return {c.id: e.sound for c, e in zip(self.clips, self.entries, strict=True)}
+
+    def frames(
+        self, index: int, spec: InputSpec, generator: torch.Generator | None = None
+    ) -> UInt8[Tensor, "T 3 H W"]:
+        """``spec.frames`` frames of a clip.
+
+        Args:
+            index: into ``clips``.
+            spec: frames to a clip and their size; the size must be the prepared one.
+            generator: draws the frames of a training sample; None: uniform, as in testing.
+
+        Raises:
+            DataError: the size is another, or (raw) the file can no longer be decoded.
+        """
+        self._check(spec)
+        pick = chooser(spec.frames, generator)
+        entry = self.entries[index]
+        if self.read == "raw":
+            clip = self.clips[index]
+            picture = read_frames(
+                clip.media, start=clip.start, end=clip.end, size=spec.size, pick=pick
+            )
+            return torch.from_numpy(picture.frames)
+        return torch.from_numpy(self._frames[entry.row, np.array(pick(entry.timeline))])
+
+    def mel(self, index: int) -> Float32[Tensor, "F M"]:
+        """The log-mel spectrogram of a clip, at the model's length, without augmentation.
+
+        Clips whose sound is absent or undecodable give padding, see ``spectrogram``.
+        """
+        entry = self.entries[index]
+        if self.read == "raw":
+            clip = self.clips[index]
+            sound = read_sound(
+                clip.media, start=clip.start, end=clip.end, rate=self.input.sample_rate
+            )
+            return fit(log_mel(torch.from_numpy(sound.samples), self.input), self.input)
+        mel = np.array(self._mels[entry.row, : entry.mel_frames])
+        return fit(torch.from_numpy(mel), self.input)
+
+    def _check(self, spec: InputSpec) -> None:
+        if spec.size != self.input.size:
+            raise DataError(
+                f"{self.directory}: input.size {spec.size} asked of clips prepared at "
+                f"{self.input.size}"
+            )
+
+    @cached_property
+    def _frames(self) -> NDArray[np.uint8]:
+        return np.memmap(
+            self.directory / FRAMES,
+            dtype=np.uint8,
+            mode="r",
+            shape=frames_shape(self._rows, self.input),
+        )
+
+    @cached_property
+    def _mels(self) -> NDArray[np.float32]:
+        return np.memmap(
+            self.directory / MELS,
+            dtype=np.float32,
+            mode="r",
+            shape=(self._rows, self.input.mel_frames, self.input.mel_bins),
+        )
+
+
+def chooser(frames: int, generator: torch.Generator | None) -> Pick:
+    """How a sample's frames are chosen: at random in equal segments, or uniformly."""
+    if generator is None:
+        return lambda timeline: sampling.uniform(timeline, frames)
+    state = generator.get_state()
+
+    def pick(timeline: Timeline) -> list[int]:
+        # A damaged file is chosen from twice, first by what its packets say: with equal draws.
+        generator.set_state(state)
+        return sampling.random_in_segments(timeline, frames, generator)
+
+    return pick
+
+
+def frames_shape(clips: int, spec: InputSpec) -> tuple[int, int, int, int, int]:
+    """The shape of the array of stored frames."""
+    return clips, spec.store_frames, 3, spec.size, spec.size
+
+
+def clip_to_json(clip: Clip, root: Path) -> dict[str, Any]:
+    """A clip as plain data; the media file relative to ``root`` where it lies within."""
+    data: dict[str, Any] = plain(clip)
+    if clip.media.is_relative_to(root):
+        data["media"] = str(clip.media.relative_to(root))
+    return data
+
+
+def entry_to_json(entry: Entry) -> dict[str, Any]:
+    """What decoding gave, as plain data."""
+    data: dict[str, Any] = plain(entry)
+    return data
+
+
+def clip_from_json(data: Mapping[str, Any], root: Path) -> Clip:
+    """The clip that ``clip_to_json`` described."""
+    slots = {
+        name: Slot(
+            value=slot["value"],
+            choices=tuple(slot["choices"]),
+            evidence=frozenset(slot["evidence"]),
+        )
+        for name, slot in data["slots"].items()
+    }
+    given = {**data, "media": root / data["media"], "captions": tuple(data["captions"])}
+    return Clip(**{**given, "slots": slots})
+
+
+def _entry(data: Mapping[str, Any]) -> Entry:
+    timeline = data["timeline"]
+    return Entry(
+        row=data["row"],
+        timeline=Timeline(tuple(timeline["times"]), timeline["start"], timeline["end"]),
+        mel_frames=data["mel_frames"],
+        sound=SoundState(data["sound"]),
+        notes=tuple(data["notes"]),
+    )
+
+
+def _lines(path: Path) -> list[Any]:
+    # Not splitlines(): a caption may hold a Unicode line separator.
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -1,0 +1,205 @@
+"""How often words occur in audio captions and in image captions, and what that makes of Eq. 13."""
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from avbench.core.errors import DataError
+from avbench.data.text.words import content, tokens
+
+Content = Callable[[Iterable[str]], list[list[str]]]
+"""Texts to their content words, as they are counted."""
+
+TOTAL, TYPES = "<total>", "<types>"
+"""The rows of a file of counts that hold sums, not words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unseen:
+    """What becomes of a word that no image caption has, where Eq. 13 divides by zero.
+
+    A word that no audio caption has is worth 0 by Eq. 13, whatever the rule.
+    """
+
+    rule: Literal["add", "once", "zero", "highest"] = "add"
+    """``add``: ``amount`` is added to every count, f(w) = (c(w) + a) / (total + a·types).
+    ``once``: it counts as seen once. ``zero``: it is worth 0. ``highest``: as much as the word
+    that is worth most among those that image captions have."""
+    amount: float = 1.0
+
+    @classmethod
+    def of(cls, text: str) -> "Unseen":
+        """Read ``add:0.5``, ``add``, ``once``, ``zero`` or ``highest``.
+
+        Raises:
+            DataError: it is none of these.
+        """
+        name, _, number = text.partition(":")
+        try:
+            amount = float(number) if number else 1.0
+        except ValueError:
+            amount = math.nan
+        good = name in ("once", "zero", "highest") and ":" not in text
+        if not good and not (name == "add" and math.isfinite(amount) and amount > 0):
+            raise DataError(
+                f"unseen words: must be add:A with A above 0, once, zero or highest, got '{text}'"
+            )
+        return cls(rule=name, amount=amount)  # type: ignore[arg-type]  # checked above
+
+    def __str__(self) -> str:
+        return f"add:{self.amount:g}" if self.rule == "add" else self.rule
+
+
+ADD_ONE = Unseen()
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: the table is kept
+class WordCounts:
+    """How often words occur in audio captions and in image captions."""
+
+    audio: Mapping[str, int]
+    image: Mapping[str, int]
+    audio_total: int
+    """Content words of all audio captions (AudioCaps and Clotho)."""
+    image_total: int
+    """Content words of all image captions (COCO)."""
+    types: int
+    """Different content words in both together."""
+    unseen: Unseen = ADD_ONE
+    closed: bool = False
+    """Whether a word that is in neither mapping is unknown, rather than never seen."""
+    origin: str = ""
+    """The name of the file that they were read from."""
+    content: Content = content
+    """Texts to words as they were counted."""
+
+    @classmethod
+    def of(
+        cls,
+        audio: Iterable[str],
+        image: Iterable[str],
+        *,
+        content: Content = content,
+        unseen: Unseen = ADD_ONE,
+    ) -> "WordCounts":
+        """Count the words of two corpora of captions."""
+        heard, seen = (
+            Counter(word for words in content(corpus) for word in words)
+            for corpus in (audio, image)
+        )
+        return cls(
+            audio=heard,
+            image=seen,
+            audio_total=heard.total(),
+            image_total=seen.total(),
+            types=len(heard | seen),
+            unseen=unseen,
+            content=content,
+        )
+
+    def ars(self, word: str) -> float:
+        """Eq. 13 for one word, as it is counted.
+
+        Raises:
+            DataError: the counts are a closed list that lacks the word.
+        """
+        if self.closed and word not in self.audio:
+            raise DataError(
+                f"{self.origin}: no counts for {word!r}; the list holds the embedded world's "
+                f"words only"
+            )
+        return self.table.get(word, 0.0)
+
+    @cached_property
+    def table(self) -> Mapping[str, float]:
+        """ARS of every word that an audio caption has; all others are worth 0."""
+        seen = {word: self._ratio(word) for word, n in self.audio.items() if n and self._has(word)}
+        rest = (word for word, n in self.audio.items() if n and word not in seen)
+        if self.unseen.rule == "zero":
+            return seen | dict.fromkeys(rest, 0.0)
+        most = max(seen.values(), default=0.0)
+        highest = self.unseen.rule == "highest"
+        return seen | {word: most if highest else self._ratio(word) for word in rest}
+
+    def relevance(self, captions: Iterable[str]) -> list[float]:
+        """ARS of each caption: the sum over its content words."""
+        return [sum(map(self.ars, words)) for words in self.content(captions)]
+
+    def _has(self, word: str) -> bool:
+        """Whether an image caption has a word."""
+        return self.image.get(word, 0) > 0
+
+    def _ratio(self, word: str) -> float:
+        """Eq. 13 for a word whose counts, with what is added to them, are above zero."""
+        add = self.unseen.amount if self.unseen.rule == "add" else 0.0
+        seen = self.image.get(word, 0) or int(self.unseen.rule == "once")
+        audio = (self.audio[word] + add) / (self.audio_total + add * self.types)
+        image = (seen + add) / (self.image_total + add * self.types)
+        return max(math.log(audio / image), 0.0)
+
+
+def audio_relevance(captions: Iterable[str], counts: WordCounts) -> float:
+    """ARS of a set: the mean over captions."""
+    scores = counts.relevance(captions)
+    return sum(scores) / len(scores)
+
+
+def speech_coverage(
+    pairs: Iterable[tuple[str, str]], tokens: Callable[[str], Sequence[str]] = tokens
+) -> float:
+    """SCR of a set: percentage of caption tokens that occur in their clip's speech.
+
+    Args:
+        pairs: caption and transcript; pooled over all captions.
+        tokens: of a text.
+    """
+    covered = total = 0
+    for caption, transcript in pairs:
+        spoken = set(tokens(transcript))
+        words = tokens(caption)
+        covered += sum(word in spoken for word in words)
+        total += len(words)
+    return 100 * covered / total
+
+
+def read_counts(path: Path) -> tuple[WordCounts, dict[str, str]]:
+    """Read a file of counts: lines ``# name: value``, then columns ``word, audio, image``.
+
+    Returns:
+        The counts, and what the lines before them say.
+
+    Raises:
+        DataError: the file is missing, lacks a column or a row of sums, or a count is no number.
+    """
+    said: dict[str, str] = {}
+    counts: dict[str, tuple[int, int]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = file.readlines()
+        while lines and lines[0].startswith("#"):
+            name, _, value = lines.pop(0).removeprefix("#").partition(":")
+            said[name.strip()] = value.strip()
+        for row in csv.DictReader(lines):
+            counts[row["word"]] = int(row["audio"]), int(row["image"])
+        totals, (types, _) = counts.pop(TOTAL), counts.pop(TYPES)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: must be counts of words (columns word, audio, image; rows {TOTAL} and "
+            f"{TYPES}), as avbench analyse relevance writes them: {error!r}"
+        ) from error
+    found = WordCounts(
+        audio={word: n for word, (n, _) in counts.items()},
+        image={word: n for word, (_, n) in counts.items()},
+        audio_total=totals[0],
+        image_total=totals[1],
+        types=types,
+        origin=path.name,
+    )
+    return found, said

@@ -1,0 +1,1 @@
+"""Captions and their scores: generation, metrics, perturbations and statistics."""

@@ -1,0 +1,188 @@
+"""The stage ``score``: predictions against references, by every metric of the suite.
+
+Jobs that share references are scored together, so that references are prepared once for them;
+metrics stay for all jobs of a process, and so does METEOR's Java. A job that fails leaves the
+others alone.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from avbench.core.contracts import Metric, References, Score
+from avbench.core.errors import DataError, PluginError
+from avbench.core.job import Job
+from avbench.core.options import canonical, make
+from avbench.core.types import Clip
+from avbench.evaluation.references import Level, by_clip, by_protocol
+from avbench.evaluation.scored import Scored, describe, write_scores
+from avbench.evaluation.splits import ReportSplit
+
+PREDICTIONS = "predictions.jsonl"
+
+Result = dict[str, Any]
+
+
+def run(job: Job) -> Result:
+    """Score one job; see ``run_many``."""
+    (result,) = run_many([job])
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def run_many(jobs: Sequence[Job]) -> list[Result | Exception]:
+    """Score jobs, those with the same references together.
+
+    Writes each job's ``per_clip.csv`` and ``statistics.npz``, see
+    ``avbench.evaluation.statistics.sufficient``.
+
+    Returns:
+        For each job, in order, ``{"scores": [...], "items": n, "without_clip": m}`` (m videos of
+        the paragraph protocol count as ``""``) or the exception it failed with.
+    """
+    results: dict[int, Result | Exception] = {}
+    metrics: dict[str, Metric] = {}
+    order = sorted(range(len(jobs)), key=lambda i: str(jobs[i].parents["data"].resolve()))
+    try:
+        for _, group in groupby(order, key=lambda i: jobs[i].parents["data"].resolve()):
+            results.update(_score_group({i: jobs[i] for i in group}, metrics))
+    finally:
+        for metric in metrics.values():
+            metric.close()
+    return [results[i] for i in range(len(jobs))]
+
+
+def read_predictions(path: Path, clips: Sequence[Clip]) -> dict[str, str]:
+    """Captions by clip id, in the clips' order.
+
+    Raises:
+        DataError: a line is malformed, or an id is missing, surplus or there twice; names the
+            first, with its line.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    wanted = {clip.id for clip in clips}
+    found: dict[str, str] = {}
+    # Not splitlines(): a caption may hold U+2028 or the like, which JSON leaves as they are.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            entry = json.loads(line)
+            clip, caption = entry["id"], entry["caption"]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise DataError(
+                f'{where}: expected {{"id": …, "caption": …}}, got {line[:80]!r}'
+            ) from None
+        if not isinstance(clip, str) or not isinstance(caption, str):
+            raise DataError(f"{where}: id and caption must be texts, got {line[:80]!r}")
+        if clip in found:
+            raise DataError(f"{where}: id '{clip}' is there twice")
+        if clip not in wanted:
+            raise DataError(f"{where}: id '{clip}' is no clip of the split")
+        found[clip] = caption
+    missing = [clip.id for clip in clips if clip.id not in found]
+    if missing:
+        raise DataError(f"{path}: {len(missing)} clips have no caption, the first '{missing[0]}'")
+    return {clip.id: found[clip.id] for clip in clips}
+
+
+def _score_group(
+    jobs: Mapping[int, Job], metrics: dict[str, Metric]
+) -> dict[int, Result | Exception]:
+    """Score jobs that share a prepared split; ``metrics`` keeps the instances for all groups."""
+    results: dict[int, Result | Exception] = {}
+    try:
+        split = ReportSplit.open(next(iter(jobs.values())).parents["data"]).prepared
+        levels = {True: by_clip(split), False: by_protocol(split)}
+    except Exception as error:
+        return dict.fromkeys(jobs, error)
+    said: dict[int, dict[str, str]] = {}
+    for i, job in jobs.items():
+        try:
+            said[i] = read_predictions(job.parents["predictions"] / PREDICTIONS, split.clips)
+        except Exception as error:
+            results[i] = error
+    wanted: dict[str, tuple[Mapping[str, Any], list[int]]] = {}
+    for i in said:
+        for ref in jobs[i].spec["metrics"]:
+            wanted.setdefault(canonical(ref), (ref, []))[1].append(i)
+    scores: dict[int, list[Scored]] = {i: [] for i in said}
+    at_level: dict[int, dict[str, Level]] = {i: {} for i in said}
+    for done, (key, (ref, users)) in enumerate(wanted.items()):
+        try:
+            metric = metrics[key] = metrics.get(key) or _build(ref, jobs[users[0]])
+        except Exception as error:
+            results.update(dict.fromkeys(users, error))
+            continue
+        level = levels[metric.clip_by_clip]
+        alive = [i for i in users if i not in results]
+        joined = {i: level.join(said[i]) for i in alive}
+        for i, outcome in _score_together(metric, ref["name"], joined, level.references).items():
+            if isinstance(outcome, Exception):
+                results[i] = outcome
+                continue
+            scores[i] += [Scored(score, metric, ref) for score in outcome]
+            at_level[i] |= dict.fromkeys((score.name for score in outcome), level)
+        for i in alive:
+            jobs[i].progress(done + 1, len(wanted), ref["name"])
+    for i in said:
+        if i not in results:
+            try:
+                results[i] = _write(jobs[i], scores[i], at_level[i])
+            except Exception as error:
+                results[i] = error
+    return results
+
+
+def _build(ref: Mapping[str, Any], job: Job) -> Metric:
+    component = job.registry.get("metrics", ref["name"])
+    metric: Metric = make(component, ref["options"], where=ref["name"])
+    return metric
+
+
+def _score_together(
+    metric: Metric, name: str, systems: Mapping[int, dict[str, str]], references: References
+) -> dict[int, Sequence[Score] | Exception]:
+    """Score systems in one call; if that fails, one by one, so that only the culprit fails."""
+    if not systems:
+        return {}
+    try:
+        outcomes = metric.score(list(systems.values()), references)
+        _check(name, outcomes, len(systems))
+    except Exception as error:
+        if len(systems) == 1:
+            return dict.fromkeys(systems, error)
+        alone = [_score_together(metric, name, {i: s}, references) for i, s in systems.items()]
+        return {i: outcome for one in alone for i, outcome in one.items()}
+    return dict(zip(systems, outcomes, strict=True))
+
+
+def _check(name: str, outcomes: Sequence[Sequence[Score]], systems: int) -> None:
+    """Hold a metric to its contract.
+
+    Raises:
+        PluginError: it gave no list of scores for a system, or a score that is no number.
+    """
+    if len(outcomes) != systems:
+        raise PluginError(
+            f"metric '{name}': {len(outcomes)} lists of scores for {systems} systems"
+        )
+    for score in (score for scores in outcomes for score in scores):
+        if not math.isfinite(score.value):
+            raise PluginError(f"metric '{name}': score '{score.name}' is {score.value}")
+
+
+def _write(job: Job, scored: Sequence[Scored], levels: Mapping[str, Level]) -> Result:
+    """Write a job's files and give its results."""
+    videos: dict[str, str] = {}
+    for level in levels.values():
+        videos |= level.videos
+    silent = {v for level in levels.values() for v, clips in level.members.items() if not clips}
+    write_scores(job.directory, scored, videos)
+    return {"scores": describe(scored), "items": len(videos), "without_clip": len(silent)}

@@ -1,0 +1,175 @@
+"""Intervals and tests over videos: what a test set says about trained models.
+
+A resample is how often each video was drawn, so all resamples of all systems and scores are one
+product, ``counts (R, V) @ statistics (V, K)``, made in blocks that fit the cache.
+
+Sources: Statistical significance tests for machine translation evaluation (Koehn, EMNLP 2004);
+approximate randomisation: Computer-intensive methods (Noreen, 1989).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from avbench.evaluation.statistics.estimate import LEVEL, Estimate
+from avbench.evaluation.statistics.sufficient import Sufficient
+
+RESAMPLES = 10_000
+BLOCK = 500
+
+Figure = Callable[[Float64[np.ndarray, "R K"]], Float64[np.ndarray, " R"]]
+"""Sums of statistics to figures: ``Metric.from_sums`` of one score."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class System:
+    """One score of one trained model, by video."""
+
+    sums: Float64[np.ndarray, "V K"]
+    """The statistics of each video's items, added up; zeros where the score has none."""
+    figure: Figure
+
+    @property
+    def value(self) -> float:
+        """The figure of the whole test set."""
+        return float(self.figure(self.sums.sum(axis=0, keepdims=True))[0])
+
+
+def by_video(statistics: Sufficient, videos: Mapping[str, int]) -> Float64[np.ndarray, "V K"]:
+    """The statistics of each video: the sum over its items.
+
+    Args:
+        statistics: of one score.
+        videos: the number of each video, 0 to V − 1, the same for all systems compared.
+    """
+    rows = np.array([videos[video] for video in statistics.videos], dtype=np.int64)
+    sums = np.zeros((len(videos), statistics.values.shape[1]))
+    np.add.at(sums, rows, statistics.values)
+    return sums
+
+
+def bootstrap(
+    systems: Sequence[System], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Float64[np.ndarray, "R S"]:
+    """Every system's figure on the same resamples of the videos.
+
+    Args:
+        systems: S of them, over the same videos.
+        resamples: R.
+        seed: of the draws.
+    """
+    if not systems:
+        return np.empty((resamples, 0))
+    videos = len(systems[0].sums)
+    generator = np.random.default_rng(seed)
+
+    def counts(rows: int) -> Float64[np.ndarray, "R V"]:
+        drawn = generator.integers(videos, size=(rows, videos))
+        drawn += videos * np.arange(rows)[:, None]
+        return np.bincount(drawn.ravel(), minlength=rows * videos).reshape(rows, -1) * 1.0
+
+    stacked = _stacked(systems)
+    return np.concatenate(
+        [_figures(counts(rows) @ stacked, systems) for rows in _blocks(resamples)]
+    )
+
+
+def randomised(
+    pairs: Sequence[tuple[System, System]], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Float64[np.ndarray, "R P"]:
+    """Differences of pairs of systems when each video's outputs are exchanged at random.
+
+    If the systems of a pair are alike, the difference they have is like one of these. All pairs
+    exchange the same videos, so that differences may be averaged over seeds.
+
+    Args:
+        pairs: P of them, over the same videos.
+        resamples: R.
+        seed: of the exchanges.
+    """
+    if not pairs:
+        return np.empty((resamples, 0))
+    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+    of_first, of_second = _stacked(first), _stacked(second)
+    gap = of_second - of_first
+    totals = of_first.sum(0), of_second.sum(0)
+    generator = np.random.default_rng(seed)
+    blocks = []
+    for rows in _blocks(resamples):
+        exchanged = generator.integers(2, size=(rows, len(gap)), dtype=np.int8).astype(float)
+        moved = exchanged @ gap
+        blocks.append(_figures(totals[0] + moved, first) - _figures(totals[1] - moved, second))
+    return np.concatenate(blocks)
+
+
+def over_videos(
+    value: float, draws: Float64[np.ndarray, " R"], *, videos: int, null: float = 0.0
+) -> Estimate:
+    """A figure, or a difference, with its bootstrap's percentile interval and p values.
+
+    The p are those of the bootstrap moved to the null: how often a resample strays from the
+    figure as far as the figure does from the null.
+
+    Args:
+        value: on the test set itself.
+        draws: on its resamples; those where it is not defined (NaN) do not count.
+        videos: how many there are.
+        null: the value that is tested against.
+    """
+    draws = draws[np.isfinite(draws)]
+    if len(draws) == 0 or videos < 2:
+        return Estimate(
+            value=value,
+            low=-math.inf,
+            high=math.inf,
+            above=1.0,
+            below=1.0,
+            error=math.inf,
+            n=videos,
+        )
+    low, high = np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2])
+    strays = draws - value
+    return Estimate(
+        value=value,
+        low=float(low),
+        high=float(high),
+        above=_share(strays >= value - null),
+        below=_share(strays <= value - null),
+        error=float(draws.std(ddof=1)),
+        n=videos,
+    )
+
+
+def randomisation_p(value: float, draws: Float64[np.ndarray, " R"]) -> float:
+    """Two-sided p of a difference among those of ``randomised``."""
+    # Sums in another order differ in the last bits: an equal difference counts as one.
+    return _share(np.abs(draws) >= abs(value) * (1 - 1e-9))
+
+
+def _share(hits: np.ndarray) -> float:
+    """The share of draws, the figure itself counted as one of them."""
+    return (int(hits.sum()) + 1) / (len(hits) + 1)
+
+
+def _blocks(resamples: int) -> Iterator[int]:
+    for start in range(0, resamples, BLOCK):
+        yield min(BLOCK, resamples - start)
+
+
+def _stacked(systems: Sequence[System]) -> Float64[np.ndarray, "V K"]:
+    """The statistics of all systems side by side."""
+    return np.concatenate([system.sums for system in systems], axis=1)
+
+
+def _figures(
+    sums: Float64[np.ndarray, "R K"], systems: Sequence[System]
+) -> Float64[np.ndarray, "R S"]:
+    """The figures of systems whose sums stand side by side."""
+    ends = np.cumsum([system.sums.shape[1] for system in systems])
+    parts = np.split(sums, ends[:-1], axis=1)
+    return np.stack(
+        [system.figure(part) for system, part in zip(systems, parts, strict=True)], axis=1
+    )

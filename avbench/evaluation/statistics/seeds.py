@@ -1,0 +1,53 @@
+"""Intervals and tests over seeds: what a few trainings say about the methods."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float64
+
+from avbench.evaluation.statistics.estimate import LEVEL, Estimate
+from avbench.evaluation.statistics.student import quantile, tail
+
+TIE = 1e-9
+"""A standard deviation below this is none: sums in another order differ by as much."""
+
+
+def over_seeds(values: Float64[np.ndarray, " S"], *, null: float = 0.0) -> Estimate:
+    """The mean over seeds, by Student's t.
+
+    For a difference between rows pass each seed's difference: rows that share a seed share
+    weights, batches or a whole pre-training, so they are compared seed by seed. The interval
+    holds for other seeds on this test set.
+
+    Figures that are equal for all seeds say nothing of their spread, as one seed does: on scores
+    as coarse as one point two seeds often agree by chance, and taking their spread for none would
+    reject twice as often as the level allows.
+
+    Args:
+        values: one figure, or one difference, a seed.
+        null: the value that is tested against.
+
+    Raises:
+        ValueError: there is no value.
+    """
+    n = len(values)
+    if n == 0:
+        raise ValueError("over_seeds: no seed")
+    mean = float(values.mean())
+    spread = float(values.std(ddof=1)) if n > 1 else 0.0
+    if spread < TIE:
+        return Estimate(
+            value=mean, low=-math.inf, high=math.inf, above=1.0, below=1.0, error=math.inf, n=n
+        )
+    error = spread / math.sqrt(n)
+    half = quantile(LEVEL / 2, n - 1) * error
+    t = (mean - null) / error
+    return Estimate(
+        value=mean,
+        low=mean - half,
+        high=mean + half,
+        above=tail(t, n - 1),
+        below=tail(-t, n - 1),
+        error=error,
+        n=n,
+    )

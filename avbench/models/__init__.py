@@ -1,0 +1,1 @@
+"""The captioner: network, generation, weights and costs."""

@@ -1,0 +1,44 @@
+"""How a captioner is computed: device, precision, attention backend and compilation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from avbench.core.settings import ComputeSettings
+from avbench.models.captioner import Captioner
+from avbench.models.layers import Attention
+
+
+def place(captioner: Captioner, settings: ComputeSettings, device: torch.device) -> Captioner:
+    """Move a captioner to its device and set how it computes; compilation is apart."""
+    captioner.precision = settings.precision
+    for attention in _attention(captioner):
+        attention.backend = settings.attention
+    return captioner.to(device)
+
+
+def compile_parts(parts: Sequence[nn.Module], settings: ComputeSettings) -> None:
+    """Have the parts of a captioner compiled at their first call, where the settings ask for it.
+
+    Weights keep their names, and copies of a part are not compiled.
+    """
+    if settings.compile:
+        for part in parts:
+            part.compile()
+
+
+def backends(captioner: Captioner) -> list[str]:
+    """The attention backends that ran in the last pass, for the record.
+
+    Encoders with an attention of their own, which no setting reaches, are named with it.
+    """
+    ran = sorted({a.ran for a in _attention(captioner) if a.ran is not None})
+    encoders: Any = captioner.encoders
+    own = {m: encoder.own_attention for m, encoder in encoders.items()}
+    return [*ran, *(f"{name} ({m})" for m, name in own.items() if name is not None)]
+
+
+def _attention(captioner: Captioner) -> list[Attention]:
+    return [module for module in captioner.modules() if isinstance(module, Attention)]

@@ -1,0 +1,1 @@
+"""Faster implementations of attention and of matrix products."""

@@ -1,0 +1,162 @@
+"""The weights that encoders start from: which options name them, and where they lie.
+
+An encoder's option bears the mark ``InitialWeights``. In the spec of a stage a local file or
+folder stands as ``content:<digest>``, so that its contents count and not its place; where it
+lies on this machine is among what the stage's job says of the machine. Whatever loads trained
+weights right afterwards builds the encoders with the option cleared.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from avbench.core.content import digest
+from avbench.core.contracts import InitialWeights
+from avbench.core.errors import DataError
+from avbench.core.registry import Registry
+from avbench.core.settings import ModelSettings
+from avbench.data.tokenizer import difference
+
+CONTENT = "content:"
+"""How the option begins where a local file's digest stands in its place."""
+
+ROLE = "initial"
+"""The field of a job's ``local`` that maps such texts to paths."""
+
+
+def marked(config: type) -> dict[str, InitialWeights]:
+    """The options of a component that bear the mark, by name."""
+    hints = get_type_hints(config, include_extras=True)
+    return {
+        name: mark
+        for name, hint in hints.items()
+        for mark in getattr(hint, "__metadata__", ())
+        if isinstance(mark, InitialWeights)
+    }
+
+
+def local_path(
+    text: str, mark: InitialWeights, where: str, base: Path | None = None
+) -> Path | None:
+    """The local file or folder that an option names; None where it is a name instead.
+
+    Args:
+        text: the option.
+        mark: what names there are.
+        where: what errors name.
+        base: the folder that relative paths start from; None: the current one.
+
+    Raises:
+        DataError: it is neither.
+    """
+    path = (base or Path()) / os.path.expanduser(text)
+    if path.exists():
+        return path.resolve()
+    if mark.named is not None and mark.named(text):
+        return None
+    names = ", or a name of published weights that the encoder knows" if mark.named else ""
+    raise DataError(
+        f"{where}: no such file or folder: {path.absolute()}. Allowed: a local path{names}"
+    )
+
+
+def located(model: ModelSettings, registry: Registry) -> tuple[ModelSettings, dict[str, str]]:
+    """The model with digests for local files, and the paths that they stand for.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    places: dict[str, str] = {}
+    for modality, name, text, mark in _given(model, registry):
+        path = local_path(text, mark, f"model.encoders.{modality}.{name}")
+        if path is not None:
+            content = CONTENT + digest(path)
+            places[content] = str(path)
+            model = _with(model, modality, name, content)
+    return model, places
+
+
+def placed(model: ModelSettings, registry: Registry, places: Mapping[str, str]) -> ModelSettings:
+    """The model with the paths on this machine in place of digests.
+
+    Raises:
+        DataError: a file's place is not known, or its contents are others than were planned.
+    """
+    for modality, name, text, _ in _given(model, registry):
+        if not text.startswith(CONTENT):
+            continue
+        where = f"model.encoders.{modality}.{name}"
+        if text not in places:
+            raise DataError(f"{where}: where {text} lies is not known; plan the suite again")
+        path = Path(places[text])
+        if not path.exists():
+            raise DataError(f"{where}: no such file or folder: {path}")
+        if CONTENT + digest(path) != text:
+            raise DataError(f"{where}: {path} changed after the suite was planned; plan it again")
+        model = _with(model, modality, name, str(path))
+    return model
+
+
+def check_words(model: ModelSettings, registry: Registry, vocabulary: str | None) -> None:
+    """Whether the suite has the vocabulary that weights over words were made for.
+
+    Of published weights that are named it is only seen that a vocabulary is given.
+
+    Args:
+        model: as the suite gives it, files as paths.
+        registry: the encoders.
+        vocabulary: the suite's ``vocabulary.file``.
+
+    Raises:
+        DataError: it is not set, or its tokens are others.
+    """
+    for modality, name, text, mark in _given(model, registry):
+        if mark.words is None:
+            continue
+        where = f"model.encoders.{modality}.{name}"
+        place = local_path(text, mark, where)
+        theirs = mark.words(place) if place is not None else None
+        if vocabulary is None:
+            raise DataError(
+                f"{where}: the embeddings of '{text}' are of its own vocabulary, and the suite "
+                "would train another: vocabulary.file is not set. Give it the weights' "
+                f"{theirs or 'vocab.txt or tokenizer.json'}"
+            )
+        differs = theirs and difference(Path(vocabulary).expanduser(), theirs)
+        if differs:
+            raise DataError(
+                f"{where}: the embeddings of '{text}' are of another vocabulary than "
+                f"vocabulary.file: {differs}"
+            )
+
+
+def cleared(model: ModelSettings, registry: Registry) -> ModelSettings:
+    """The model with every encoder from scratch."""
+    for modality, name, _, mark in _given(model, registry):
+        config: Any = registry.get("encoders", model.encoders[modality].name).config
+        defaults = {f.name: f.default for f in fields(config)}
+        for option in (name, *mark.also):
+            model = _with(model, modality, option, defaults[option])
+    return model
+
+
+def _given(
+    model: ModelSettings, registry: Registry
+) -> Iterator[tuple[str, str, str, InitialWeights]]:
+    """Modality, option, its text and its mark, where the option is set."""
+    for modality, ref in model.encoders.items():
+        for name, mark in marked(registry.get("encoders", ref.name).config).items():
+            text = ref.options.get(name)
+            if isinstance(text, str):
+                yield modality, name, text, mark
+
+
+def _with(model: ModelSettings, modality: str, option: str, value: Any) -> ModelSettings:
+    ref = model.encoders[modality]
+    changed = replace(ref, options={**ref.options, option: value})
+    return replace(model, encoders={**model.encoders, modality: changed})
+
+
+__all__ = ["ROLE", "check_words", "cleared", "local_path", "located", "marked", "placed"]

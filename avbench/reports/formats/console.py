@@ -1,0 +1,71 @@
+"""Tables for the terminal, by rich."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from avbench.reports.formats.markdown import marks, under
+from avbench.reports.table import Cell, Sheet
+
+STYLES = {"failed": "red", "skipped": "yellow", "pending": "dim", "missing": "dim"}
+
+
+def renderables(sheets: Sequence[Sheet], width: int = 100) -> Iterator[RenderableType]:
+    """What ``rich.console.Console.print`` takes, one table and its notes after the other.
+
+    Args:
+        sheets: the tables.
+        width: characters of a line. A wider table is broken between its groups of columns, the
+            rows' names standing before each part, so that no figure is cut.
+    """
+    for sheet in sheets:
+        for i, columns in enumerate(_parts(sheet, width)):
+            title = Text(sheet.title) if i == 0 else None
+            grid = Grid(title=title, title_justify="left", header_style="bold")
+            grid.add_column(Text(sheet.corner), overflow="fold")
+            groups = [name for name, wide in sheet.groups for _ in range(wide)]
+            for j in columns:
+                header = Text(f"{groups[j]}\n{sheet.columns[j]}")
+                grid.add_column(header, justify="right", no_wrap=True)
+            for name, cells in sheet.rows:
+                grid.add_row(Text(name), *(_cell(cells[j]) for j in columns))
+            yield grid
+        yield Padding(Text("\n".join(under(sheet)), style="dim"), (0, 0, 1, 1))
+
+
+def _parts(sheet: Sheet, width: int) -> list[list[int]]:
+    """The columns of each part of a table: as many whole groups as a line takes.
+
+    A group that is wider than a line is broken too.
+    """
+    names = max((len(name) for name, _ in sheet.rows), default=0) + 4
+    groups = [name for name, wide in sheet.groups for _ in range(wide)]
+    needed = [
+        3 + max([len(groups[j]), len(head), *(len(_cell(cells[j])) for _, cells in sheet.rows)])
+        for j, head in enumerate(sheet.columns)
+    ]
+    parts: list[list[int]] = [[]]
+    first = 0
+    for _, wide in sheet.groups:
+        group = list(range(first, first + wide))
+        first += wide
+        used = names + sum(needed[j] for j in parts[-1] + group)
+        if parts[-1] and used > width:
+            parts.append([])
+        for j in group:
+            if parts[-1] and names + sum(needed[k] for k in (*parts[-1], j)) > width:
+                parts.append([])
+            parts[-1].append(j)
+    return parts
+
+
+def _cell(cell: Cell) -> Text:
+    style = STYLES.get(cell.status, ("", "bold", "italic")[cell.rank])
+    text = Text(cell.text, style=style)
+    for part in (cell.spread, cell.change):
+        if part:
+            text.append(f" {part}", style="not bold not italic dim")
+    return text.append(marks(cell), style="not bold not italic")

@@ -1,0 +1,62 @@
+"""Tables as comma-separated values, for spreadsheets.
+
+Under each dataset's metric stand the mean, as printed elsewhere, and, where the column has any,
+the standard deviation or the ends of the interval, the number of seeds, the difference, whether
+it is significant, the rank (1 best, 2 second) and the numbers of footnotes, in columns of their
+own. Title, footnotes and notes are lines that begin
+with ``#``. For all digits take the long rows.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from avbench.reports.table import SIGNIFICANT, Cell, Sheet
+
+
+def render(sheets: Sequence[Sheet]) -> str:
+    """The tables, separated by empty lines."""
+    return "\n".join(_table(sheet) for sheet in sheets)
+
+
+def _table(sheet: Sheet) -> str:
+    header = [sheet.corner or "row"]
+    body = [[title] for title, _ in sheet.rows]
+    for j, name in enumerate(sheet.headers):
+        cells = [line[j] for _, line in sheet.rows]
+        parts = _parts(cells)
+        header += [f"{name} {part}".strip() for part in parts]
+        for line, i in zip(body, range(len(cells)), strict=True):
+            line += [values[i] for values in parts.values()]
+    out = io.StringIO()
+    out.write(_comment(sheet.title))
+    csv.writer(out, lineterminator="\n").writerows([header, *body])
+    for number, text in enumerate(sheet.footnotes, start=1):
+        out.write(_comment(f"{number}: {text}"))
+    for text in sheet.notes:
+        out.write(_comment(text))
+    return out.getvalue()
+
+
+def _parts(cells: Sequence[Cell]) -> dict[str, list[str]]:
+    """The columns of one figure: what each adds to the header, and its values."""
+    parts = {"": [cell.text if cell.mean is not None else cell.status for cell in cells]}
+    if any(cell.interval is not None for cell in cells):
+        parts["low"], parts["high"] = ([cell.ends[i] for cell in cells] for i in (0, 1))
+        parts["seeds"] = [str(cell.n) for cell in cells]
+    elif any(cell.std is not None for cell in cells):
+        parts["std"] = [cell.spread.removeprefix("± ") for cell in cells]
+        parts["seeds"] = [str(cell.n) for cell in cells]
+    if any(cell.delta is not None for cell in cells):
+        parts["difference"] = [cell.change.strip(f"(){SIGNIFICANT}") for cell in cells]
+    if any(cell.significant for cell in cells):
+        parts["significant"] = ["yes" if cell.significant else "" for cell in cells]
+    if any(cell.rank for cell in cells):
+        parts["rank"] = [str(cell.rank or "") for cell in cells]
+    if any(cell.footnotes for cell in cells):
+        parts["footnotes"] = [" ".join(map(str, cell.footnotes)) for cell in cells]
+    return parts
+
+
+def _comment(text: str) -> str:
+    return f"# {' '.join(text.split())}\n"

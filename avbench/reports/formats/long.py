@@ -1,0 +1,16 @@
+"""The long rows behind the tables, with all digits, for pandas."""
+
+from collections.abc import Sequence
+
+from avbench.reports.table import Sheet
+
+
+def render(sheets: Sequence[Sheet]) -> str:
+    """The long rows of all tables as one comma-separated table, no row twice."""
+    tables = list({id(sheet.table): sheet.table for sheet in sheets}.values())
+    if not tables:
+        return ""
+    whole = tables[0]
+    for table in tables[1:]:
+        whole += table
+    return whole.without_repetition().to_csv()

@@ -1,0 +1,54 @@
+"""Tables as GitHub's Markdown. It has no grouped headers: each header names its dataset."""
+
+import re
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from avbench.reports.table import Cell, Sheet
+
+SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def render(sheets: Sequence[Sheet]) -> str:
+    """The tables, one after the other."""
+    return "\n".join(_table(sheet) for sheet in sheets)
+
+
+def marks(cell: Cell) -> str:
+    """The numbers of a cell's footnotes as superscripts: ``¹,²``."""
+    return ",".join(map(str, cell.footnotes)).translate(SUPERSCRIPT)
+
+
+def under(sheet: Sheet) -> list[str]:
+    """Footnotes, numbered, legend and notes: what stands under a table of plain text."""
+    numbered = [
+        f"{str(n).translate(SUPERSCRIPT)} {text}" for n, text in enumerate(sheet.footnotes, 1)
+    ]
+    return [*numbered, *sheet.legend, *sheet.notes]
+
+
+def _table(sheet: Sheet) -> str:
+    body = [[_escape(title), *map(_cell, cells)] for title, cells in sheet.rows]
+    grid = tabulate(
+        body,
+        headers=[_escape(text) for text in (sheet.corner, *sheet.headers)],
+        tablefmt="github",
+        colalign=["left", *["right"] * len(sheet.columns)],
+        disable_numparse=True,
+    )
+    lines = "".join(f"- {_escape(line)}\n" for line in under(sheet))
+    pictures = "".join(
+        f"\n![{_escape(p.title)}]({p.name}.svg)\n\n{_escape(p.caption)}\n" for p in sheet.pictures
+    )
+    return f"### {_escape(sheet.title)}\n\n{grid}\n" + (f"\n{lines}" if lines else "") + pictures
+
+
+def _cell(cell: Cell) -> str:
+    emphasis = ("", "**", "*")[cell.rank]
+    figure = f"{emphasis}{cell.text}{emphasis}"
+    return " ".join(part for part in (figure, cell.spread, cell.change) if part) + marks(cell)
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([\\`*|<\[])", r"\\\1", " ".join(text.split()))

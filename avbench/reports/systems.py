@@ -1,0 +1,124 @@
+"""The systems of a suite's finished cells: statistics that the score stages wrote, by dataset."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from avbench.core import options
+from avbench.core.contracts import Metric
+from avbench.core.registry import Registry
+from avbench.evaluation.perturbation import altered_label
+from avbench.evaluation.statistics.resampling import Figure, System, bootstrap, by_video
+from avbench.evaluation.statistics.sufficient import Sufficient, read
+from avbench.runner.plan import Plan, Stage, Store
+
+Key = tuple[str, int | None]
+"""Label and seed; without a seed: a baseline."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Held:
+    """One score of one trained model, item by item."""
+
+    statistics: Sufficient
+    figure: Figure
+    unit: str
+    signature: str
+    record: str
+    """Id of the score stage."""
+
+
+@dataclass(slots=True)
+class Stored:
+    """Reads each file once, and draws the resamples of each dataset and score once."""
+
+    plan: Plan
+    store: Store
+    registry: Registry
+    most_frequent: str = ""
+    """The label of the baseline's row."""
+    _held: dict[str, dict[str, dict[Key, Held]]] = field(default_factory=dict)
+    _metrics: dict[str, Metric] = field(default_factory=dict)
+    _systems: dict[tuple[str, str], dict[Key, System]] = field(default_factory=dict)
+    _draws: dict[tuple[str, str], dict[Key, Float64[np.ndarray, " R"]]] = field(
+        default_factory=dict
+    )
+
+    def held(self, dataset: str) -> dict[str, dict[Key, Held]]:
+        """Score → system → its statistics, of the cells that are done.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        if dataset not in self._held:
+            found: dict[str, dict[Key, Held]] = {}
+            for key, stage in self._all(dataset):
+                record = self.store.record(stage)
+                if record is None or record["status"] != "done":
+                    continue
+                scores = [s for s in record["results"]["scores"] if s.get("statistics")]
+                statistics = read(self.store.directory(stage)) if scores else {}
+                for score in scores:
+                    name = score["name"]
+                    figure = partial(self._metric(score["metric"]).from_sums, name)
+                    found.setdefault(name, {})[key] = Held(
+                        statistics=statistics[name],
+                        figure=figure,
+                        unit=score["unit"],
+                        signature=score["signature"],
+                        record=stage.id,
+                    )
+            self._held[dataset] = found
+        return self._held[dataset]
+
+    def systems(self, dataset: str, score: str) -> dict[Key, System]:
+        """The systems of a score by video; they share the videos, so they can be paired."""
+        if (dataset, score) not in self._systems:
+            held = self.held(dataset)
+            # All scores share the videos too: those of another protocol draw the same ones.
+            names = (
+                v for of in held.values() for one in of.values() for v in one.statistics.videos
+            )
+            videos = {name: i for i, name in enumerate(sorted(set(names)))}
+            self._systems[dataset, score] = {
+                key: System(sums=by_video(one.statistics, videos), figure=one.figure)
+                for key, one in held.get(score, {}).items()
+            }
+        return self._systems[dataset, score]
+
+    def draws(self, dataset: str, score: str) -> dict[Key, Float64[np.ndarray, " R"]]:
+        """Each system's figures on the dataset's resamples, the same for all its scores."""
+        if (dataset, score) not in self._draws:
+            systems = self.systems(dataset, score)
+            # Of its own for each dataset, so that those of two datasets are independent.
+            made = bootstrap(list(systems.values()), seed=zlib.crc32(dataset.encode()))
+            self._draws[dataset, score] = {key: made[:, i] for i, key in enumerate(systems)}
+        return self._draws[dataset, score]
+
+    def stages(self, dataset: str) -> dict[Key, Stage]:
+        """The score stages of rows and baseline, with no stream altered."""
+        labels = {self.most_frequent, *(trial.label for trial in self.plan.trials)}
+        return {key: stage for key, stage in self._all(dataset) if key[0] in labels}
+
+    def _all(self, dataset: str) -> Iterator[tuple[Key, Stage]]:
+        for trial in self.plan.trials:
+            for cell in trial.cells:
+                if cell.dataset == dataset:
+                    yield (trial.label, trial.seed), self.plan.stages[cell.score]
+                    for name, id_ in cell.altered.items():
+                        key = (altered_label(trial.label, name), trial.seed)
+                        yield key, self.plan.stages[id_]
+        if dataset in self.plan.baselines:
+            yield (self.most_frequent, None), self.plan.stages[self.plan.baselines[dataset]]
+
+    def _metric(self, ref: Mapping[str, Any]) -> Metric:
+        key = options.canonical(ref)
+        if key not in self._metrics:
+            component = self.registry.get("metrics", ref["name"])
+            self._metrics[key] = options.make(component, ref["options"], where=ref["name"])
+        return self._metrics[key]

@@ -1,0 +1,316 @@
+"""Where a captioner trains: one process or several, through Lightning Fabric.
+
+Several processes are started from outside, as torchrun does; each knows its rank by the
+environment. All that is said of a step, such as its losses, is then the same in all of them.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from avbench.core.errors import AvbenchError
+from avbench.core.types import Batch, View, ViewLoss
+from avbench.data.dataset import derive_seed
+from avbench.data.tokenizer import PAD
+from avbench.models.captioner import Captioner
+from avbench.training import checkpoint, fsdp
+
+Strategy = Literal["ddp", "fsdp"]
+
+Weigh = Callable[[Mapping[View, ViewLoss]], Tensor]
+"""Makes one objective of the losses of the views."""
+
+
+class Pass(nn.Module):
+    """The part of a step that a process computes, as plain tensors, which Fabric can watch."""
+
+    def __init__(self, captioner: Captioner) -> None:
+        super().__init__()
+        self.captioner = captioner
+
+    def forward(
+        self, batch: Batch, views: Sequence[View], per: float, measured: Sequence[View]
+    ) -> tuple[Tensor, Tensor]:
+        """Nats and token probabilities of ``views``, then of ``measured``; see ``Captioner``."""
+        losses = list(self.captioner(batch, views, per=per, measured=measured).values())
+        return (
+            torch.stack([loss.nats for loss in losses]),
+            torch.stack([loss.token_probability for loss in losses]),
+        )
+
+
+class Engine:
+    """Devices and processes of a training.
+
+    Args:
+        device: of this process.
+        tracked: a folder for TensorBoard's files, or None for none; resuming appends to it.
+        strategy: what several processes hold of the weights, gradients and moments: each all of
+            them (ddp), or each its part (fsdp). They compute the same.
+
+    Raises:
+        AvbenchError: TensorBoard is wanted and not installed, or PyTorch is too old for fsdp.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        tracked: Path | None = None,
+        strategy: Strategy = "ddp",
+    ) -> None:
+        from lightning_fabric import Fabric
+
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        self.sharded = processes > 1 and strategy == "fsdp"
+        several = fsdp.strategy(processes) if self.sharded else "ddp"
+        self._module: nn.Module | None = None
+        self.fabric: Any = Fabric(
+            accelerator=device.type,
+            devices=local,
+            num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+            strategy=several if processes > 1 else "auto",
+            loggers=[] if tracked is None else [_tensorboard(tracked)],
+        )
+        self.fabric.launch()
+
+    @property
+    def rank(self) -> int:
+        """This process among all, from 0; only 0 writes files."""
+        rank: int = self.fabric.global_rank
+        return rank
+
+    @property
+    def world(self) -> int:
+        """How many processes there are."""
+        world: int = self.fabric.world_size
+        return world
+
+    @property
+    def device(self) -> torch.device:
+        """The device of this process."""
+        device: torch.device = self.fabric.device
+        return device
+
+    def set_up(
+        self, captioner: Captioner, optimiser: Callable[[Captioner], torch.optim.Optimizer]
+    ) -> tuple[nn.Module, Any]:
+        """A captioner and its optimiser, ready for ``backward``.
+
+        Args:
+            captioner: what is trained; its weights are shared out where processes hold parts.
+            optimiser: makes that of its parameters, as they are then.
+        """
+        if self.sharded:
+            made = Pass(captioner)
+            module: nn.Module = self.fabric.setup_module(made)
+            self._module = made
+            return module, self.fabric.setup_optimizers(optimiser(captioner))
+        module, ready = self.fabric.setup(Pass(captioner), optimiser(captioner))
+        return module, ready
+
+    def backward(
+        self,
+        module: nn.Module,
+        parts: Sequence[Batch],
+        views: Sequence[View],
+        weigh: Weigh,
+        *,
+        measured: Sequence[View] = (),
+        observe: Callable[[Mapping[View, ViewLoss]], object] = lambda _: None,
+    ) -> dict[View, ViewLoss]:
+        """Add up the gradients of a step.
+
+        Args:
+            module: from ``set_up``.
+            parts: the micro-batches of this process.
+            views: the losses to train.
+            weigh: called for each micro-batch, with this process's share of the losses.
+            measured: further losses, without gradients.
+            observe: called once, with the losses of the whole step: before they are weighed
+                where there is one micro-batch, after the last of several.
+
+        Returns:
+            The losses of the whole step, without gradients: of all processes and micro-batches.
+        """
+        tokens = self.sum(sum(int((part.captions[:, 1:] != PAD).sum()) for part in parts))
+        # Gradients are averaged over processes and added up over micro-batches.
+        per = tokens / self.world
+        every = [*views, *measured]
+        total = torch.zeros(2, len(every), device=self.device)
+        whole: dict[View, ViewLoss] = {}
+        for i, part in enumerate(parts):
+            last = i + 1 == len(parts)
+            with self.fabric.no_backward_sync(module, enabled=not last):
+                nats, probabilities = module(part, views, per, measured)
+                total += torch.stack([nats.detach(), probabilities])
+                if last:
+                    means = self.mean(total)
+                    whole = _losses(every, means[0], means[1], tokens)
+                if len(parts) == 1:
+                    observe(whole)
+                n = len(views)
+                self.fabric.backward(weigh(_losses(views, nats[:n], probabilities[:n], tokens)))
+        if len(parts) > 1:
+            observe(whole)
+        return whole
+
+    def mean(self, value: Tensor) -> Tensor:
+        """A tensor's mean over the processes."""
+        if self.world == 1:
+            return value
+        reduced: Tensor = self.fabric.all_reduce(value, reduce_op="mean")
+        return reduced
+
+    def sum(self, value: int) -> int:
+        """A count's sum over the processes."""
+        if self.world == 1:
+            return value
+        given = torch.tensor(value, device=self.device)
+        return int(self.fabric.all_reduce(given, reduce_op="sum"))
+
+    def gather(self, value: Any) -> list[Any]:
+        """What every process says, by rank."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(found, value)
+        return found
+
+    def agree(self, *flags: bool) -> tuple[bool, ...]:
+        """Each flag, true in all processes where it is in any."""
+        if self.world == 1:
+            return flags
+        given = torch.tensor(flags, dtype=torch.float32, device=self.device)
+        return tuple(bool(x) for x in self.fabric.all_reduce(given, reduce_op="sum"))
+
+    def track(self, step: int, figures: Mapping[str, float]) -> None:
+        """Log a step's figures where they are tracked beside ``curve.csv``."""
+        if self.fabric.loggers:
+            self.fabric.log_dict(figures, step)
+
+    def tensors(self, captioner: Captioner) -> dict[str, Tensor]:
+        """A captioner's weights by name, whole; called by all processes, of use to the first."""
+        whole: dict[str, Tensor] = self._whole(captioner.state_dict())
+        return whole
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """Within it every process can compute with what is trained, apart from the others."""
+        if self._module is None:
+            return nullcontext()
+        return fsdp.gathered(self._module)
+
+    def norm(self, parameters: Sequence[nn.Parameter]) -> float:
+        """The norm of the gradients of parameters; called by all processes."""
+        grads = [p.grad for p in parameters if p.grad is not None]
+        return float(self._whole(torch.nn.utils.get_total_norm(grads), everywhere=True))
+
+    def _whole(self, value: Any, *, everywhere: bool = False) -> Any:
+        if not self.sharded:
+            return value
+        return fsdp.whole(value, keep=everywhere or self.rank == 0)
+
+    @contextmanager
+    def alike(self, *seed: object) -> Iterator[None]:
+        """Within it all processes draw the same, by a seed; one process draws as ever."""
+        if self.world == 1:
+            yield
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(derive_seed(*seed))
+            yield
+
+    def random_states(self) -> list[dict[str, Tensor]]:
+        """The states of the random generators of every process, by rank."""
+        mine = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            mine["cuda"] = torch.cuda.get_rng_state(self.device)
+        return self.gather(mine)
+
+    def restore_random(self, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Set the generators of this process to what they were; a rank that was not is left."""
+        if self.rank < len(states):
+            torch.set_rng_state(states[self.rank]["cpu"])
+            if self.device.type == "cuda" and "cuda" in states[self.rank]:
+                torch.cuda.set_rng_state(states[self.rank]["cuda"], self.device)
+
+    def save(self, directory: Path, step: int, state: Mapping[str, Any], keep: int) -> None:
+        """Write a checkpoint of a stage; called by all processes.
+
+        Args:
+            directory: of the stage.
+            step: how many steps it has behind it.
+            state: plain data, and modules and optimisers, of which their state is kept.
+            keep: how many checkpoints to keep, the newest.
+        """
+        plain = {
+            name: self._whole(value.state_dict() if hasattr(value, "state_dict") else value)
+            for name, value in state.items()
+        }
+        if self.rank == 0:
+            checkpoint.save(plain, directory, step, keep)
+        self.fabric.barrier()
+
+    def load(self, directory: Path, into: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Restore modules and optimisers from a stage's newest whole checkpoint.
+
+        Args:
+            directory: of the stage.
+            into: modules and optimisers by their names in the state.
+
+        Returns:
+            What else it holds, or None where there is no checkpoint.
+        """
+        state = checkpoint.load(directory)
+        if state is None:
+            return None
+        for name, target in into.items():
+            found = state.pop(name)
+            if self.sharded and isinstance(target, nn.Module):
+                own = target.state_dict()
+                found = {k: fsdp.like(v, own[k]) for k, v in found.items()}
+            elif self.sharded:
+                found = fsdp.optimiser_state(target, found)
+            target.load_state_dict(found)
+        return state
+
+    def clip(self, module: nn.Module, optimiser: Any, norm: float) -> float:
+        """Clip the gradients to a norm; the norm they had."""
+        if self.sharded:
+            total = torch.nn.utils.clip_grad_norm_(module.parameters(), norm)
+            return float(self._whole(total, everywhere=True))
+        had = self.fabric.clip_gradients(
+            module, optimiser, max_norm=norm, error_if_nonfinite=False
+        )
+        return float(had)
+
+
+def _losses(
+    views: Sequence[View], nats: Tensor, probabilities: Tensor, tokens: int
+) -> dict[View, ViewLoss]:
+    """Figures that stand side by side, by view."""
+    return {
+        view: ViewLoss(nats=n, token_probability=p, tokens=tokens)
+        for view, n, p in zip(views, nats, probabilities, strict=True)
+    }
+
+
+def _tensorboard(folder: Path) -> Any:
+    from lightning_fabric import loggers
+
+    # Exported by name only to those who do not check types.
+    logger: Any = loggers
+    try:
+        return logger.TensorBoardLogger(root_dir=folder, name="", version="")
+    except ModuleNotFoundError as error:
+        raise AvbenchError(
+            "tracking: the package tensorboard is not installed; "
+            "pip install 'avbench[tensorboard]', or leave out --tensorboard"
+        ) from error

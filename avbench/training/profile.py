@@ -1,0 +1,324 @@
+"""What a combination costs: MACs and FLOPs of a caption, parameters, and MACs of its training.
+
+Conventions, for one clip:
+
+- ``macs_g``: every encoded stream's encoder, the fusion, the decoder's layers and the output
+  projection, once; the decoder under teacher forcing over ``caption_tokens`` − 1 positions.
+  FLOPs are 2 × MACs.
+- ``closed_form_g``: the same from the geometry alone (``avbench.models.closed_form``), where every
+  component has a formula; None where one has none.
+- ``train_macs_g``: a training step's MACs over its clips. A backward pass counts twice its
+  forward pass, so a step is 3 × (encoders + fusion and decoder in every view of the loss, with a
+  caption a task); what the loss's probes spend is spread over the steps of the run.
+- Left out: element-wise work (see ``avbench.models.macs``), the optimiser, and measurements for
+  the log.
+
+What the encoders' weights are, and which attention backend runs, changes no figure here. Networks
+are built and traced on the CPU, not on the meta device: the shape functions of convolutions there
+do not take the sizes that PyTorch's tracer hands them. So a process keeps the encoders that it has
+counted, for stages that share them.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from avbench.core.contracts import (
+    SLICE_BATCHES,
+    Encoder,
+    EncoderContext,
+    FusionContext,
+    LossContext,
+    LossStrategy,
+    ProbeCurve,
+)
+from avbench.core.job import Job
+from avbench.core.options import build, make, plain
+from avbench.core.registry import Registry
+from avbench.core.settings import ComponentRef, InputSpec, ModelSettings, TrainSettings
+from avbench.core.types import Batch, Modality, Tokens, View
+from avbench.data.tokenizer import PAD
+from avbench.models import pretrained
+from avbench.models.captioner import Captioner, build_captioner, build_encoder
+from avbench.models.closed_form import decoder_macs, output_projection_macs
+from avbench.models.macs import Adapter, CostError, Count, count
+
+GIGA, MEGA = 1e9, 1e6
+NOMINAL_STEPS = 100_000
+"""Length of a run that is given in epochs: its data, and so its steps, are not known here. Only
+probes that are not a fixed share of the run depend on it."""
+STAND_IN = ProbeCurve(train_before=2.0, train_after=1.0, held_before=2.1, held_after=1.5)
+"""What the recording probe answers; only how often it is asked matters."""
+
+
+OUTPUT = "output projection"
+"""The part of a captioner that maps the decoder's positions to logits over the vocabulary."""
+
+_built: dict[str, Encoder] = {}
+"""The encoders of this process by all that they are built from; never trained, only counted."""
+_counted: WeakKeyDictionary[nn.Module, dict[InputSpec, Count]] = WeakKeyDictionary()
+"""What was counted of an encoder."""
+
+
+def run(job: Job) -> dict[str, Any]:
+    """The profile stage.
+
+    Returns:
+        ``macs_g``, ``flops_g``, ``params_m``, ``closed_form_g`` (None where a component has no
+        formula), ``norms_g`` (what fvcore would add for norms), ``train_macs_g`` (None without
+        pre-training), ``positions`` (of the caption that the decoder reads), and ``parts``: MACs
+        (G), closed form (G) and parameters (M) of each encoder, the fusion, the decoder's layers
+        and the output projection.
+    """
+    spec = job.spec
+    inputs = build(InputSpec, spec["input"])
+    model = pretrained.cleared(build(ModelSettings, spec["model"]), job.registry)
+    fusion, vocabulary = build(ComponentRef, spec["fusion"]), spec["vocabulary"]
+    captioner = build_captioner(
+        model,
+        inputs,
+        vocabulary,
+        fusion,
+        build(ComponentRef, spec["modalities"]),
+        job.registry,
+        encoder_of=_encoder_of,
+    )
+    profile = Profile(captioner, inputs)
+    parts = profile.parts()
+    macs = sum(parts.values())
+    closed = closed_form(captioner, model, inputs, vocabulary, fusion, job.registry)
+    whole = [n for n in closed.values() if n is not None]
+    train = None
+    if spec["train"] is not None:
+        settings = build(TrainSettings, spec["train"])
+        train = profile.training(settings, strategy(settings, captioner, job.registry)) / GIGA
+    sizes = parameters(captioner)
+    return {
+        "macs_g": macs / GIGA,
+        "flops_g": 2 * macs / GIGA,
+        "params_m": sum(sizes.values()) / MEGA,
+        "closed_form_g": sum(whole) / GIGA if len(whole) == len(closed) else None,
+        "norms_g": profile.norms() / GIGA,
+        "train_macs_g": train,
+        "positions": inputs.caption_tokens - 1,
+        "parts": {
+            "macs_g": {name: n / GIGA for name, n in parts.items()},
+            "closed_form_g": {n: m if m is None else m / GIGA for n, m in closed.items()},
+            "params_m": {name: n / MEGA for name, n in sizes.items()},
+        },
+    }
+
+
+def _encoder_of(
+    stream: Modality, ref: ComponentRef, context: EncoderContext, registry: Registry
+) -> Encoder:
+    """An encoder, built once a process for all stages that have the same."""
+    module = registry.get("encoders", ref.name).module
+    key = json.dumps([stream, module, plain(ref), plain(context)], sort_keys=True)
+    if key not in _built:
+        _built[key] = build_encoder(stream, ref, context, registry)
+    return _built[key]
+
+
+def closed_form(
+    captioner: Captioner,
+    model: ModelSettings,
+    inputs: InputSpec,
+    vocabulary: int,
+    fusion: ComponentRef,
+    registry: Registry,
+) -> dict[str, int | None]:
+    """MACs of each part by formula, for one view and one caption; None: it has no formula.
+
+    Of the captioner only its streams and their numbers of tokens are looked at.
+    """
+    encoding = EncoderContext(D=model.D, input=inputs, vocabulary=vocabulary, pad=PAD)
+    streams = captioner.configuration.streams
+    fusing = FusionContext(
+        streams=streams, D=model.D, heads=model.heads, layers=model.cross_layers
+    )
+    tokens = {m: p.shape[0] for m, p in captioner.embedding.positions.items()}
+    found: dict[str, int | None] = {}
+    for m in captioner.configuration.encoded:
+        found[f"encoder {m}"] = _formula(registry, "encoders", model.encoders[m], encoding)
+    found["fusion"] = _formula(registry, "fusions", fusion, fusing, tokens)
+    positions = inputs.caption_tokens - 1
+    # The fused tokens are the streams' own, concatenated (``Fusion.forward``).
+    memory = sum(tokens.values())
+    found["decoder"] = decoder_macs(model.D, positions, memory, layers=model.decoder_layers)
+    found[OUTPUT] = output_projection_macs(model.D, positions, vocabulary)
+    return found
+
+
+def _formula(registry: Registry, family: str, ref: ComponentRef, *context: Any) -> int | None:
+    component = registry.get(family, ref.name)
+    # Components are classes with ``closed_form``; a plain function as ``build`` has none.
+    formula = getattr(component.build, "closed_form", None)
+    if formula is None:
+        return None
+    macs: int | None = formula(build(component.config, ref.options), *context)
+    return macs
+
+
+def strategy(settings: TrainSettings, captioner: Captioner, registry: Registry) -> LossStrategy:
+    """The loss strategy of a training stage."""
+    component = registry.get("losses", settings.loss.name)
+    context = LossContext(streams=captioner.configuration.encoded)
+    made: LossStrategy = make(component, settings.loss.options, context)
+    return made
+
+
+def parameters(captioner: Captioner) -> dict[str, int]:
+    """Parameters by part, each counted once."""
+    seen: set[int] = set()
+
+    def fresh(module: nn.Module) -> int:
+        new = {id(p): p.numel() for p in module.parameters() if id(p) not in seen}
+        seen.update(new)
+        return sum(new.values())
+
+    sizes = {f"encoder {m}": fresh(e) for m, e in captioner.encoders.items()}
+    sizes["fusion"] = fresh(captioner.fusion)
+    sizes["decoder"] = fresh(captioner.decoder)
+    sizes["embedding"] = fresh(captioner)
+    return sizes
+
+
+class Profile:
+    """The MACs of a captioner's parts, for one clip."""
+
+    def __init__(self, captioner: Captioner, inputs: InputSpec) -> None:
+        self.captioner = captioner
+        self.inputs = inputs
+        self._taught: dict[tuple[tuple[View, ...], int], Count] = {}
+        self._encoded = {m: self._encoder(m) for m in captioner.configuration.encoded}
+        self.encoders: dict[Modality, int] = {m: c.macs for m, c in self._encoded.items()}
+
+    def parts(self) -> dict[str, int]:
+        """MACs of each encoder, the fusion, the decoder's layers and the output projection.
+
+        For one view and one caption. The output projection is what the decoder computes outside
+        the modules that it is made of.
+        """
+        taught = self.teach([self.captioner.joint], 1).modules
+        whole = taught["captioner.decoder"]
+        below = sum(taught[f"captioner.decoder.{n}"] for n, _ in self._decoder_modules())
+        split = {
+            "fusion": taught["captioner.fusion"],
+            "decoder": below,
+            OUTPUT: whole - below,
+        }
+        return {f"encoder {m}": n for m, n in self.encoders.items()} | split
+
+    def norms(self) -> int:
+        """What fvcore would add for norms, for one view and one caption."""
+        taught = self.teach([self.captioner.joint], 1)
+        return taught.norms + sum(c.norms for c in self._encoded.values())
+
+    def teach(self, views: Sequence[View], captions: int) -> Count:
+        """The forward pass from encoded tokens to logits: every view, ``captions`` a clip."""
+        key = tuple(views), captions
+        if key not in self._taught:
+            self._taught[key] = self._teach(*key)
+        return self._taught[key]
+
+    def training(self, settings: TrainSettings, strategy: LossStrategy) -> float:
+        """MACs of one clip's part in a training step, probes included."""
+        captions, encoders = len(settings.tasks), sum(self.encoders.values())
+        step = 3 * (encoders + self.teach(strategy.views(), captions).macs)
+        steps = settings.steps or NOMINAL_STEPS
+        probed = 0
+        for view, length in probes(strategy, steps):
+            alone = self.teach([view], captions).macs
+            # A probe encodes every stream; only those of its view lead back.
+            trained = encoders + 2 * sum(self.encoders[m] for m in view) + 3 * alone
+            # Two slices, before and after, forward only.
+            measured = 4 * SLICE_BATCHES * (encoders + alone)
+            probed += length * trained + measured
+        return step + probed / steps
+
+    def _teach(self, views: tuple[View, ...], captions: int) -> Count:
+        streams = self.captioner.configuration.encoded
+        batch = self._batch(captions)
+
+        def call(*values: Tensor) -> Tensor:
+            encoded = {m: Tokens(values=v) for m, v in zip(streams, values, strict=True)}
+            return self.captioner.teach(encoded, batch, views)
+
+        adapter = Adapter({"captioner": self.captioner}, call)
+        shapes = {m: p.shape for m, p in self.captioner.embedding.positions.items()}
+        return count(adapter, *(torch.zeros(1, *shapes[m]) for m in streams))
+
+    def _decoder_modules(self) -> list[tuple[str, nn.Module]]:
+        return list(self.captioner.decoder.named_children())
+
+    def _encoder(self, modality: Modality) -> Count:
+        encoder = self.captioner.encoders[modality]
+        known = _counted.setdefault(encoder, {})
+        if self.inputs not in known:
+            known[self.inputs] = self._count_encoder(encoder)
+        return known[self.inputs]
+
+    def _count_encoder(self, encoder: nn.Module) -> Count:
+        example = self._batch(1)
+
+        def call(video: Tensor, audio: Tensor, text: Tensor) -> Tensor:
+            batch = Batch(
+                video=video,
+                audio=audio,
+                text=text,
+                captions=example.captions,
+                clip=example.clip,
+                ids=example.ids,
+            )
+            tokens: Tokens = encoder(batch)
+            return tokens.values
+
+        inputs = (example.video, example.audio, example.text)
+        return count(Adapter({"encoder": encoder}, call), *inputs)
+
+    def _batch(self, captions: int) -> Batch:
+        """One clip of the right shapes, with no padding in its text."""
+        i = self.inputs
+        return Batch(
+            video=torch.zeros(1, i.frames, 3, i.size, i.size, dtype=torch.uint8),
+            audio=torch.zeros(1, i.mel_frames, i.mel_bins),
+            text=torch.ones(1, i.speech_tokens, dtype=torch.long),
+            captions=torch.ones(captions, i.caption_tokens, dtype=torch.long),
+            clip=torch.zeros(captions, dtype=torch.long),
+            ids=("profile",),
+        )
+
+
+def probes(strategy: LossStrategy, steps: int) -> list[tuple[View, int]]:
+    """Every probe that a strategy would ask for in a run: its view and its length in steps.
+
+    The strategy is asked, not guessed at: it is given a probe that only writes down the calls.
+    """
+    asked: list[tuple[View, int]] = []
+
+    def recording(view: View, steps: int) -> ProbeCurve:
+        asked.append((view, steps))
+        return STAND_IN
+
+    for _, length in sorted(strategy.probe_at(steps).items()):
+        strategy.reestimate(recording, length)
+    return asked
+
+
+__all__ = [
+    "OUTPUT",
+    "CostError",
+    "Count",
+    "Profile",
+    "closed_form",
+    "count",
+    "parameters",
+    "probes",
+    "run",
+    "strategy",
+]

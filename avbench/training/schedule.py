@@ -1,0 +1,87 @@
+"""What a training runs on and by: its clips, batches, learning rates and checkpoints."""
+
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+
+from avbench.core.errors import DataError
+from avbench.core.settings import TrainSettings
+from avbench.data.dataset import ClipData, generator
+
+
+def rate(step: int, steps: int, warmup: float) -> float:
+    """Factor on the learning rate: linear warm-up, then linear decay to zero (Sec. 4.2)."""
+    rise = max(1, round(warmup * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return (steps - step) / max(1, steps - rise)
+
+
+def hold_out(
+    data: ClipData, share: float, seed: int, without: Collection[str] = ()
+) -> tuple[list[int], list[int]]:
+    """Rows to train on, and rows of whole videos that are kept out for probes.
+
+    Clips of the videos ``without``, and those without a caption for any task, are in neither.
+
+    Raises:
+        DataError: there is a share to keep out and but one video, or no clip has a target.
+    """
+    videos = sorted({clip.video for clip in data.split.clips}.difference(without))
+    held: set[str] = set()
+    if share:
+        if len(videos) < 2:
+            raise DataError(
+                f"the loss keeps {share:.0%} of the videos out of training, at least one: "
+                f"two videos are needed, got {len(videos)}"
+            )
+        order = torch.randperm(len(videos), generator=generator(seed, "held out")).tolist()
+        count = min(max(1, round(share * len(videos))), len(videos) - 1)
+        held = {videos[i] for i in order[:count]}
+    rows: tuple[list[int], list[int]] = ([], [])
+    for i, clip in enumerate(data.split.clips):
+        if clip.video not in without and data.has_target(i):
+            rows[clip.video in held].append(i)
+    if not rows[0]:
+        tasks = ", ".join(data.training.tasks) if data.training else ""
+        raise DataError(f"none of {len(data)} clips has a caption for the tasks {tasks}")
+    return rows
+
+
+def batch_size(settings: TrainSettings, clips: int, world: int) -> int:
+    """Clips of a step: what the settings say, or as many as there are, in equal parts.
+
+    Raises:
+        DataError: they do not divide among processes and micro-batches.
+    """
+    parts = world * settings.accumulate
+    if settings.batch % parts:
+        raise DataError(
+            f"batch must divide among {world} processes of {settings.accumulate} micro-batches, "
+            f"got {settings.batch}"
+        )
+    size = min(settings.batch, clips) // parts * parts
+    if not size:
+        raise DataError(f"{clips} clips do not fill {parts} micro-batches")
+    return size
+
+
+class Saving:
+    """When checkpoints are due: every so many seconds or steps, by what this machine asks for."""
+
+    def __init__(self, local: Mapping[str, Any]) -> None:
+        self.keep = int(local.get("checkpoint_keep", 2))
+        self._seconds = float(local.get("checkpoint_seconds", 30))
+        self._steps = local.get("checkpoint_steps")
+        self._last = time.monotonic()
+
+    def due(self, step: int) -> bool:
+        """Whether a checkpoint is due after ``step`` steps."""
+        by_steps = self._steps is not None and step % int(self._steps) == 0
+        return by_steps or time.monotonic() - self._last > self._seconds
+
+    def done(self) -> None:
+        """One has been written."""
+        self._last = time.monotonic()

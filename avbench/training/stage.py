@@ -1,0 +1,105 @@
+"""Stages ``pretrain`` and ``finetune``: a captioner trained on prepared clips."""
+
+from typing import Any
+
+import torch
+
+from avbench.core.contracts import LossContext
+from avbench.core.job import Job
+from avbench.core.options import build, make
+from avbench.core.settings import ComputeSettings, SelectionSettings, TrainSettings
+from avbench.data.dataset import ClipData, derive_seed
+from avbench.data.prepared.split import PreparedSplit
+from avbench.data.tokenizer import Vocabulary
+from avbench.evaluation.splits import ReportSplit, SelectSplit
+from avbench.models import pretrained, weights
+from avbench.models.compute import backends
+from avbench.training import loss_log
+from avbench.training.engine import Engine
+from avbench.training.selection import Scoring, Selection
+from avbench.training.trainer import Trainer
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Stages ``pretrain`` and ``finetune``: train, write weights and curve.csv."""
+    settings = build(TrainSettings, job.spec["train"])
+    vocabulary = Vocabulary.open(job.parents["vocabulary"])
+    architecture = weights.Architecture.of(job.spec, vocabulary.rows)
+    seed = derive_seed(job.spec["seed"], job.kind)
+    torch.manual_seed(seed)
+    engine = Engine(
+        torch.device(job.local.get("device", "cpu")),
+        tracked=job.directory / "tensorboard" if job.local.get("tensorboard") else None,
+        strategy=job.local.get("strategy", "ddp"),
+    )
+    captioner = architecture.build(job.registry, job.local.get(pretrained.ROLE))
+    if "start" in job.parents:
+        weights.restore(job.parents["start"], captioner)
+    if engine.rank:
+        # Weights start alike everywhere, dropout differs.
+        torch.manual_seed(derive_seed(seed, "rank", engine.rank))
+    component = job.registry.get("losses", settings.loss.name)
+    train_split = PreparedSplit.open(job.parents["data"])
+    selection = None
+    if settings.select == "best":
+        selection = Selection(
+            _select_split(job, train_split, settings.selection, seed),
+            settings.selection,
+            Scoring.of(job, settings.selection.by),
+            vocabulary,
+            architecture.input,
+            engine,
+        )
+    trainer = Trainer(
+        captioner,
+        make(
+            component, settings.loss.options, LossContext(streams=captioner.configuration.encoded)
+        ),
+        ClipData(
+            train_split,
+            vocabulary,
+            architecture.input,
+            training=settings,
+            seed=seed,
+        ),
+        settings,
+        seed=seed,
+        engine=engine,
+        compute=build(ComputeSettings, job.spec["compute"]),
+        workers=int(job.local.get("workers", 0)),
+        selection=selection,
+    )
+    try:
+        trainer.fit(job.directory, job)
+    finally:
+        if selection is not None:
+            selection.close()
+    tensors = engine.tensors(captioner)
+    chosen: dict[str, Any] = {}
+    if selection is not None:
+        tensors = selection.best(job.directory) or tensors
+        chosen = {"selection": selection.record(job.directory, trainer.feed.per_epoch)}
+    if engine.rank == 0:
+        weights.save(job.directory, captioner, architecture.bare(job.registry), tensors)
+    return {
+        "steps": trainer.steps,
+        "clips": len(trainer.feed.rows),
+        "held_out_clips": len(trainer.held_out),
+        "held_out_hash": trainer.held_out_hash,
+        "loss": loss_log.final_losses(job.directory),
+        "attention": backends(captioner),
+        "encoders": weights.started_from(captioner),
+        **chosen,
+    }
+
+
+def _select_split(
+    job: Job, train: PreparedSplit, settings: SelectionSettings, seed: int
+) -> SelectSplit:
+    """The clips for selection that the plan chose, or some of the training clips."""
+    if settings.on_report:
+        report = ReportSplit.open(job.parents["report"])
+        return SelectSplit.reported(report, stamped=True)
+    if "select" in job.parents:
+        return SelectSplit.own(job.parents["select"])
+    return SelectSplit.carved(train, settings.share, seed)

@@ -1,0 +1,67 @@
+"""Subtitles of YouTube's ASR: what rolls over the screen is read once."""
+
+from pathlib import Path
+
+import pytest
+
+from avbench.core.errors import DataError
+from avbench.data.annotations.subtitles import open_vtt, speech_files
+
+
+def vtt(folder: Path, *cues: str) -> Path:
+    path = folder / "a.en.vtt"
+    path.write_text("WEBVTT\nKind: captions\n\n" + "\n\n".join(cues) + "\n", "utf-8")
+    return path
+
+
+def test_what_a_cue_repeats_is_taken_once(tmp_path: Path) -> None:
+    path = vtt(
+        tmp_path,
+        "00:00:00.000 --> 00:00:02.000 align:start position:0%\n \nhey<00:00:01.000><c> you</c>",
+        "00:00:02.000 --> 00:00:02.010\nhey you\n ",
+        "00:00:02.010 --> 00:00:03.500\nhey you\nhey you",
+        "7\n01:00:05.250 --> 01:00:06.000\nhey you\n<b>all</b>  of you",
+        "01:00:09.000 --> 01:00:10.000\n ",
+    )
+    assert open_vtt(path) == [
+        ("hey you", 0.0, 2.0),
+        ("hey you", 2.01, 3.5),
+        ("hey you all of you", 3605.25, 3606.0),  # long after: said again
+    ]
+
+
+def test_lines_that_end_as_windows_ends_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.vtt"
+    text = "WEBVTT\n\n00:01.000 --> 00:02.000\na\n\n00:02.000 --> 00:03.000\nb\n"
+    path.write_bytes(text.replace("\n", "\r\n").encode())
+    assert open_vtt(path) == [("a", 1.0, 2.0), ("b", 2.0, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1\n00:00:00,000 --> 00:00:01,000\na\n", "line 1: must be 'WEBVTT', got '1'"),
+        (
+            "WEBVTT\n\n0:0 --> 00:01.000\na\n",
+            "line 3: must be '00:00:00.000 --> 00:00:00.000', got '0:0 --> 00:01.000'",
+        ),
+    ],
+)
+def test_a_malformed_file_names_the_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "a.vtt"
+    path.write_text(text)
+    with pytest.raises(DataError) as caught:
+        open_vtt(path)
+    assert str(caught.value) == f"{path}: {said}"
+
+
+def test_a_video_has_one_file(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.en.vtt", "c-_d.vtt"):
+        (tmp_path / name).write_text("")
+    assert [*speech_files(tmp_path)] == ["a", "b", "c-_d"]
+    (tmp_path / "a.fr.vtt").write_text("")
+    with pytest.raises(DataError) as caught:
+        speech_files(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.fr.vtt'}: the video 'a' has a file already, a.en.vtt; leave one"
+    )

@@ -39,7 +39,7 @@ from avbench.core.contracts import (
 from avbench.core.job import Job
 from avbench.core.options import build, make, plain
 from avbench.core.registry import Registry
-from avbench.core.settings import ComponentRef, InputSpec, ModelSettings, TrainSettings
+from avbench.core.settings import ComponentRef, InputSpec, ModelSettings
 from avbench.core.types import Batch, Modality, Tokens, View
 from avbench.data.tokenizer import PAD
 from avbench.models import pretrained
@@ -94,8 +94,10 @@ def run(job: Job) -> dict[str, Any]:
     whole = [n for n in closed.values() if n is not None]
     train = None
     if spec["train"] is not None:
-        settings = build(TrainSettings, spec["train"])
-        train = profile.training(settings, strategy(settings, captioner, job.registry)) / GIGA
+        asked = spec["train"]
+        loss = strategy(build(ComponentRef, asked["loss"]), captioner, job.registry)
+        steps = asked["steps"] or NOMINAL_STEPS
+        train = profile.training(loss, captions=len(asked["tasks"]), steps=steps) / GIGA
     sizes = parameters(captioner)
     return {
         "macs_g": macs / GIGA,
@@ -164,11 +166,11 @@ def _formula(registry: Registry, family: str, ref: ComponentRef, *context: Any) 
     return macs
 
 
-def strategy(settings: TrainSettings, captioner: Captioner, registry: Registry) -> LossStrategy:
+def strategy(loss: ComponentRef, captioner: Captioner, registry: Registry) -> LossStrategy:
     """The loss strategy of a training stage."""
-    component = registry.get("losses", settings.loss.name)
+    component = registry.get("losses", loss.name)
     context = LossContext(streams=captioner.configuration.encoded)
-    made: LossStrategy = make(component, settings.loss.options, context)
+    made: LossStrategy = make(component, loss.options, context)
     return made
 
 
@@ -226,11 +228,16 @@ class Profile:
             self._taught[key] = self._teach(*key)
         return self._taught[key]
 
-    def training(self, settings: TrainSettings, strategy: LossStrategy) -> float:
-        """MACs of one clip's part in a training step, probes included."""
-        captions, encoders = len(settings.tasks), sum(self.encoders.values())
+    def training(self, strategy: LossStrategy, *, captions: int, steps: int) -> float:
+        """MACs of one clip's part in a training step, probes included.
+
+        Args:
+            strategy: the loss.
+            captions: target captions a clip, one a task.
+            steps: length of the training, over which what probes spend is spread.
+        """
+        encoders = sum(self.encoders.values())
         step = 3 * (encoders + self.teach(strategy.views(), captions).macs)
-        steps = settings.steps or NOMINAL_STEPS
         probed = 0
         for view, length in probes(strategy, steps):
             alone = self.teach([view], captions).macs

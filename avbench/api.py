@@ -1,23 +1,5 @@
 """Everything that a plugin may import from avbench."""
 
-from avbench.core.contracts import (
-    Dataset,
-    Defect,
-    Encoder,
-    EncoderContext,
-    Fusion,
-    FusionContext,
-    InitialWeights,
-    LossContext,
-    LossStrategy,
-    Metric,
-    ModalityConfiguration,
-    Objective,
-    Probe,
-    ProbeCurve,
-    References,
-    Score,
-)
 from avbench.core.errors import AvbenchError, DataError, unknown
 from avbench.core.types import (
     Batch,
@@ -30,17 +12,20 @@ from avbench.core.types import (
     View,
     ViewLoss,
 )
+from avbench.data.contracts import Dataset, Defect
+from avbench.evaluation.contracts import Metric, References, Score
 from avbench.hookspecs import Register, hookimpl
 from avbench.models.attention_maps import AttentionMap, AttentionSite, Block, attention_maps
 from avbench.models.closed_form import (
-    cross_macs,
-    global_macs,
-    local_global_cross_macs,
-    local_global_merged_macs,
-    merged_macs,
-    transformer_encoder_macs,
     transformer_layer_macs,
-    video_swin_macs,
+)
+from avbench.models.contracts import (
+    Encoder,
+    EncoderContext,
+    Fusion,
+    FusionContext,
+    InitialWeights,
+    ModalityConfiguration,
 )
 from avbench.models.kernels.onednn import linear, packed, portable
 from avbench.models.layers import (
@@ -52,6 +37,7 @@ from avbench.models.layers import (
     initialise,
     join,
 )
+from avbench.training.contracts import LossContext, LossStrategy, Objective, Probe, ProbeCurve
 
 __all__ = [
     "Attention",
@@ -90,20 +76,13 @@ __all__ = [
     "View",
     "ViewLoss",
     "attention_maps",
-    "cross_macs",
     "feed_forward",
-    "global_macs",
     "hookimpl",
     "initialise",
     "join",
     "linear",
-    "local_global_cross_macs",
-    "local_global_merged_macs",
-    "merged_macs",
     "packed",
     "portable",
-    "transformer_encoder_macs",
     "transformer_layer_macs",
     "unknown",
-    "video_swin_macs",
 ]

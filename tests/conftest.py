@@ -33,9 +33,10 @@ def narrated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A small narrated corpus of real media, prepared, with its vocabulary: stage folders."""
     from avbench.core.job import Job
     from avbench.core.options import plain
-    from avbench.core.settings import InputSpec, VocabularySettings, WorldSettings
+    from avbench.core.types import InputSpec
     from avbench.data import tokenizer
     from avbench.data.prepared import stage as prepare
+    from avbench.data.settings import VocabularySettings, WorldSettings
     from avbench.data.world import stage as world
 
     folders = {name: tmp_path_factory.mktemp(name) for name in ("world", "data", "vocabulary")}
@@ -80,14 +81,16 @@ def narrated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def narrated_data(narrated: dict[str, Path]):
     """The clips of ``narrated`` as the trainer reads them."""
-    from avbench.core.settings import ComponentRef, InputSpec, TrainSettings
+    from avbench.core.components import ComponentRef
+    from avbench.core.types import InputSpec
     from avbench.data.dataset import ClipData
     from avbench.data.prepared.split import PreparedSplit
     from avbench.data.tokenizer import Vocabulary
+    from avbench.training.settings import TrainSettings
 
     return ClipData(
         PreparedSplit.open(narrated["data"]),
         Vocabulary.open(narrated["vocabulary"]),
         InputSpec(frames=4, size=32, store_frames=6, mel_frames=64),
-        training=TrainSettings(loss=ComponentRef(name="plain"), steps=1),
+        sampling=TrainSettings(loss=ComponentRef(name="plain"), steps=1).sampling,
     )

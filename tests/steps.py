@@ -10,23 +10,19 @@ from torch import Tensor
 
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
-from avbench.core.contracts import LossContext, LossStrategy
+from avbench.core.components import ComponentRef
 from avbench.core.registry import load
-from avbench.core.settings import (
-    ComponentRef,
-    ComputeSettings,
-    InputSpec,
-    ModelSettings,
-    Task,
-    TrainSettings,
-)
-from avbench.core.types import Batch, View, ViewLoss
+from avbench.core.types import Batch, InputSpec, View, ViewLoss
 from avbench.data.loader import to
+from avbench.data.settings import Task
 from avbench.models.captioner import Captioner, build_captioner
 from avbench.models.compute import place
+from avbench.models.settings import ComputeSettings, ModelSettings
+from avbench.training.contracts import LossContext, LossStrategy
 from avbench.training.engine import Engine
 from avbench.training.probe import optimiser
 from avbench.training.profile import Profile
+from avbench.training.settings import TrainSettings
 
 TASKS: tuple[Task, ...] = ("pcc", "pnc")
 FP32 = ComputeSettings()

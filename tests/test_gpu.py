@@ -15,13 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from avbench.core.settings import ComputeSettings
 from avbench.core.types import Batch
 from avbench.data.loader import to
 from avbench.models.captioner import Captioner
 from avbench.models.compute import backends
 from avbench.models.generation import beam_search
 from avbench.models.kernels.attention import Backend
+from avbench.models.settings import ComputeSettings
 from avbench.models.weights import WEIGHTS
 from avbench.training import stage as train
 from tests.steps import Step, make_case

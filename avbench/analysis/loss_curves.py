@@ -21,6 +21,7 @@ from avbench.analysis.pretraining import Line
 from avbench.reports.figures import saved, style
 from avbench.reports.table import Picture
 from avbench.runner.plan import Plan, Store
+from avbench.training.names import JOINT
 
 LOSS = "loss"
 """The axis of loss strategies."""
@@ -65,7 +66,7 @@ def loss_picture(plan: Plan, store: Store) -> Picture | None:
         for ls in runs.values()
         for line in ls
     )
-    names = sorted(found, key=lambda name: (name != pretraining.JOINT, name))
+    names = sorted(found, key=lambda name: (name != JOINT, name))
     colours = dict(zip(names, COLOURS * len(names), strict=False))
     svg, png = _drawn(panels, styles, colours)
     seeds = max(len(runs) for panel in panels.values() for runs in panel.values())
@@ -158,7 +159,7 @@ def _panel(
                 means,
                 color=colour,
                 linestyle=styles[strategy],
-                linewidth=1.9 if name == pretraining.JOINT else 1.2,
+                linewidth=1.9 if name == JOINT else 1.2,
             )
             if len(runs) > 1:
                 low, high = ([pick(points[s]) for s in steps] for pick in (min, max))

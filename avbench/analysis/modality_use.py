@@ -3,24 +3,27 @@
 Everything is made from records; no model is run here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import combinations
+from math import factorial
+from typing import Any, TypeVar
 
 from avbench.analysis import pretraining
 from avbench.analysis.loss_curves import loss_picture
-from avbench.analysis.shapley import shapley
 from avbench.evaluation.perturbation import Alteration, explained
 from avbench.reports.collect import Collector, Report, alterations, collect, use_layout
 from avbench.reports.long_table import Measurement, Table, signature_notes
+from avbench.reports.notes import clip_notes
 from avbench.reports.pivot import pivot
 from avbench.reports.signatures import signatures
 from avbench.reports.table import TITLES, Column, Row, Sheet, TableLayout
-from avbench.reports.used import clip_notes
 from avbench.runner.plan import Cell, Plan, Store, Trial
 
 NOTHING, EVERYTHING, VALUE = "shapley_none", "shapley_all", "shapley_of_"
 """The metrics of v(∅), v(all), and, before a modality's name, of its Shapley value."""
+
+P = TypeVar("P", bound=Hashable)
 
 FIGURES = {
     "L": "L",
@@ -260,4 +263,37 @@ def _title(name: str) -> str:
     return f"{FIGURES[kind]} {name.removeprefix(kind) if name != kind else ''}".strip()
 
 
-__all__ = ["EVERYTHING", "NOTHING", "VALUE", "use_sheets"]
+def shapley(value: Mapping[frozenset[P], float]) -> dict[P, float]:
+    """The Shapley value of each player, exactly.
+
+    ::
+
+        φ_i = Σ_{S ∌ i} |S|! (n − |S| − 1)! / n! · (v(S ∪ {i}) − v(S))
+
+    They add up to v(all) − v(∅). Here the players are the modalities of a model, and the value of
+    a set is its score with all other modalities zeroed.
+
+    Args:
+        value: v, of every subset of the players.
+
+    Raises:
+        KeyError: a subset is missing.
+
+    Source: L. S. Shapley, A Value for n-Person Games (1953).
+    """
+    everyone = max(value, key=len)
+    n = len(everyone)
+    return {
+        player: sum(
+            factorial(size)
+            * factorial(n - size - 1)
+            / factorial(n)
+            * (value[frozenset(others) | {player}] - value[frozenset(others)])
+            for size in range(n)
+            for others in combinations(everyone - {player}, size)
+        )
+        for player in everyone
+    }
+
+
+__all__ = ["EVERYTHING", "NOTHING", "VALUE", "shapley", "use_sheets"]

@@ -10,11 +10,11 @@ from statistics import fmean
 
 from avbench.runner.plan import Plan, Stage, Store, Trial
 from avbench.training import loss_log
+from avbench.training.names import JOINT, loss_names
 
 LAST = 0.1
 """The share of a pre-training, at its end, over which figures are averaged."""
 
-JOINT = "L"
 POINTS = 60
 """Points of a line at most; where more steps are measured, a point is the mean of several."""
 
@@ -76,11 +76,6 @@ def figures(plan: Plan) -> list[str]:
     trained = {t.pretrain for t in plan.trials if t.pretrain is not None}
     streams = {m: None for id_ in trained for m in plan.stages[id_].spec["model"]["encoders"]}
     return loss_names(streams) if trained else []
-
-
-def loss_names(streams: Iterable[str]) -> list[str]:
-    """``L``, and ``L_m`` and ``gap_m`` of every stream."""
-    return [JOINT, *(f"{what}_{m}" for what in ("L", "gap") for m in streams)]
 
 
 def of_trial(plan: Plan, store: Store, trial: Trial) -> dict[str, float]:

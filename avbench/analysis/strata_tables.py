@@ -5,13 +5,14 @@ whole set is. CIDEr's document frequencies stay those of the whole set; a set of
 stratum would give other figures.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
-from avbench.analysis.diversity import diversity
 from avbench.analysis.strata import Strata, clip_items, strata, video_items
 from avbench.data.annotations.clip_list import clip_list_hash
 from avbench.data.prepared.split import PreparedSplit
@@ -20,16 +21,18 @@ from avbench.data.world.word_counts import shipped_counts
 from avbench.evaluation.score import PREDICTIONS, read_predictions
 from avbench.reports.collect import MOST_FREQUENT
 from avbench.reports.long_table import Measurement, Table, signature_notes
+from avbench.reports.notes import clip_notes
 from avbench.reports.pivot import pivot
 from avbench.reports.signatures import signatures
 from avbench.reports.systems import Held, Key, Stored
 from avbench.reports.table import Column, Row, Sheet, TableLayout
-from avbench.reports.used import clip_notes
 from avbench.runner.plan import Plan
 
 REFERENCES = "References, the first of each"
 STRATUM = "stratum"
 """The axis of long rows."""
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 VARIETY = (
     Column(metric="distinct1", title="Distinct-1 (%)", ranked=False, delta=False),
@@ -218,3 +221,41 @@ class _Tables:
 def _whole(signature: str) -> str:
     """The signature of the whole set, out of a stratum's."""
     return signature.rpartition(f"|{STRATUM}:")[0]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diversity:
+    """How varied one model's captions of a test set are, and how long.
+
+    Distinct-n is the share of different n-grams among all n-grams of all captions, in percent.
+    It falls as the number of captions grows, so only figures of one test set compare. Words are
+    runs of letters and digits, lower-cased.
+
+    Source: A Diversity-Promoting Objective Function for Neural Conversation Models (Li et al.,
+        2016).
+    """
+
+    distinct1: float
+    distinct2: float
+    """Percent."""
+    vocabulary: int
+    """Different words."""
+    words: float
+    """A caption, mean."""
+
+
+def diversity(captions: Iterable[str]) -> Diversity:
+    """How varied captions are; zeros where they have no word.
+
+    >>> diversity(["A dog barks.", "a dog runs"])
+    Diversity(distinct1=66.66666666666667, distinct2=75.0, vocabulary=4, words=3.0)
+    """
+    split = [_WORD.findall(caption.lower()) for caption in captions]
+    single = [word for words in split for word in words]
+    pairs = [pair for words in split for pair in pairwise(words)]
+    return Diversity(
+        distinct1=100 * len(set(single)) / max(1, len(single)),
+        distinct2=100 * len(set(pairs)) / max(1, len(pairs)),
+        vocabulary=len(set(single)),
+        words=len(single) / max(1, len(split)),
+    )

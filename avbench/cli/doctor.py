@@ -11,16 +11,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from packaging.requirements import Requirement
 
-from avbench.cli.advice import Advice
 from avbench.core.errors import AvbenchError
 from avbench.core.paths import cache
 from avbench.runner.executors.local import cores
+
+if TYPE_CHECKING:
+    from avbench.config.data_file import DataSource
+    from avbench.core.registry import Registry
 
 LEAST_DISK, USUAL_DISK = 1 << 30, 20 << 30
 """Free bytes below which a run cannot be started, and below which real data will not fit."""
@@ -33,6 +38,24 @@ DECODERS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "aac", "opus", "vorbis
 
 PATIENCE = 60.0
 """Seconds that a program may take to answer."""
+
+PRESET = "paper"
+"""Whose encoders the weights are looked at for: the preset for real data."""
+
+Status = Literal["ok", "warning", "problem"]
+"""A problem stops something that is needed; a warning slows or narrows what can be done."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Advice:
+    """One thing that was looked at."""
+
+    check: str
+    status: Status
+    found: str
+    """What there is."""
+    remedy: str = ""
+    """What to do; empty: nothing."""
 
 
 def examine(
@@ -265,9 +288,82 @@ def _folder(name: str, folder: Path, remedy: str) -> Iterator[Advice]:
 
 
 def _data(path: Path, plugins_dir: Path | None) -> Iterator[Advice]:
-    from avbench.cli.doctor_data import examine_data
+    """Look at what a data file names: its datasets' files, and the weights.
 
-    return examine_data(path, plugins_dir)
+    No annotation is read and no media file opened: that is ``avbench data check``'s.
+
+    Args:
+        path: the data file.
+        plugins_dir: a folder of plugins; None: ``./plugins`` where there is one.
+    """
+    from avbench.config.builder import Builder
+    from avbench.config.data_file import file_sources
+    from avbench.config.strict_yaml import Problems
+    from avbench.core.registry import load
+
+    remedy = f"mend {path}; 'avbench schema data' gives editors its form"
+    if not path.is_file():
+        yield Advice(check="data", status="problem", found=f"{path}: no such file", remedy=remedy)
+        return
+    registry = load(plugins_dir)
+    problems = Problems()
+    try:
+        sources = file_sources(path, Builder(registry, problems))
+        problems.check()
+    except AvbenchError as error:
+        for line in str(error).splitlines():
+            yield Advice(check="data", status="problem", found=line, remedy=remedy)
+        sources = {}
+    for source in sources.values():
+        yield _dataset(source, registry, path)
+    yield from _weights(path, registry)
+
+
+def _dataset(source: "DataSource", registry: "Registry", path: Path) -> Advice:
+    """Whether a dataset's annotation files and its media folder are there."""
+    name = f"data {source.key}"
+    origin = registry.get("datasets", source.reader.name).source
+    try:
+        dataset = source.open(registry)
+        held = dataset.splits()
+        dataset.fingerprint()  # asks for the annotation files, and lists the media
+    except AvbenchError as error:
+        get = f"put the dataset's files there, see {origin}, or mend {path}"
+        return Advice(check=name, status="problem", found=str(error), remedy=get)
+    lacking = [s for s in (dataset.train, dataset.report) if s is not None and s not in held]
+    said = f"{source.root}: splits {', '.join(held) or '(none)'}"
+    if lacking:
+        said = f"{said}; no annotations of {', '.join(lacking)}"
+        get = f"get the files, see {origin}, or name other splits"
+        return Advice(check=name, status="problem", found=said, remedy=get)
+    more = f"avbench data check {path} looks at every clip"
+    return Advice(check=name, status="ok", found=said, remedy=more)
+
+
+def _weights(path: Path, registry: "Registry") -> Iterator[Advice]:
+    """Whether the files under ``weights`` are there."""
+    from avbench.config.builder import Builder
+    from avbench.config.data_file import with_weights
+    from avbench.config.strict_yaml import Problems, load
+    from avbench.config.suite import preset_sections
+
+    try:
+        given = load(path).data.get("weights")
+    except AvbenchError:
+        return  # said with the datasets
+    if not given:
+        return
+    problems = Problems()
+    with_weights(preset_sections(PRESET, problems), path, Builder(registry, problems))
+    remedy = (
+        "put the file there, or name one that is; looked at for the encoders of the preset "
+        f"'{PRESET}', a suite with others takes others' options"
+    )
+    for line in problems.found:
+        yield Advice(check="data weights", status="problem", found=line, remedy=remedy)
+    if not problems.found:
+        said = ", ".join(f"{modality}: {value}" for modality, value in given.items())
+        yield Advice(check="data weights", status="ok", found=said)
 
 
 def _said(command: list[str]) -> str | None:

@@ -14,7 +14,7 @@ from avbench.runner.plan import Plan, Store
 from avbench.runner.stage_kinds import KINDS
 
 if TYPE_CHECKING:
-    from avbench.cli.advice import Advice
+    from avbench.cli.doctor import Advice
     from avbench.core.registry import Registry
 
 MOST_ROWS = 60
@@ -23,7 +23,7 @@ MOST_ROWS = 60
 
 def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
     """A plan's grid, its stages by kind, and what is done."""
-    from avbench.runner.estimate import Estimate
+    from avbench.runner.scheduler import Estimate
 
     done = store.all_done(plan.stages.values())
     estimate = Estimate()

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avbench.core.contracts import Metric, References, Score
 from avbench.core.errors import AvbenchError, DataError, unknown
 from avbench.core.job import write_json
 from avbench.core.options import make
 from avbench.core.registry import Registry
 from avbench.evaluation.caption_files import read_hypotheses, read_references
-from avbench.evaluation.scored import Scored, describe, write_scores
+from avbench.evaluation.contracts import Metric, References, Score
+from avbench.evaluation.score import Scored, describe, write_scores
 
 PROTOCOLS = ("coco", "paragraph")
 SCORES = "scores.json"

@@ -8,19 +8,14 @@ from typing import Any, TypeVar
 from avbench.config.components import AXES
 from avbench.config.strict_yaml import Document, Location, Problems
 from avbench.core import options
+from avbench.core.components import ComponentRef
 from avbench.core.errors import UnknownNameError, unknown
 from avbench.core.registry import SINGULAR, Registry
-from avbench.core.settings import (
-    ComponentRef,
-    ComputeSettings,
-    DecodeSettings,
-    EvaluateSettings,
-    InputSpec,
-    ModelSettings,
-    TrainSettings,
-    VocabularySettings,
-    WorldSettings,
-)
+from avbench.core.types import InputSpec
+from avbench.data.settings import VocabularySettings, WorldSettings
+from avbench.evaluation.settings import EvaluateSettings
+from avbench.models.settings import ComputeSettings, DecodeSettings, ModelSettings
+from avbench.training.settings import TrainSettings
 
 T = TypeVar("T")
 _AS_THEY_ARE = ("world", "input", "model", "decode", "evaluate", "compute")

@@ -9,13 +9,14 @@ from avbench.config import strict_yaml
 from avbench.config.builder import Builder
 from avbench.config.components import normal_component
 from avbench.config.strict_yaml import Document
-from avbench.core.contracts import Dataset
+from avbench.core.components import ComponentRef
 from avbench.core.errors import DataError, unknown
 from avbench.core.options import make
 from avbench.core.paths import folder
 from avbench.core.registry import Registry
-from avbench.core.settings import ComponentRef, SoundPolicy
+from avbench.data.contracts import Dataset
 from avbench.data.media.container import CLIP_SECONDS
+from avbench.data.settings import SoundPolicy
 from avbench.models import pretrained
 
 
@@ -46,7 +47,7 @@ class DataSource:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Entry:
+class DatasetEntry:
     """A dataset in a data file; every further field is an option of its reader."""
 
     root: str
@@ -61,7 +62,7 @@ class _Entry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _File:
+class DataFile:
     """A data file."""
 
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -88,12 +89,12 @@ def embedded_sources(builder: Builder) -> Mapping[str, DataSource]:
 def file_sources(path: Path, builder: Builder) -> Mapping[str, DataSource]:
     """The datasets of a data file; folders are absolute or relative to the file."""
     doc = strict_yaml.load(path)
-    made = builder.section(_File, doc, "")
+    made = builder.section(DataFile, doc, "")
     sources = {}
     for key in made.datasets if made else ():
         entry = doc.part(("datasets", key))
-        own = {k: v for k, v in entry.data.items() if k in _Entry.__dataclass_fields__}
-        settings = builder.section(_Entry, Document(own, entry.marks), f"datasets.{key}")
+        own = {k: v for k, v in entry.data.items() if k in DatasetEntry.__dataclass_fields__}
+        settings = builder.section(DatasetEntry, Document(own, entry.marks), f"datasets.{key}")
         others = [k for k in entry.data if k not in own and k != "reader"]
         reader = normal_component(
             entry.part(("reader",)), f"datasets.{key}.reader", builder.problems

@@ -12,11 +12,11 @@ from avbench.config.components import AXES, normal, normal_component, option_loc
 from avbench.config.data_file import DataSource
 from avbench.config.strict_yaml import Document, Mark, Problems
 from avbench.core import options
-from avbench.core.contracts import ModalityConfiguration
+from avbench.core.components import ComponentRef
 from avbench.core.errors import unknown
 from avbench.core.registry import Registry
-from avbench.core.settings import ComponentRef
 from avbench.evaluation.perturbation import Alteration
+from avbench.models.contracts import ModalityConfiguration
 
 _UNDER = Document({}, {(): Mark("", 0)})
 

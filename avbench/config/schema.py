@@ -12,13 +12,14 @@ from pydantic import TypeAdapter
 
 from avbench.config.builder import SECTIONS, Settings
 from avbench.config.components import AXES, family_at
-from avbench.config.data_file import _Entry, _File
+from avbench.config.data_file import DataFile, DatasetEntry
 from avbench.config.docs import field_docs
 from avbench.config.rows import NOT_AXES, TASKS
-from avbench.config.suite import _Skeleton
+from avbench.config.suite import SuiteFields
+from avbench.core.components import ComponentRef
 from avbench.core.errors import unknown
 from avbench.core.registry import SINGULAR, Component, Registry
-from avbench.core.settings import ComponentRef, TrainSettings
+from avbench.training.settings import TrainSettings
 
 Schema = dict[str, Any]
 
@@ -56,7 +57,7 @@ class _Maker:
 
     def suite(self) -> Schema:
         """A suite: its own fields, the sections, and rows or a grid."""
-        own = self.fields(_Skeleton)
+        own = self.fields(SuiteFields)
         row = {"label": {"type": "string"}, "published": {"type": "object"}, **self._axes()}
         own["rows"] = {"type": "array", "minItems": 1, "items": _object(row, extra=True)}
         lists = {
@@ -87,12 +88,12 @@ class _Maker:
 
     def preset(self) -> Schema:
         """A preset: the sections, and what rows and seeds are by default."""
-        own = {"defaults": _object(self._axes()), "seeds": self.fields(_Skeleton)["seeds"]}
+        own = {"defaults": _object(self._axes()), "seeds": self.fields(SuiteFields)["seeds"]}
         return {"title": "A preset of avbench", **_object({**own, **self._sections()})}
 
     def data(self) -> Schema:
         """A data file: where each dataset lies."""
-        entry = self.fields(_Entry)
+        entry = self.fields(DatasetEntry)
         readers = [c for c in self._registry if c.family == "datasets"]
         for reader in readers:
             options = {k: v for k, v in self._options(reader).items() if k not in entry}
@@ -123,7 +124,7 @@ class _Maker:
                 for reader in readers
             ],
         }
-        own = self.fields(_File)
+        own = self.fields(DataFile)
         own["datasets"] = {"type": "object", "additionalProperties": dataset}
         return {"title": "A data file of avbench", **_object(own)}
 

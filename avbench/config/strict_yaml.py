@@ -1,4 +1,4 @@
-"""Strict YAML that remembers where each value stands; only ``suite.py`` and its parts read it.
+"""Strict YAML that remembers where each value stands; only ``avbench.config`` reads it.
 
 PyYAML reads ``1e-4`` as text, ``on`` as true and ``10:30`` as 630, and lets a repeated key win.
 Here a number is a number, only ``true`` and ``false`` are booleans, and a repeated key is an

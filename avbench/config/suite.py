@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from avbench.analysis.pretraining import loss_names
 from avbench.config import strict_yaml
 from avbench.config.axes import named_axes
 from avbench.config.builder import SECTIONS, Builder
@@ -20,10 +19,12 @@ from avbench.config.components import normal as normal_sections
 from avbench.config.data_file import DataSource, embedded_sources, file_sources, with_weights
 from avbench.config.overrides import EMBEDDED, Overrides
 from avbench.config.rows import NOT_AXES, TASKS, Row, additional, combinations, make_row
+from avbench.config.shipped import find_preset, find_suite, published, published_names
 from avbench.config.strict_yaml import Document, Mark, Problems
+from avbench.core.columns import AFTER, ALTERED, BEFORE
 from avbench.core.errors import SuiteError, unknown
-from avbench.core.paths import find_preset, find_suite, published, published_names
 from avbench.core.registry import Registry
+from avbench.training.names import loss_names
 
 Cost = Literal[
     "macs_g",
@@ -106,7 +107,7 @@ class Suite:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Skeleton:
+class SuiteFields:
     """The fields of a suite file; SECTIONS are checked apart."""
 
     name: str
@@ -151,10 +152,10 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
     problems = Problems()
     path = find_suite(ref)
     doc = strict_yaml.load(path)
-    _fields(doc, {*_Skeleton.__dataclass_fields__, *SECTIONS}, problems)
+    _fields(doc, {*SuiteFields.__dataclass_fields__, *SECTIONS}, problems)
     builder = Builder(registry, problems)
-    own = {k: v for k, v in doc.data.items() if k in _Skeleton.__dataclass_fields__}
-    skeleton = builder.section(_Skeleton, Document(own, doc.marks), "")
+    own = {k: v for k, v in doc.data.items() if k in SuiteFields.__dataclass_fields__}
+    skeleton = builder.section(SuiteFields, Document(own, doc.marks), "")
     if skeleton is None:
         problems.check()
     assert skeleton is not None
@@ -264,8 +265,6 @@ def _seeds(
 
 def _taken() -> frozenset[str]:
     """What an axis of a suite's own cannot be called: other axes, columns of long rows."""
-    from avbench.reports.long_table import AFTER, ALTERED, BEFORE  # pandas takes a while to import
-
     return frozenset({*AXES, TASKS, *NOT_AXES, *SECTIONS, *BEFORE, *AFTER, ALTERED})
 
 
@@ -325,7 +324,7 @@ def _check_altered(
 
 
 def _check_claims(
-    skeleton: _Skeleton, rows: Sequence[Row | None], doc: Document, problems: Problems
+    skeleton: SuiteFields, rows: Sequence[Row | None], doc: Document, problems: Problems
 ) -> None:
     made = [row for row in rows if row is not None]
     if len(made) < len(rows):

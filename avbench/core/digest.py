@@ -8,6 +8,7 @@ import os
 import time
 from pathlib import Path
 
+from avbench.core.errors import DataError
 from avbench.core.job import read_json, remember
 from avbench.core.paths import cache
 
@@ -16,6 +17,9 @@ SMALL = 1 << 20
 
 SETTLED = 2.0
 """Seconds since its last change after which a file's time tells a further change."""
+
+DIGITS = 32
+"""Hexadecimal digits of ``digest``."""
 
 Stamp = list[int]
 
@@ -59,3 +63,23 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's content, computed anew."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(path: Path) -> str:
+    """A hash of a file's contents, or of the names and contents of a folder's files.
+
+    Subfolders and hidden files of a folder do not count.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            return file_digest(path)[:DIGITS]
+        whole = hashlib.sha256()
+        for file in sorted(path.iterdir()):
+            if file.is_file() and not file.name.startswith("."):
+                whole.update(f"{file.name}\0{file_digest(file)}\0".encode())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    return whole.hexdigest()[:DIGITS]

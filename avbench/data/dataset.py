@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from avbench.core.settings import InputSpec, TrainSettings
-from avbench.core.types import Batch, Modality
+from avbench.core.types import Batch, InputSpec, Modality
 from avbench.data.media.spectrogram import spec_augment
 from avbench.data.prepared.split import PreparedSplit
+from avbench.data.settings import SamplingSettings
 from avbench.data.tokenizer import PAD, Vocabulary
 
 Key = tuple[int, int]
@@ -47,7 +47,7 @@ class ClipData(Dataset[Sample]):
         split: prepared clips.
         vocabulary: turns captions into ids.
         spec: geometry of the inputs.
-        training: what to draw for training (frames, SpecAugment, one caption, the tasks);
+        sampling: what to draw for training (frames, SpecAugment, one caption, the tasks);
             None: uniform frames, no augmentation, no captions.
         seed: with epoch and clip fixes every draw.
         taken: for a stream, the place of the clip that each clip's input is taken from; of
@@ -60,7 +60,7 @@ class ClipData(Dataset[Sample]):
         vocabulary: Vocabulary,
         spec: InputSpec,
         *,
-        training: TrainSettings | None,
+        sampling: SamplingSettings | None,
         seed: int = 0,
         taken: Mapping[Modality, Sequence[int]] | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class ClipData(Dataset[Sample]):
         self.split = split
         self.vocabulary = vocabulary
         self.spec = spec
-        self.training = training
+        self.sampling = sampling
         self.seed = seed
 
     def __len__(self) -> int:
@@ -76,34 +76,34 @@ class ClipData(Dataset[Sample]):
 
     def has_target(self, index: int) -> bool:
         """Whether a clip has a caption for any task: a video's last clip has none to predict."""
-        clip, tasks = self.split.clips[index], self.training.tasks if self.training else ()
+        clip, tasks = self.split.clips[index], self.sampling.tasks if self.sampling else ()
         return "pcc" in tasks or clip.next_caption is not None
 
     def __getitem__(self, key: Key) -> Sample:
         index, epoch = key
         clip = self.split.clips[index]
-        draw = generator(self.seed, epoch, clip.id) if self.training else None
+        draw = generator(self.seed, epoch, clip.id) if self.sampling else None
         place = {stream: of[index] for stream, of in self.taken.items()}
         video = self.split.frames(place.get("video", index), self.spec, draw)
         audio = self.split.mel(place.get("audio", index))
         speech = self.split.clips[place.get("text", index)].speech
         text = self.vocabulary.words(speech or "", self.spec.speech_tokens)
         captions = []
-        if self.training is not None and draw is not None:
-            if self.training.spec_augment:
+        if self.sampling is not None and draw is not None:
+            if self.sampling.spec_augment:
                 audio = spec_augment(audio, self.spec, draw)
-            if self.training.mask_speech:
-                hidden = torch.rand(len(text), generator=draw) < self.training.mask_speech
+            if self.sampling.mask_speech:
+                hidden = torch.rand(len(text), generator=draw) < self.sampling.mask_speech
                 text = [
                     self.vocabulary.mask if h else i for i, h in zip(text, hidden, strict=True)
                 ]
             chosen = int(torch.randint(len(clip.captions), (1,), generator=draw))
             targets = {"pcc": clip.captions[chosen], "pnc": clip.next_caption}
-            if self.training.pnc_share < 1 and torch.rand((), generator=draw) >= (
-                self.training.pnc_share
+            if self.sampling.pnc_share < 1 and torch.rand((), generator=draw) >= (
+                self.sampling.pnc_share
             ):
                 targets["pnc"] = None
-            for task in self.training.tasks:
+            for task in self.sampling.tasks:
                 target = targets[task]
                 if target is not None:
                     captions.append(

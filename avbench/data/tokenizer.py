@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from avbench.core.errors import DataError
 from avbench.core.job import Job, read_json, write_json
 from avbench.core.options import build
-from avbench.core.settings import Task, VocabularySettings
+from avbench.data.settings import Task, VocabularySettings
 
 PAD = 0
 """Id of the padding token, in trained vocabularies and in BERT's."""

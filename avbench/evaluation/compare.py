@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from avbench.evaluation.scored import Scored, statistics
+from avbench.evaluation.score import Scored, statistics
 from avbench.evaluation.statistics.estimate import Estimate, holm
 from avbench.evaluation.statistics.resampling import (
     System,

@@ -7,7 +7,6 @@ import torch
 
 from avbench.core.job import Job
 from avbench.core.options import build
-from avbench.core.settings import ComputeSettings, DecodeSettings
 from avbench.data.dataset import ClipData
 from avbench.data.loader import Feed
 from avbench.data.tokenizer import Vocabulary
@@ -15,7 +14,8 @@ from avbench.evaluation.perturb import kept, noised, same_video, swapped
 from avbench.evaluation.perturbation import Alteration
 from avbench.evaluation.splits import ReportSplit
 from avbench.models.compute import backends, compile_parts, place
-from avbench.models.saying import captions
+from avbench.models.generation import captions
+from avbench.models.settings import ComputeSettings, DecodeSettings
 from avbench.models.weights import load
 
 PREDICTIONS = "predictions.jsonl"
@@ -39,7 +39,7 @@ def run(job: Job) -> dict[str, Any]:
     split = ReportSplit.open(job.parents["data"]).prepared
     videos = [clip.video for clip in split.clips]
     taken = swapped(alteration, videos)
-    data = ClipData(split, vocabulary, architecture.input, training=None, taken=taken)
+    data = ClipData(split, vocabulary, architecture.input, sampling=None, taken=taken)
     rows = range(len(data))
     feed = Feed(data=data, rows=rows, batch=settings.batch, group=1, device=device)
     longest = architecture.input.caption_tokens

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from avbench.core.contracts import References
 from avbench.core.errors import DataError
 from avbench.core.types import Clip
+from avbench.evaluation.contracts import References
 
 
 @runtime_checkable

@@ -8,14 +8,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avbench.core.contracts import Encoder, EncoderContext, FusionContext, ModalityConfiguration
+from avbench.core.components import ComponentRef
 from avbench.core.errors import SuiteError
 from avbench.core.options import make
 from avbench.core.registry import Registry
-from avbench.core.settings import ComponentRef, InputSpec, ModelSettings
-from avbench.core.types import Batch, Modality, Tokens, View, ViewLoss
+from avbench.core.types import Batch, InputSpec, Modality, Tokens, View, ViewLoss
 from avbench.data.tokenizer import PAD
+from avbench.models.contracts import Encoder, EncoderContext, FusionContext, ModalityConfiguration
 from avbench.models.decoder import Decoder
+from avbench.models.settings import ModelSettings
 
 
 class StreamEmbedding(nn.Module):

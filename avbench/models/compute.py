@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from avbench.core.settings import ComputeSettings
 from avbench.models.captioner import Captioner
 from avbench.models.layers import Attention
+from avbench.models.settings import ComputeSettings
 
 
 def place(captioner: Captioner, settings: ComputeSettings, device: torch.device) -> Captioner:

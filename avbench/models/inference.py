@@ -16,7 +16,6 @@ import torch
 
 from avbench.core import registry
 from avbench.core.errors import AvbenchError, DataError
-from avbench.core.settings import DecodeSettings
 from avbench.core.types import SoundState
 from avbench.data.dataset import Sample, collate
 from avbench.data.loader import to
@@ -24,8 +23,9 @@ from avbench.data.prepared.single import read_single
 from avbench.data.tokenizer import PAD, Vocabulary
 from avbench.models.captioner import Captioner
 from avbench.models.compute import place
+from avbench.models.generation import captions
 from avbench.models.portable import Manifest, load_parts, read_manifest
-from avbench.models.saying import captions
+from avbench.models.settings import DecodeSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,21 +9,22 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from avbench import __version__
 from avbench.core import options
+from avbench.core.components import ComponentRef
 from avbench.core.errors import AvbenchError, UnknownNameError
 from avbench.core.job import write_json
 from avbench.core.registry import SINGULAR, Registry
-from avbench.core.settings import ComponentRef, ComputeSettings, DecodeSettings
 from avbench.data.tokenizer import FILE as TOKENIZER
 from avbench.data.tokenizer import Vocabulary
 from avbench.models.captioner import Captioner
+from avbench.models.settings import ComputeSettings, DecodeSettings
 from avbench.models.weights import MODEL, WEIGHTS, Architecture
 
 FORMAT, VERSION = "avbench captioner", 1
@@ -58,7 +59,7 @@ class Manifest:
     decode: DecodeSettings
     compute: ComputeSettings
     read: Literal["stored", "raw"]
-    """Among which frames testing chose, see ``media.single``."""
+    """Among which frames testing chose, see ``data.prepared.single``."""
     components: tuple[Origin, ...]
     """The plugins that the architecture needs."""
     files: Mapping[str, FileHash]
@@ -111,8 +112,8 @@ def read_manifest(folder: Path) -> Manifest:
         later = type(version) is int and version > VERSION
         hint = "; a later avbench wrote it: update avbench" if later else ""
         raise AvbenchError(
-            f"{path}: version {version!r} of the format is not known; avbench {__version__} "
-            f"reads versions 1 to {VERSION}{hint}"
+            f"{path}: version {version!r} of the format is not known; avbench "
+            f"{metadata.version('avbench')} reads versions 1 to {VERSION}{hint}"
         )
     own = {k: v for k, v in data.items() if k not in ("format", "version")}
     try:

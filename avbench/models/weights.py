@@ -8,12 +8,14 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from avbench.core.components import ComponentRef
 from avbench.core.job import read_json, write_json
 from avbench.core.options import build, plain
 from avbench.core.registry import Registry
-from avbench.core.settings import ComponentRef, InputSpec, ModelSettings
+from avbench.core.types import InputSpec
 from avbench.models import pretrained
 from avbench.models.captioner import Captioner, build_captioner
+from avbench.models.settings import ModelSettings
 
 WEIGHTS, MODEL = "weights.safetensors", "model.json"
 

@@ -4,17 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from avbench.config.shipped import published
 from avbench.core import options
+from avbench.core.columns import ALTERED
 from avbench.core.job import LOG
-from avbench.core.paths import published
 from avbench.evaluation.perturbation import Alteration, altered_label, explained
 from avbench.reports import cost_columns
-from avbench.reports.long_table import ALTERED, Measurement, Table, signature_notes
-from avbench.reports.notes import Selected, leaking, selection_notes
+from avbench.reports.long_table import Measurement, Table, signature_notes
+from avbench.reports.notes import Selected, clip_notes, leaking, selection_notes, started_notes
 from avbench.reports.signatures import signatures
-from avbench.reports.started import started_notes
 from avbench.reports.table import Column, Row, TableLayout
-from avbench.reports.used import clip_notes
 from avbench.runner.plan import Cell, Plan, Stage, Store, Trial
 
 MOST_FREQUENT = "Most frequent caption"

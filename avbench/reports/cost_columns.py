@@ -6,7 +6,7 @@ Everything is derived from what profile stages recorded; nothing is counted here
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from avbench.core.paths import published
+from avbench.config.shipped import published
 from avbench.reports.table import TITLES, Column
 
 RECORDED = {

@@ -12,22 +12,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from avbench.core.columns import AFTER, BEFORE
 from avbench.core.errors import AvbenchError, unknown
 
 Status = Literal["ok", "failed", "skipped", "missing", "pending", "refused"]
 """``failed``: its stage ended in an error. ``skipped``: the combination is impossible.
 ``missing``: the stage ended well without this figure. ``pending``: it has not run yet.
 ``refused``, in tables only: it was made otherwise than the others of its column."""
-
-BEFORE = ("suite", "trial", "label", "seed")
-AFTER = (
-    *("dataset", "split", "metric", "value", "unit", "status"),
-    *("signature", "record", "reason", "log"),
-)
-"""The fixed columns before and after those of the grid's axes."""
-
-ALTERED = "altered"
-"""The axis that says what was done to which streams in generation; empty: nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

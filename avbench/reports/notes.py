@@ -1,4 +1,4 @@
-"""What tables say of checkpoints that were selected, and the stamp on those that leaked."""
+"""Notes under tables: clips used, initial weights, selected checkpoints and those that leaked."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -6,9 +6,57 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from avbench.reports.table import Sheet
-from avbench.runner.plan import Plan
+from avbench.runner.plan import Plan, Store
 
 STAMP = "SELECTED ON THE REPORTED SPLIT"
+
+
+def clip_notes(plan: Plan, store: Store) -> list[str]:
+    """How many clips each prepared split gave, which, and what became of the others.
+
+    Returns:
+        One note; none where nothing was prepared.
+    """
+    told, lost = [], []
+    for stage in plan.stages.values():
+        record = store.record(stage) if stage.kind == "prepare" else None
+        if record is None or record["status"] != "done":
+            continue
+        results = record["results"]
+        name = f"{stage.spec['dataset']} {results['split']}"
+        told.append(f"{name} {results['kept']} (list {results['list_hash']})")
+        if results["lost"]:
+            reasons = ", ".join(f"{n} {why}" for why, n in results["lost"].items())
+            lost.append(f"{name} {results['expected'] - results['kept']} ({reasons})")
+    if not told:
+        return []
+    # Worlds that differ in what a picture shows have the same clips.
+    used, gone = (", ".join(dict.fromkeys(texts)) for texts in (told, lost))
+    return [f"Clips used: {used}; lost: {gone or 'none'}."]
+
+
+def started_notes(found: Iterable[tuple[str, str, str]]) -> list[str]:
+    """One note, or none; where rows differ it names them.
+
+    Args:
+        found: row, modality, and what its encoder started from.
+
+    >>> started_notes([("a", "video", "k.pth"), ("b", "video", "k.pth"), ("a", "audio", "none")])
+    ['Encoders started from: audio: none; video: k.pth.']
+    >>> started_notes([("a", "video", "k.pth"), ("b", "video", "scratch")])
+    ['Encoders started from: video: k.pth (a), scratch (b).']
+    """
+    rows: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
+    for row, modality, text in found:
+        rows[modality][text][row] = None
+    parts = []
+    for modality, texts in sorted(rows.items()):
+        told = [
+            f"{text} ({', '.join(labels)})" if len(texts) > 1 else text
+            for text, labels in texts.items()
+        ]
+        parts.append(f"{modality}: {', '.join(told)}")
+    return [f"Encoders started from: {'; '.join(parts)}."] if parts else []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

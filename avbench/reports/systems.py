@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from avbench.core import options
-from avbench.core.contracts import Metric
 from avbench.core.registry import Registry
+from avbench.evaluation.contracts import Metric
 from avbench.evaluation.perturbation import altered_label
 from avbench.evaluation.statistics.resampling import Figure, System, bootstrap, by_video
 from avbench.evaluation.statistics.sufficient import Sufficient, read

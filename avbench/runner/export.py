@@ -11,7 +11,6 @@ from avbench.core import options
 from avbench.core.errors import AvbenchError, unknown
 from avbench.core.job import LOG, read_json
 from avbench.core.registry import Registry
-from avbench.core.settings import ComputeSettings, DecodeSettings
 from avbench.data.tokenizer import FILE as TOKENIZER
 from avbench.models.portable import (
     README,
@@ -23,6 +22,7 @@ from avbench.models.portable import (
     read_manifest,
     write_manifest,
 )
+from avbench.models.settings import ComputeSettings, DecodeSettings
 from avbench.models.weights import MODEL, WEIGHTS, Architecture
 from avbench.runner.plan import Cell, Plan, Stage, Store, Trial
 

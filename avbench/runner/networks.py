@@ -9,8 +9,8 @@ from avbench.config.rows import Row
 from avbench.config.strict_yaml import READ
 from avbench.core import options
 from avbench.core.registry import Registry
-from avbench.core.settings import ModelSettings
 from avbench.models import pretrained
+from avbench.models.settings import ModelSettings
 from avbench.runner.stage_book import Component
 
 

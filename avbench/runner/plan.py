@@ -114,7 +114,7 @@ class Plan:
     stages: Mapping[str, Stage]
     """By id, parents before children."""
     claims: tuple[Mapping[str, Any], ...] = ()
-    """What the suite expects, as plain data of ``claims_form.Claim``."""
+    """What the suite expects, as plain data of ``config.claims.Claim``."""
     codes: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     """For each ``Stage.code``: ``modules``, the hash of each module that the stage runs, and
     ``versions``, those of distributions that its id covers."""

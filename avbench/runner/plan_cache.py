@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from avbench.config.overrides import EMBEDDED, Overrides
-from avbench.core.content import digest
+from avbench.config.shipped import find_suite
+from avbench.core.digest import digest
 from avbench.core.job import read_json, remember
-from avbench.core.paths import cache, find_suite, folder
+from avbench.core.paths import cache, folder
 from avbench.runner.plan import Plan
 
 

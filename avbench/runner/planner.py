@@ -14,12 +14,12 @@ from avbench.config.suite import Suite
 from avbench.core import options
 from avbench.core.errors import DataError
 from avbench.core.registry import Registry
-from avbench.core.settings import SelectionSettings, TrainSettings
 from avbench.models import pretrained
 from avbench.runner.data_stages import Datasets, DataStages
 from avbench.runner.networks import Network, Networks
 from avbench.runner.plan import Cell, Plan, Trial
 from avbench.runner.stage_book import StageBook
+from avbench.training.settings import SelectionSettings, TrainSettings
 
 
 def make_plan(suite: Suite, registry: Registry) -> Plan:

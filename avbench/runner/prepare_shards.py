@@ -26,7 +26,6 @@ from avbench.config.builder import Builder
 from avbench.config.data_file import DataSource, file_sources
 from avbench.config.strict_yaml import Problems
 from avbench.core.code_hash import package_version
-from avbench.core.contracts import Dataset, Defect
 from avbench.core.digest import sha256
 from avbench.core.errors import DataError, SuiteError, unknown
 from avbench.core.job import JOB, RECORD, read_json, write_json
@@ -36,6 +35,7 @@ from avbench.core.registry import Registry
 from avbench.data.annotations.reader import refuse
 from avbench.data.annotations.slots import read_evidence
 from avbench.data.annotations.strict_json import checked_id
+from avbench.data.contracts import Dataset, Defect
 from avbench.data.media.recode import Encoding
 from avbench.data.media.tar_members import INDEX
 from avbench.data.prepared.split import LOST, clip_to_json
@@ -135,7 +135,7 @@ def data_prepare(
     Returns:
         ``folder``, ``complete``, ``status`` (as of ``Run.go``), ``failed`` (each job's error),
         ``jobs`` (their folders), ``damaged`` (shards that were found so), and the sums of
-        ``shardfolder.Tally`` over what is complete.
+        ``folder.Tally`` over what is complete.
 
     Raises:
         AvbenchError: see ``plan_shards``.

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, runtime_checkable
@@ -19,7 +19,6 @@ from avbench.core.job import (
     read_json,
     write_json,
 )
-from avbench.runner.estimate import Estimate
 from avbench.runner.executors.local import LocalExecutor, LocalProcess
 from avbench.runner.lock import locked
 from avbench.runner.plan import Plan, Stage, Store
@@ -27,7 +26,7 @@ from avbench.runner.stage_kinds import KINDS
 from avbench.runner.stage_process import write_record
 
 INTERRUPT = 130
-"""Exit status after SIGINT or a notice (``stage.NOTICES``)."""
+"""Exit status after SIGINT or a notice (``job.NOTICES``)."""
 
 
 @runtime_checkable
@@ -42,6 +41,25 @@ class Watcher(Protocol):
 
     def tick(self, run: "Run") -> None:
         """Some time has passed."""
+
+
+@dataclass(slots=True)
+class Estimate:
+    """How long stages take, learnt from those that are done."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, kind: str, seconds: float) -> None:
+        """Note a measurement."""
+        self.seconds.setdefault(kind, []).append(seconds)
+
+    def of(self, kind: str) -> float:
+        """Seconds for a stage of a kind: the mean of those seen, else by the kinds' weights."""
+        if kind in self.seconds:
+            return sum(self.seconds[kind]) / len(self.seconds[kind])
+        seen = [(sum(v), KINDS[k].weight * len(v)) for k, v in self.seconds.items()]
+        scale = sum(s for s, _ in seen) / sum(w for _, w in seen) if seen else 1.0
+        return KINDS[kind].weight * scale
 
 
 class Run:

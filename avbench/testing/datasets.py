@@ -3,10 +3,10 @@
 import inspect
 from typing import Any
 
-from avbench.core.contracts import Dataset
 from avbench.core.errors import AvbenchError
 from avbench.core.registry import Component
 from avbench.core.types import Clip
+from avbench.data.contracts import Dataset
 from avbench.testing.findings import Check, Finding, common, findings, first
 
 PROTOCOLS = ("coco", "paragraph")

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avbench.core.contracts import Encoder, EncoderContext
 from avbench.core.registry import Component
 from avbench.core.types import Batch, InputSpec, Tokens
+from avbench.models.contracts import Encoder, EncoderContext
 from avbench.models.macs import Adapter, count
 from avbench.testing.findings import Check, Finding, common, differs, findings, named, off, seeded
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avbench.core.contracts import Fusion, FusionContext
 from avbench.core.registry import Component
 from avbench.core.types import Modality, Tokens
 from avbench.models.attention_maps import attention_maps
+from avbench.models.contracts import Fusion, FusionContext
 from avbench.models.macs import Adapter, count
 from avbench.testing.findings import Check, Finding, common, differs, findings, named, off, seeded
 

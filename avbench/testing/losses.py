@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from avbench.core.contracts import LossContext, LossStrategy, Objective, ProbeCurve
 from avbench.core.registry import Component
 from avbench.core.types import Modality, View, ViewLoss
 from avbench.testing.findings import Check, Finding, common, findings
+from avbench.training.contracts import LossContext, LossStrategy, Objective, ProbeCurve
 
 STREAMS: tuple[tuple[Modality, ...], ...] = (
     ("audio",),

@@ -5,9 +5,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avbench.core.contracts import Metric, References, Score
 from avbench.core.registry import Component
 from avbench.core.types import Slot
+from avbench.evaluation.contracts import Metric, References, Score
 from avbench.testing.findings import Check, Finding, common, findings, first
 
 CAPTIONS: Mapping[str, tuple[str, ...]] = {

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from avbench.core.contracts import ModalityConfiguration
 from avbench.core.registry import Component
+from avbench.models.contracts import ModalityConfiguration
 from avbench.testing.findings import Check, Finding, common, findings, named
 
 KNOWN = ("audio", "video", "text")

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from avbench.core.contracts import SLICE_BATCHES, ProbeCurve
-from avbench.core.settings import TrainSettings
 from avbench.core.types import View
 from avbench.data.dataset import derive_seed, generator
 from avbench.data.loader import Feed
 from avbench.models.captioner import Captioner
+from avbench.training.contracts import SLICE_BATCHES, ProbeCurve
 from avbench.training.engine import Engine
+from avbench.training.settings import TrainSettings
 
 FIXED_EPOCH = -1
 """The draws of the measured slices: the same each time, so that only the model differs."""

@@ -27,25 +27,19 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from avbench.core.contracts import (
-    SLICE_BATCHES,
-    Encoder,
-    EncoderContext,
-    FusionContext,
-    LossContext,
-    LossStrategy,
-    ProbeCurve,
-)
+from avbench.core.components import ComponentRef
 from avbench.core.job import Job
 from avbench.core.options import build, make, plain
 from avbench.core.registry import Registry
-from avbench.core.settings import ComponentRef, InputSpec, ModelSettings
-from avbench.core.types import Batch, Modality, Tokens, View
+from avbench.core.types import Batch, InputSpec, Modality, Tokens, View
 from avbench.data.tokenizer import PAD
 from avbench.models import pretrained
 from avbench.models.captioner import Captioner, build_captioner, build_encoder
 from avbench.models.closed_form import decoder_macs, output_projection_macs
+from avbench.models.contracts import Encoder, EncoderContext, FusionContext
 from avbench.models.macs import Adapter, CostError, Count, count
+from avbench.models.settings import ModelSettings
+from avbench.training.contracts import SLICE_BATCHES, LossContext, LossStrategy, ProbeCurve
 
 GIGA, MEGA = 1e9, 1e6
 NOMINAL_STEPS = 100_000

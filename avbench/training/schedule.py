@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from avbench.core.errors import DataError
-from avbench.core.settings import TrainSettings
 from avbench.data.dataset import ClipData, generator
+from avbench.training.settings import TrainSettings
 
 
 def rate(step: int, steps: int, warmup: float) -> float:
@@ -45,7 +45,7 @@ def hold_out(
         if clip.video not in without and data.has_target(i):
             rows[clip.video in held].append(i)
     if not rows[0]:
-        tasks = ", ".join(data.training.tasks) if data.training else ""
+        tasks = ", ".join(data.sampling.tasks) if data.sampling else ""
         raise DataError(f"none of {len(data)} clips has a caption for the tasks {tasks}")
     return rows
 

@@ -16,21 +16,23 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from avbench.core.contracts import Metric, Score
 from avbench.core.errors import AvbenchError, DataError, unknown
 from avbench.core.job import Job
 from avbench.core.options import build, make
-from avbench.core.settings import DecodeSettings, InputSpec, SelectionSettings
+from avbench.core.types import InputSpec
 from avbench.data.dataset import ClipData
 from avbench.data.loader import Feed
 from avbench.data.tokenizer import Vocabulary
+from avbench.evaluation.contracts import Metric, Score
 from avbench.evaluation.splits import SelectSplit
 from avbench.models import weights
 from avbench.models.captioner import Captioner
-from avbench.models.saying import captions
+from avbench.models.generation import captions
+from avbench.models.settings import DecodeSettings
 from avbench.training import checkpoint
 from avbench.training.engine import Engine
 from avbench.training.probe import Interrupted
+from avbench.training.settings import SelectionSettings
 
 PATIENCE = 1.0
 """Seconds in which a notice that ended the scoring must have come."""
@@ -95,7 +97,7 @@ class Selection:
         self._metric: Metric | None = None
         self._example: Score | None = None
         self._feed = Feed(
-            data=ClipData(split.prepared, vocabulary, spec, training=None),
+            data=ClipData(split.prepared, vocabulary, spec, sampling=None),
             rows=split.rows[engine.rank :: engine.world],
             batch=scoring.decode.batch,
             group=1,

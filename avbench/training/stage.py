@@ -4,19 +4,20 @@ from typing import Any
 
 import torch
 
-from avbench.core.contracts import LossContext
 from avbench.core.job import Job
 from avbench.core.options import build, make
-from avbench.core.settings import ComputeSettings, SelectionSettings, TrainSettings
 from avbench.data.dataset import ClipData, derive_seed
 from avbench.data.prepared.split import PreparedSplit
 from avbench.data.tokenizer import Vocabulary
 from avbench.evaluation.splits import ReportSplit, SelectSplit
 from avbench.models import pretrained, weights
 from avbench.models.compute import backends
+from avbench.models.settings import ComputeSettings
 from avbench.training import loss_log
+from avbench.training.contracts import LossContext
 from avbench.training.engine import Engine
 from avbench.training.selection import Scoring, Selection
+from avbench.training.settings import SelectionSettings, TrainSettings
 from avbench.training.trainer import Trainer
 
 
@@ -59,7 +60,7 @@ def run(job: Job) -> dict[str, Any]:
             train_split,
             vocabulary,
             architecture.input,
-            training=settings,
+            sampling=settings.sampling,
             seed=seed,
         ),
         settings,

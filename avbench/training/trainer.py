@@ -11,20 +11,21 @@ from typing import NoReturn
 import torch
 from torch import Tensor, nn
 
-from avbench.core.contracts import LossStrategy
 from avbench.core.errors import AvbenchError, DataError
 from avbench.core.job import INTERRUPTED, LEFT, NOTICES, Job
-from avbench.core.settings import ComputeSettings, TrainSettings
 from avbench.core.types import Batch, Modality, View, ViewLoss
 from avbench.data.dataset import ClipData, Share
 from avbench.data.loader import Feed
 from avbench.models.captioner import Captioner
 from avbench.models.compute import compile_parts, place
+from avbench.models.settings import ComputeSettings
 from avbench.training import checkpoint, loss_log
+from avbench.training.contracts import LossStrategy
 from avbench.training.engine import Engine
 from avbench.training.probe import Interrupted, Prober, optimiser
 from avbench.training.schedule import Saving, batch_size, hold_out, rate
 from avbench.training.selection import Selection
+from avbench.training.settings import TrainSettings
 
 _FP32 = ComputeSettings()
 

@@ -12,9 +12,9 @@ from avbench.api import (
     Modality,
     Register,
     Tokens,
-    cross_macs,
     hookimpl,
     initialise,
+    transformer_layer_macs,
 )
 
 from ._layers import (
@@ -25,6 +25,12 @@ from ._layers import (
     only_for,
     stacked,
 )
+
+
+def cross_macs(D: int, streams: Sequence[int], *, layers: int = 3) -> int:
+    """Cross fusion of two streams (Eq. 10)."""
+    a, v = streams
+    return layers * (transformer_layer_macs(D, a, v) + transformer_layer_macs(D, v, a))
 
 
 @final

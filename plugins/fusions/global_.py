@@ -12,9 +12,9 @@ from avbench.api import (
     Modality,
     Register,
     Tokens,
-    global_macs,
     hookimpl,
     initialise,
+    transformer_layer_macs,
 )
 
 from ._layers import (
@@ -26,6 +26,13 @@ from ._layers import (
     only_for,
     stacked,
 )
+
+
+def global_macs(D: int, streams: Sequence[int], *, layers: int = 3, global_tokens: int = 1) -> int:
+    """Global cross fusion of two streams (Eq. 11); shared layers cost the same."""
+    a, v = streams
+    each = (transformer_layer_macs(D, n + global_tokens, n + global_tokens) for n in (a, v))
+    return layers * sum(each)
 
 
 @final

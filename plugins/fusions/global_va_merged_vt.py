@@ -12,10 +12,8 @@ from avbench.api import (
     Modality,
     Register,
     Tokens,
-    global_macs,
     hookimpl,
     initialise,
-    merged_macs,
 )
 
 from ._layers import (
@@ -28,6 +26,8 @@ from ._layers import (
     average,
     stacked,
 )
+from .global_ import global_macs
+from .merged import merged_macs
 
 SOUND = ("audio", "video")
 SPEECH = ("video", "text")

@@ -14,7 +14,6 @@ from avbench.api import (
     Tokens,
     hookimpl,
     initialise,
-    local_global_cross_macs,
 )
 
 from ._layers import (
@@ -28,6 +27,16 @@ from ._layers import (
     only_for,
     stacked,
 )
+from .cross import cross_macs
+from .global_ import global_macs
+
+
+def local_global_cross_macs(
+    D: int, streams: Sequence[int], *, layers: int = 3, global_tokens: int = 1
+) -> int:
+    """Local-global cross fusion (Eq. 12)."""
+    wide = global_macs(D, streams, layers=layers, global_tokens=global_tokens)
+    return wide + cross_macs(D, streams, layers=layers)
 
 
 @final

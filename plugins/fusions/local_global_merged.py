@@ -14,7 +14,6 @@ from avbench.api import (
     Tokens,
     hookimpl,
     initialise,
-    local_global_merged_macs,
 )
 
 from ._layers import (
@@ -28,6 +27,16 @@ from ._layers import (
     only_for,
     stacked,
 )
+from .global_ import global_macs
+from .merged import merged_macs
+
+
+def local_global_merged_macs(
+    D: int, streams: Sequence[int], *, layers: int = 3, global_tokens: int = 1
+) -> int:
+    """Local-global merged fusion (Eq. 12)."""
+    wide = global_macs(D, streams, layers=layers, global_tokens=global_tokens)
+    return wide + merged_macs(D, streams, layers=layers)
 
 
 @final

@@ -14,7 +14,7 @@ from avbench.api import (
     Tokens,
     hookimpl,
     initialise,
-    merged_macs,
+    transformer_layer_macs,
 )
 
 from ._layers import (
@@ -24,6 +24,12 @@ from ._layers import (
     accept,
     stacked,
 )
+
+
+def merged_macs(D: int, streams: Sequence[int], *, layers: int = 3) -> int:
+    """Merged fusion (Eq. 9)."""
+    n = sum(streams)
+    return layers * transformer_layer_macs(D, n, n)
 
 
 @final

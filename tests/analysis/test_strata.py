@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from avbench.analysis.diversity import diversity
 from avbench.analysis.strata import Item, Strata, strata
-from avbench.analysis.strata_tables import strata_sheets
+from avbench.analysis.strata_tables import diversity, strata_sheets
 from avbench.api import References
 from avbench.builtin.metrics.coco_caption import CocoCaption
 from avbench.cli.main import app

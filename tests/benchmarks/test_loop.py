@@ -10,22 +10,24 @@ import pytest
 import torch
 from torch import nn
 
+from avbench.core.components import ComponentRef
 from avbench.core.job import Job
 from avbench.core.options import plain
-from avbench.core.settings import ComponentRef, InputSpec, TrainSettings, VocabularySettings
-from avbench.core.settings import WorldSettings as World
-from avbench.core.types import Batch
+from avbench.core.types import Batch, InputSpec
 from avbench.data import tokenizer
 from avbench.data.dataset import ClipData
 from avbench.data.loader import Feed
 from avbench.data.prepared import stage as prepare
 from avbench.data.prepared.split import PreparedSplit
+from avbench.data.settings import VocabularySettings
+from avbench.data.settings import WorldSettings as World
 from avbench.data.tokenizer import Vocabulary
 from avbench.data.world import stage as world
 from avbench.training import checkpoint
 from avbench.training.engine import Engine
 from avbench.training.probe import optimiser
 from avbench.training.schedule import rate
+from avbench.training.settings import TrainSettings
 from avbench.training.trainer import Trainer
 from tests.steps import Case, Step, make_case
 
@@ -59,7 +61,7 @@ def prepared(folder: Path, spec: InputSpec, videos: int) -> ClipData:
     )  # fmt: skip
     training = TrainSettings(loss=ComponentRef(name="plain"), tasks=("pcc", "pnc"), steps=1)
     words = Vocabulary.open(places["vocabulary"])
-    return ClipData(PreparedSplit.open(places["data"]), words, spec, training=training)
+    return ClipData(PreparedSplit.open(places["data"]), words, spec, sampling=training.sampling)
 
 
 @pytest.fixture(scope="module")

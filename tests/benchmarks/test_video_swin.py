@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from avbench.api import EncoderContext, InputSpec, video_swin_macs
-from avbench.builtin.encoders.video_swin import VideoSwin, VideoSwinOptions
+from avbench.api import EncoderContext, InputSpec
+from avbench.builtin.encoders.video_swin import VideoSwin, VideoSwinOptions, video_swin_macs
 from avbench.models.kernels.onednn import FAST
 from tests.benchmarks.breakdown import PRODUCTS, breakdown, by_kind
 from tests.benchmarks.peak import peak_bytes

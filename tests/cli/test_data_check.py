@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from avbench.cli.data_check import data_check
-from avbench.cli.datalisting import print_data_check
+from avbench.cli.data_check import data_check, print_data_check
 from avbench.cli.main import app
 from avbench.core.errors import SuiteError
 from avbench.core.registry import load

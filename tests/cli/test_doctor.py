@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from avbench.cli import doctor
-from avbench.cli.advice import Advice
+from avbench.cli.doctor import Advice
 from avbench.cli.main import app
 
 

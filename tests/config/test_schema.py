@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from avbench.config.schema import KINDS, schema
+from avbench.config.shipped import preset_names, suite_names
 from avbench.config.strict_yaml import load
 from avbench.core import registry as registries
 from avbench.core.errors import UnknownNameError
-from avbench.core.paths import folder, preset_names, suite_names
+from avbench.core.paths import folder
 from avbench.core.registry import Registry
 
 jsonschema = pytest.importorskip("jsonschema", reason="schemas are judged by jsonschema")

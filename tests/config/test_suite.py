@@ -9,7 +9,7 @@ from avbench.config.overrides import Overrides
 from avbench.config.suite import Suite, read_suite
 from avbench.core.errors import SuiteError
 from avbench.core.registry import Registry, load
-from avbench.core.settings import SoundPolicy
+from avbench.data.settings import SoundPolicy
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ def test_only_keeps_rows(folder: Path, registry: Registry) -> None:
 
 
 def test_predefined_suites_have_the_papers_rows_and_figures(registry: Registry) -> None:
-    from avbench.core.paths import published
+    from avbench.config.shipped import published
 
     for name, rows, sets in [("table2", 5, 4), ("table3", 5, 2), ("table4", 5, 4)]:
         suite = read_suite(name, registry)
@@ -292,7 +292,7 @@ table:
 
 
 def _published() -> list[str]:
-    from avbench.core.paths import published_names
+    from avbench.config.shipped import published_names
 
     return sorted(published_names())
 

@@ -21,12 +21,12 @@ from typer.testing import CliRunner
 
 from avbench.cli.data_check import data_check
 from avbench.cli.main import app
-from avbench.core.contracts import Defect
 from avbench.core.errors import AvbenchError, DataError, SuiteError
 from avbench.core.job import Job, read_job, read_json
 from avbench.core.options import plain
 from avbench.core.registry import load
 from avbench.core.types import Clip, InputSpec, SoundState
+from avbench.data.contracts import Defect
 from avbench.data.media import tar_members
 from avbench.data.media.container import Loss, MediaError
 from avbench.data.media.recode import Encoding, recode

@@ -7,8 +7,8 @@ import pytest
 from avbench.core.errors import DataError
 from avbench.core.job import Job
 from avbench.core.options import plain
-from avbench.core.settings import VocabularySettings
 from avbench.data import tokenizer
+from avbench.data.settings import VocabularySettings
 from avbench.data.tokenizer import Vocabulary
 
 CAPTIONS = [

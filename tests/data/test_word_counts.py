@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from avbench.core.errors import DataError
-from avbench.core.settings import WorldSettings
+from avbench.data.settings import WorldSettings
 from avbench.data.text.counts import WordCounts, audio_relevance, speech_coverage
 from avbench.data.world.phrases import every
 from avbench.data.world.slots import SLOTS

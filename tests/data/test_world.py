@@ -17,7 +17,7 @@ import yaml
 from avbench.core.errors import UnknownNameError
 from avbench.core.job import Job, read_json
 from avbench.core.options import plain
-from avbench.core.settings import WorldSettings
+from avbench.data.settings import WorldSettings
 from avbench.data.world import chance, render, slots, sounds
 from avbench.data.world.corpus import EVIDENCE, SPEECH
 from avbench.data.world.film import SAMPLES, TAIL, Film, Scene, sound, write

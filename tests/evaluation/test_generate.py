@@ -3,13 +3,14 @@
 import pytest
 import torch
 
+from avbench.core.components import ComponentRef
 from avbench.core.options import build
 from avbench.core.registry import load
-from avbench.core.settings import ComponentRef, DecodeSettings, InputSpec, ModelSettings
-from avbench.core.types import Batch
+from avbench.core.types import Batch, InputSpec
 from avbench.data.tokenizer import Vocabulary
-from avbench.models import saying
+from avbench.models import generation
 from avbench.models.captioner import Captioner, build_captioner
+from avbench.models.settings import DecodeSettings, ModelSettings
 
 INPUT = InputSpec(frames=4, size=32, mel_frames=32, caption_tokens=8)
 MODEL = ModelSettings(
@@ -61,7 +62,7 @@ def batch() -> Batch:
 
 @torch.inference_mode()
 def said(captioner, vocabulary, batch, **settings) -> list[tuple[str, float]]:
-    return saying.captions(
+    return generation.captions(
         captioner,
         vocabulary,
         batch,
@@ -73,13 +74,13 @@ def said(captioner, vocabulary, batch, **settings) -> list[tuple[str, float]]:
 
 def test_the_search_is_as_the_settings_say(captioner, vocabulary, batch, monkeypatch) -> None:
     asked = []
-    search = saying.beam_search
+    search = generation.beam_search
 
     def spy(*args, **options):
         asked.append(options)
         return search(*args, **options)
 
-    monkeypatch.setattr(saying, "beam_search", spy)
+    monkeypatch.setattr(generation, "beam_search", spy)
     said(captioner, vocabulary, batch)
     said(captioner, vocabulary, batch, beam=2, length_penalty=0.5, early_stopping="never")
     fixed = {"bos": vocabulary.bos["pcc"], "eos": vocabulary.eos, "length": 8}

@@ -8,15 +8,15 @@ from itertools import permutations
 import pytest
 import torch
 
-from avbench.analysis.shapley import shapley
+from avbench.analysis.modality_use import shapley
 from avbench.core.errors import SuiteError
 from avbench.core.options import build
-from avbench.core.settings import EvaluateSettings
 from avbench.core.types import Batch
 from avbench.data.tokenizer import PAD, Vocabulary
 from avbench.evaluation import perturb
 from avbench.evaluation.perturb import kept, noised, partners, same_video, swapped
 from avbench.evaluation.perturbation import Alteration, altered_label, explained
+from avbench.evaluation.settings import EvaluateSettings
 
 AV = ("audio", "video")
 
@@ -140,10 +140,10 @@ def test_a_swapped_clip_has_the_others_input_and_its_own_of_the_rest(narrated_da
     from avbench.data.dataset import ClipData
 
     split, vocabulary, spec = narrated_data.split, narrated_data.vocabulary, narrated_data.spec
-    own = ClipData(split, vocabulary, spec, training=None)
+    own = ClipData(split, vocabulary, spec, sampling=None)
     taken = partners([clip.video for clip in split.clips], 0)
     for stream in ("audio", "video", "text"):
-        data = ClipData(split, vocabulary, spec, training=None, taken={stream: taken})
+        data = ClipData(split, vocabulary, spec, sampling=None, taken={stream: taken})
         for i in (0, 5):
             sample, mine, other = data[i, 0], own[i, 0], own[taken[i], 0]
             assert sample.id == mine.id

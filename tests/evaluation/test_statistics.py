@@ -11,7 +11,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from avbench.core.contracts import Metric
+from avbench.evaluation.contracts import Metric
 from avbench.evaluation.statistics.estimate import LEVEL, holm
 from avbench.evaluation.statistics.resampling import (
     System,

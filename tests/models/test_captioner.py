@@ -7,10 +7,12 @@ import torch
 from torch.nn import functional
 
 from avbench.api import Batch
+from avbench.core.components import ComponentRef
 from avbench.core.errors import SuiteError
 from avbench.core.registry import Registry, load
-from avbench.core.settings import ComponentRef, InputSpec, ModelSettings
+from avbench.core.types import InputSpec
 from avbench.models.captioner import Captioner, build_captioner
+from avbench.models.settings import ModelSettings
 
 INPUT = InputSpec(frames=4, size=32, mel_frames=32, caption_tokens=10)
 SWIN = {

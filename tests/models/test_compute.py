@@ -7,18 +7,19 @@ import torch
 from safetensors.torch import load_file
 
 from avbench.config.suite import read_suite
-from avbench.core.contracts import LossContext
+from avbench.core.components import ComponentRef
 from avbench.core.job import Job
 from avbench.core.options import plain
 from avbench.core.registry import Registry, load
-from avbench.core.settings import ComponentRef, ComputeSettings, InputSpec, ModelSettings
-from avbench.core.types import Batch
+from avbench.core.types import Batch, InputSpec
 from avbench.models.captioner import Captioner, build_captioner
 from avbench.models.compute import backends, place
+from avbench.models.settings import ComputeSettings, ModelSettings
 from avbench.models.weights import WEIGHTS
 from avbench.runner.planner import make_plan
 from avbench.training import loss_log
 from avbench.training import stage as train
+from avbench.training.contracts import LossContext
 from tests.records import TINY_WORLD
 
 INPUT = InputSpec(frames=4, size=32, mel_frames=32, caption_tokens=10)

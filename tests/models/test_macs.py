@@ -7,28 +7,28 @@ from typing import Any
 
 import pytest
 import torch
+from avbench_plugins.fusions.cross import cross_macs
+from avbench_plugins.fusions.global_ import global_macs
+from avbench_plugins.fusions.local_global_cross import local_global_cross_macs
+from avbench_plugins.fusions.local_global_merged import local_global_merged_macs
+from avbench_plugins.fusions.merged import merged_macs
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
 from avbench.api import Batch, EncoderContext, FusionContext, InputSpec, LossContext, Tokens
-from avbench.core.contracts import SLICE_BATCHES
+from avbench.core.components import ComponentRef
 from avbench.core.job import Job
 from avbench.core.options import plain
 from avbench.core.registry import load
-from avbench.core.settings import ComponentRef, ModelSettings, TrainSettings
-from avbench.models.closed_form import (
-    cross_macs,
-    global_macs,
-    local_global_cross_macs,
-    local_global_merged_macs,
-    merged_macs,
-    transformer_layer_macs,
-)
+from avbench.models.closed_form import transformer_layer_macs
 from avbench.models.layers import TransformerLayer
 from avbench.models.macs import Adapter, CostError, count
+from avbench.models.settings import ModelSettings
 from avbench.training import profile as cost
+from avbench.training.contracts import SLICE_BATCHES
+from avbench.training.settings import TrainSettings
 
 REGISTRY = load()
 D, HEADS, STREAMS = 48, 4, {"audio": 16, "video": 49}

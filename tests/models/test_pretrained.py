@@ -8,15 +8,16 @@ import pytest
 
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
-from avbench.core.content import digest
-from avbench.core.contracts import InitialWeights
+from avbench.core.components import ComponentRef
+from avbench.core.digest import digest
 from avbench.core.errors import AvbenchError, DataError, SuiteError
 from avbench.core.options import build, plain
 from avbench.core.registry import load
-from avbench.core.settings import ComponentRef, ModelSettings
 from avbench.data.tokenizer import Vocabulary
 from avbench.models import pretrained
-from avbench.reports.started import started_notes
+from avbench.models.contracts import InitialWeights
+from avbench.models.settings import ModelSettings
+from avbench.reports.notes import started_notes
 from avbench.runner.plan import Plan
 from avbench.runner.plan_cache import plan_for
 from avbench.runner.planner import make_plan

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from avbench.cli.progress import Lines, span
 from avbench.reports.collect import MOST_FREQUENT, Report, collect
+from avbench.reports.notes import clip_notes
 from avbench.reports.pivot import pivot
-from avbench.reports.used import clip_notes
 from avbench.runner.executors.local import LocalExecutor
 from avbench.runner.scheduler import Run
 from tests.records import Recorded

@@ -12,31 +12,29 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from avbench_plugins.fusions.local_global_merged import local_global_merged_macs
+from avbench_plugins.fusions.merged import merged_macs
 from rich.console import Console
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from avbench.api import EncoderContext, InputSpec
+from avbench.builtin.encoders._layers import transformer_encoder_macs
+from avbench.builtin.encoders.video_swin import video_swin_macs
 from avbench.cli.listing import plan_data, print_plan
 from avbench.cli.reports import write_report
 from avbench.config.overrides import Overrides
 from avbench.config.suite import Cost, read_suite
+from avbench.core.components import ComponentRef
 from avbench.core.job import RECORD, Job, write_json
 from avbench.core.options import build, plain
 from avbench.core.registry import Registry, load
-from avbench.core.settings import ComponentRef, ModelSettings
 from avbench.core.types import Batch
 from avbench.models import macs
 from avbench.models.captioner import Captioner, build_captioner
-from avbench.models.closed_form import (
-    decoder_macs,
-    local_global_merged_macs,
-    merged_macs,
-    output_projection_macs,
-    transformer_encoder_macs,
-    video_swin_macs,
-)
+from avbench.models.closed_form import decoder_macs, output_projection_macs
 from avbench.models.layers import Attention
+from avbench.models.settings import ModelSettings
 from avbench.reports import cost_columns
 from avbench.reports.collect import collect
 from avbench.reports.formats import renderables

@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from avbench.core.columns import AFTER, BEFORE
 from avbench.core.errors import AvbenchError
 from avbench.core.options import build, plain
-from avbench.reports.long_table import AFTER, BEFORE, Measurement, Table, signature_notes
+from avbench.reports.long_table import Measurement, Table, signature_notes
 from avbench.reports.pivot import pivot
 from avbench.reports.table import Cell, Column, Row, TableLayout
 

@@ -19,20 +19,21 @@ import avbench
 from avbench.cli.caption import speech_of
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
-from avbench.core.contracts import EncoderContext
 from avbench.core.errors import AvbenchError
 from avbench.core.job import Job, read_json, write_json
 from avbench.core.options import build
 from avbench.core.registry import Registry, load
-from avbench.core.settings import DecodeSettings, InputSpec
+from avbench.core.types import InputSpec
 from avbench.data.dataset import ClipData
 from avbench.data.loader import Feed
 from avbench.data.prepared.single import read_single
 from avbench.data.prepared.split import PreparedSplit
 from avbench.data.tokenizer import Vocabulary
 from avbench.evaluation.generate import PREDICTIONS, captions
+from avbench.models.contracts import EncoderContext
 from avbench.models.inference import Request, TrainedCaptioner
 from avbench.models.portable import read_manifest
+from avbench.models.settings import DecodeSettings
 from avbench.models.weights import MODEL, WEIGHTS
 from avbench.models.weights import load as load_stage
 from avbench.runner.export import choose, export
@@ -173,7 +174,7 @@ def test_a_loaded_captioner_says_what_its_suite_said(trained: Trained, label: st
     )
     words = plan.stages[plan.stages[cell.finetune].parents["vocabulary"]]
     vocabulary = Vocabulary.open(trained.store.directory(words))
-    data = ClipData(split, vocabulary, architecture.input, training=None)
+    data = ClipData(split, vocabulary, architecture.input, sampling=None)
     rows = range(len(data))
     feed = Feed(data=data, rows=rows, batch=32, group=1, device=torch.device("cpu"))
     settings = build(DecodeSettings, plan.stages[cell.generate].spec["decode"])

@@ -15,17 +15,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from avbench.core.components import ComponentRef
 from avbench.core.errors import AvbenchError, DataError
 from avbench.core.job import JOB, LOG, PROGRESS, RECORD, Job, read_json, write_json
 from avbench.core.options import plain
-from avbench.core.settings import ComponentRef, ComputeSettings, TrainSettings
 from avbench.data.dataset import Share
+from avbench.models.settings import ComputeSettings
 from avbench.models.weights import WEIGHTS
 from avbench.runner.executors.local import LocalExecutor
 from avbench.runner.lock import locked
 from avbench.training import checkpoint, fsdp, loss_log
 from avbench.training import stage as train
 from avbench.training.schedule import Saving, batch_size
+from avbench.training.settings import TrainSettings
 
 INPUT = {
     "frames": 4, "size": 32, "store_frames": 6, "mel_frames": 64, "time_mask": 8,
@@ -36,7 +38,8 @@ INPUT = {
 def spec(
     *, dropout: float = 0.1, loss: str = "mbp", options: dict[str, object] | None = None, **train_
 ) -> dict:
-    from avbench.core.settings import InputSpec, ModelSettings
+    from avbench.core.types import InputSpec
+    from avbench.models.settings import ModelSettings
 
     video = {
         "patch_size": [2, 8, 8], "embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2],

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from avbench.core.contracts import SLICE_BATCHES, ProbeCurve
 from avbench.core.options import build, make
 from avbench.core.registry import load
-from avbench.core.settings import TrainSettings
 from avbench.core.types import View
 from avbench.data.dataset import ClipData, derive_seed
 from avbench.data.tokenizer import Vocabulary
 from avbench.models.weights import Architecture
+from avbench.training.contracts import SLICE_BATCHES, ProbeCurve
 from avbench.training.engine import Engine
 from avbench.training.probe import FIXED_EPOCH, optimiser
+from avbench.training.settings import TrainSettings
 from avbench.training.trainer import Trainer
 from tests.training.test_training import job
 
@@ -25,7 +25,7 @@ A, AV = frozenset({"audio"}), frozenset({"audio", "video"})
 @pytest.fixture
 def trainer(narrated: dict[str, Path], narrated_data: ClipData, tmp_path: Path) -> Trainer:
     """One that has trained three of eight steps under G-Blend; it drops out."""
-    from avbench.core.contracts import LossContext
+    from avbench.training.contracts import LossContext
 
     work = job(narrated, tmp_path / "a", loss="gblend")
     settings = build(TrainSettings, work.spec["train"])

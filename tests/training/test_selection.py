@@ -21,7 +21,7 @@ from avbench.core.errors import AvbenchError, DataError, SuiteError
 from avbench.core.job import Job, write_json
 from avbench.core.options import plain
 from avbench.core.registry import Component, NoOptions, Registry, load
-from avbench.core.settings import InputSpec, SelectionSettings
+from avbench.core.types import InputSpec
 from avbench.data.prepared import stage as prepare
 from avbench.data.prepared.split import PreparedSplit
 from avbench.evaluation.splits import ReportSplit, SelectSplit
@@ -32,6 +32,7 @@ from avbench.runner.planner import make_plan
 from avbench.training import checkpoint, loss_log
 from avbench.training import stage as train
 from avbench.training.schedule import hold_out
+from avbench.training.settings import SelectionSettings
 from tests.training.test_engine import close, spec, start
 from tests.training.test_engine import job as folder_job
 

@@ -7,21 +7,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from avbench.core.components import ComponentRef
 from avbench.core.errors import DataError
 from avbench.core.job import Job
 from avbench.core.options import plain
-from avbench.core.settings import (
-    ComponentRef,
-    ComputeSettings,
-    InputSpec,
-    ModelSettings,
-    TrainSettings,
-)
+from avbench.core.types import InputSpec
 from avbench.data.dataset import ClipData, StepSampler
+from avbench.models.settings import ComputeSettings, ModelSettings
 from avbench.models.weights import WEIGHTS
 from avbench.training import checkpoint, loss_log
 from avbench.training import stage as train
 from avbench.training.schedule import hold_out, rate
+from avbench.training.settings import TrainSettings
 
 INPUT = InputSpec(
     frames=4, size=32, store_frames=6, mel_frames=64, time_mask=8, frequency_mask=8,
@@ -241,9 +238,9 @@ def test_the_share_of_next_captions_is_an_option(narrated_data) -> None:
             narrated_data.split,
             narrated_data.vocabulary,
             narrated_data.spec,
-            training=TrainSettings(
+            sampling=TrainSettings(
                 loss=ComponentRef(name="plain"), steps=1, tasks=("pcc", "pnc"), pnc_share=share
-            ),
+            ).sampling,
         )
         return [len(data[i, epoch].captions) for epoch in range(20) for i in range(len(data))]
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from avbench.analysis.relevance.figures import Bootstrap, Figures, Measured, Of, Unheard
 from avbench.analysis.relevance.reading import LEMMATIZERS, STOPS, TOKENIZERS, Reading, Texts
 from avbench.analysis.relevance.sets import ALL, CaptionSet, Corpus
+from avbench.config.shipped import published
 from avbench.core.errors import AvbenchError
-from avbench.core.paths import published
 from avbench.data.text.counts import ADD_ONE, Unseen, WordCounts
 
 PAPER = "table1_audio_relevance"

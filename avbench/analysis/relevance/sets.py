@@ -13,9 +13,9 @@ from avbench.config.data_file import DataSource, file_sources
 from avbench.config.strict_yaml import Problems
 from avbench.core.errors import DataError, SuiteError, UnknownNameError, unknown
 from avbench.core.registry import Registry
-from avbench.core.settings import WorldSettings
 from avbench.core.types import Clip
 from avbench.data.annotations.clip_list import clip_list_hash
+from avbench.data.settings import WorldSettings
 
 EMBEDDED = "embedded"
 ALL = "all"

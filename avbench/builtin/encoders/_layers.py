@@ -1,10 +1,10 @@
-"""Layers in the type of their input, whose weights stay in their own."""
+"""Layers in the type of their input, whose weights stay in their own; a Transformer's MACs."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avbench.api import linear, packed, portable
+from avbench.api import linear, packed, portable, transformer_layer_macs
 
 
 class Linear(nn.Linear):
@@ -71,4 +71,30 @@ class LayerNorm(nn.LayerNorm):
         return functional.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
 
 
-__all__ = ["LayerNorm", "Linear", "cast"]
+def transformer_encoder_macs(
+    D: int,
+    tokens: int,
+    *,
+    layers: int,
+    inputs: int = 0,
+    out: int | None = None,
+    out_tokens: int | None = None,
+    ratio: int = 4,
+) -> int:
+    """A Transformer over one stream: the audio Transformer, BERT.
+
+    Args:
+        D: width of its layers.
+        tokens: tokens in its layers.
+        layers: their number.
+        inputs: numbers in an input patch, which a linear layer maps to D; 0: looked up.
+        out: width that its tokens are mapped to in the end; None or D: no such layer.
+        out_tokens: tokens after pooling; None: as many as in the layers.
+        ratio: width of the feed-forward block over D.
+    """
+    embedded = tokens * inputs * D
+    projected = 0 if out in (None, D) else (out_tokens or tokens) * D * (out or 0)
+    return embedded + layers * transformer_layer_macs(D, tokens, tokens, ratio=ratio) + projected
+
+
+__all__ = ["LayerNorm", "Linear", "cast", "transformer_encoder_macs"]

@@ -17,8 +17,9 @@ from avbench.api import (
     TransformerLayer,
     hookimpl,
     initialise,
-    transformer_encoder_macs,
 )
+
+from ._layers import transformer_encoder_macs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

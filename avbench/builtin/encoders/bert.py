@@ -18,9 +18,9 @@ from avbench.api import (
     Tokens,
     hookimpl,
     initialise,
-    transformer_encoder_macs,
 )
 
+from ._layers import transformer_encoder_macs
 from ._weights import reason
 
 HEADS = ("cls.", "pooler.", "bert.pooler.", "classifier.")

@@ -1,6 +1,7 @@
 """Video Swin Transformer: 3-D shifted windows over patches of frames."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, final
 
@@ -17,7 +18,6 @@ from avbench.api import (
     Tokens,
     hookimpl,
     initialise,
-    video_swin_macs,
 )
 
 from ._images import Normalise
@@ -75,6 +75,45 @@ class VideoSwinOptions:
             raise ValueError(
                 f"stochastic_depth_prob must be in [0, 1), got {self.stochastic_depth_prob}"
             )
+
+
+def video_swin_macs(
+    input_size: Sequence[int],
+    *,
+    patch_size: Sequence[int],
+    embed_dim: int,
+    depths: Sequence[int],
+    window_size: Sequence[int],
+    ratio: int = 4,
+    out: int | None = None,
+) -> int:
+    """Video Swin: patches, blocks of windowed attention, and merging between the stages.
+
+    A block of n tokens of C channels, of which N after padding to whole windows of w tokens,
+    costs 4·N·C² + 2·N·w·C + 2·ratio·n·C². A window is no longer than the map along any axis.
+
+    Args:
+        input_size: frames, rows and columns.
+        patch_size: of a patch, likewise.
+        embed_dim: channels of the first stage; each later one has twice as many.
+        depths: blocks of each stage.
+        window_size: of a window, in tokens.
+        ratio: width of the feed-forward blocks over their channels.
+        out: width that the last stage's tokens are mapped to; None: no such layer.
+    """
+    t, h, w = (math.ceil(n / p) for n, p in zip(input_size, patch_size, strict=True))
+    macs = t * h * w * 3 * math.prod(patch_size) * embed_dim
+    C = embed_dim
+    for stage, depth in enumerate(depths):
+        if stage:  # four neighbours in space become one token: 4C → 2C
+            h, w = math.ceil(h / 2), math.ceil(w / 2)
+            macs += t * h * w * 8 * C**2
+            C *= 2
+        window = [min(n, m) for n, m in zip(window_size, (t, h, w), strict=True)]
+        padded = math.prod(m * math.ceil(n / m) for n, m in zip((t, h, w), window, strict=True))
+        attention = 4 * padded * C**2 + 2 * padded * math.prod(window) * C
+        macs += depth * (attention + 2 * ratio * t * h * w * C**2)
+    return macs + (0 if out is None else t * h * w * C * out)
 
 
 @final

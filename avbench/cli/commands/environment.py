@@ -58,8 +58,7 @@ def data_check_(
     as_json: Json = False,
 ) -> None:
     """Tell what each split holds, what is lost and why, and what splits share."""
-    from avbench.cli.data_check import data_check
-    from avbench.cli.datalisting import print_data_check
+    from avbench.cli.data_check import data_check, print_data_check
     from avbench.core.registry import load
 
     found = data_check(file, load(plugins_dir), seconds=seconds, workers=workers, decode=decode)
@@ -104,7 +103,7 @@ def data_prepare_(
     as_json: Json = False,
 ) -> None:
     """Write a split as shards: cut, shrunk and encoded anew, with its sound; resumes by itself."""
-    from avbench.cli.datalisting import print_shards
+    from avbench.cli.data_check import print_shards
     from avbench.cli.progress import console, watch
     from avbench.core.errors import SuiteError
     from avbench.core.options import ValidationError, build, problems

@@ -221,8 +221,8 @@ def claims(
 @app.command()
 def suites(as_json: Json = False) -> None:
     """List the predefined suites."""
+    from avbench.config.shipped import suite_names
     from avbench.config.strict_yaml import load
-    from avbench.core.paths import suite_names
 
     found = [
         {"name": name, "title": str(load(path).data.get("title", "")), "file": str(path)}

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from avbench.core.contracts import Dataset, Defect
 from avbench.core.digest import settled, stamp
 from avbench.core.job import read_json, remember
 from avbench.core.options import canonical, plain
 from avbench.core.paths import cache
+from avbench.data.contracts import Dataset, Defect
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,7 +26,7 @@ IMAGES = (".jpg", ".jpeg", ".png")
 
 ASR, EVIDENCE = "asr.json", "evidence.json"
 """Optional files in the root: {clip id: text}, the speech of each clip (our convention), and the
-known facts of each (see ``evidence``)."""
+known facts of each (see ``slots``)."""
 
 TITLED = re.compile(r".*(?: \[([\w-]{11})\]|-([\w-]{11}))")
 """What downloaders call a video by default: its title, then its YouTube id."""

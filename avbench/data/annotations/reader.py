@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from avbench.core.contracts import Dataset, Defect
 from avbench.core.errors import DataError, unknown
 from avbench.core.types import Clip
 from avbench.data.annotations.local_files import LocalFiles
 from avbench.data.annotations.strict_json import MalformedError
+from avbench.data.contracts import Dataset, Defect
 
 SHOWN = 3
 """Defects that are told where no clip is left."""

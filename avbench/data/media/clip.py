@@ -42,7 +42,7 @@ def read_clip(
     threads: int = 1,
     seconds: float = CLIP_SECONDS,
 ) -> DecodedClip:
-    """Decode a clip; see ``picture`` and ``sound`` for how.
+    """Decode a clip; see ``video`` and ``audio`` for how.
 
     Args:
         path: the media file.

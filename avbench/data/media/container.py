@@ -74,7 +74,7 @@ class MediaError(DataError):
 
     @property
     def outcome(self) -> dict[str, Any]:
-        """What decoding the clip came to, see ``guard``."""
+        """What decoding the clip came to, see ``crash_guard``."""
         return {"lost": self.loss.value, "detail": str(self)}
 
 
@@ -109,7 +109,7 @@ def opened(path: Path, allowance: Allowance | None = None) -> Iterator[InputCont
     """Open a media file for reading; it is closed whatever happens.
 
     Args:
-        path: the file, or a shard's member, see ``members``.
+        path: the file, or a shard's member, see ``tar_members``.
         allowance: its seconds are also how long opening, and each read, may wait for storage.
 
     Raises:

@@ -4,7 +4,7 @@ A frame needs the packets from the last key frame that comes before it, in order
 on the screen, to its own. Between two chosen frames with a key frame in between, what lies before
 that key frame is left out; of the rest, frames that no other frame refers to are skipped by the
 decoder (its ``skip_frame``), unless they are chosen. The frames that are decoded are the same to
-the bit; where they turn out not to be, the file is read through, see ``picture``.
+the bit; where they turn out not to be, the file is read through, see ``video``.
 """
 
 from bisect import bisect_right

@@ -1,12 +1,12 @@
 """The frames of a clip, out of the first video stream of a media file.
 
 Frames are chosen by their presentation time stamps. The stamps are read first from the packets,
-without decoding; then the chosen frames are decoded and those that they refer to (see ``index``),
-and only the chosen ones are converted and kept, so memory does not grow with the clip. Where the
-packets' stamps turn out not to be what decodes (a damaged file, stamps out of order), the whole
-clip is decoded once to learn what there is, and the choice is made anew. Decoding stops at the
-first error: what came before it is used, and noted. An error that no chosen frame depends on is
-not met.
+without decoding; then the chosen frames are decoded and those that they refer to (see
+``packets``), and only the chosen ones are converted and kept, so memory does not grow with the
+clip. Where the packets' stamps turn out not to be what decodes (a damaged file, stamps out of
+order), the whole clip is decoded once to learn what there is, and the choice is made anew.
+Decoding stops at the first error: what came before it is used, and noted. An error that no chosen
+frame depends on is not met.
 
 Conversion is one pass of FFmpeg's swscale (bilinear, whose filter widens when it shrinks): the
 short side to ``size`` pixels, non-square pixels made square, then the centre crop, then the

@@ -13,13 +13,14 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
 
 from avbench.data.media.container import Loss
-from avbench.data.prepared.worker import start_worker
 
 PROCESSOR, WALL = 2, 10
 """How many times the seconds of a clip until the system ends a process, by the processor's clock
@@ -152,3 +153,19 @@ def _death(status: int, name: str, seconds: float) -> Outcome:
     how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
     detail = f"{name}: the process that decoded it ended with {how}, and so did another"
     return {"lost": Loss.CRASHED.value, "detail": detail}
+
+
+def start_worker() -> None:
+    """Prepare a worker process: one thread, and an end when the parent is gone."""
+    import torch
+
+    torch.set_num_threads(1)
+    parent = parent_process()
+    assert parent is not None
+    watch = threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True)
+    watch.start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

@@ -47,7 +47,7 @@ class Part:
 
     @property
     def journal(self) -> Path:
-        """What is written while it is worked on, see ``guard``."""
+        """What is written while it is worked on, see ``crash_guard``."""
         return self.result.with_suffix(".journal")
 
     @property

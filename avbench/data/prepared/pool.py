@@ -17,8 +17,7 @@ from types import TracebackType
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from avbench.core.errors import DataError
-from avbench.data.prepared.crash_guard import Journal
-from avbench.data.prepared.worker import start_worker
+from avbench.data.prepared.crash_guard import Journal, start_worker
 
 WORTH = 10.0
 """Seconds of work left that are worth another process."""
@@ -39,7 +38,7 @@ class Work(Protocol[Made_co]):
 
     @property
     def journal(self) -> Path:
-        """What is written while it is worked on, see ``guard``."""
+        """What is written while it is worked on, see ``crash_guard``."""
 
     @property
     def clips(self) -> int:

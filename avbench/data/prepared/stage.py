@@ -14,15 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from avbench.core.contracts import Dataset
 from avbench.core.errors import DataError
 from avbench.core.job import Job, write_json
 from avbench.core.options import build, canonical, make, plain
-from avbench.core.settings import SoundPolicy
 from avbench.core.types import Clip, InputSpec, SoundState
 from avbench.data.annotations.clip_list import clip_list_hash
 from avbench.data.annotations.reader import refuse
 from avbench.data.annotations.slots import read_evidence
+from avbench.data.contracts import Dataset
 from avbench.data.media.container import CLIP_SECONDS
 from avbench.data.prepared.crash_guard import Outcome
 from avbench.data.prepared.lost import loss_of
@@ -38,6 +37,7 @@ from avbench.data.prepared.split import (
     clip_to_json,
     frames_shape,
 )
+from avbench.data.settings import SoundPolicy
 
 PART = 32
 """Clips that are decoded, and lost to a kill, together."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from avbench.core.contracts import Defect
 from avbench.core.digest import sha256
 from avbench.core.errors import DataError
 from avbench.core.job import read_json
 from avbench.core.options import canonical
 from avbench.core.types import Clip
+from avbench.data.contracts import Defect
 from avbench.data.media.tar_members import AGAIN, INDEX
 from avbench.data.prepared.split import LOST, clip_from_json
 

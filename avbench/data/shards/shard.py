@@ -37,7 +37,7 @@ from avbench.data.media.recode import Encoding, recode
 from avbench.data.media.sampling import Timeline
 from avbench.data.media.tar_members import INDEX
 from avbench.data.prepared.crash_guard import Journal, Outcome, guarded
-from avbench.data.prepared.ledger import Ledger
+from avbench.data.prepared.lost import Ledger
 from avbench.data.prepared.split import clip_from_json
 from avbench.data.shards.folder import listed_clips, read_index, shard_path
 from avbench.data.shards.manifest import LIST
@@ -47,7 +47,7 @@ SUFFIX = {"aac": "m4a", "flac": "flac"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """One shard as a part of a job, see ``crew``."""
+    """One shard as a part of a job, see ``pool``."""
 
     folder: Path
     """Of the split; its list of clips is there already."""
@@ -62,7 +62,7 @@ class Shard:
 
     @property
     def journal(self) -> Path:
-        """What is written while it is worked on, see ``guard``."""
+        """What is written while it is worked on, see ``crash_guard``."""
         return self.path.with_name(f".{self.path.stem}.journal")
 
     @property
@@ -78,7 +78,7 @@ class Shard:
         """Write it, then its index, unless that was done before.
 
         Raises:
-            DataError: see ``sharding.run``.
+            DataError: see ``stage.run``.
         """
         if self.done:
             return

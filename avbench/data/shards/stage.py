@@ -3,7 +3,8 @@
 Which clips a shard holds is in the list that ``dataprepare`` made, and not a matter of how many
 jobs there are: job i of N writes shards i, i + N, i + 2 N … So a job that is killed and started
 again goes on with the first shard that lacks an index, to the same bytes. A clip that crashes the
-decoder, or at which it is never done, is passed by as in the stage ``prepare``, see ``guard``.
+decoder, or at which it is never done, is passed by as in the stage ``prepare``, see
+``crash_guard``.
 """
 
 from pathlib import Path

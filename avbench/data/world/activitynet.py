@@ -7,7 +7,7 @@ re-split of Zhou et al., "Grounded Video Description" (CVPR 2019).
 from collections.abc import Sequence
 from typing import Any
 
-from avbench.core.settings import WorldSettings
+from avbench.data.settings import WorldSettings
 from avbench.data.world import chance
 from avbench.data.world.corpus import (
     Corpus,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from avbench.core.settings import WorldSettings
+from avbench.data.settings import WorldSettings
 from avbench.data.world import chance
 from avbench.data.world.film import Film, Scene
 from avbench.data.world.phrases import NOISE, TALK, captions

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from avbench.core.settings import WorldSettings
+from avbench.data.settings import WorldSettings
 from avbench.data.world import chance, render
 from avbench.data.world.render import SECONDS
 from avbench.data.world.slots import Values

@@ -8,7 +8,7 @@ value. Files: HowTo100M (Miech et al., 2019), https://www.di.ens.fr/willow/resea
 
 import random
 
-from avbench.core.settings import WorldSettings
+from avbench.data.settings import WorldSettings
 from avbench.data.text.words import STOP_WORDS
 from avbench.data.world import chance
 from avbench.data.world.corpus import Corpus, Entry, dump, segment

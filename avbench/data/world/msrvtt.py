@@ -5,7 +5,7 @@ Source: MSR-VTT (Xu et al., CVPR 2016), the ``videodatainfo`` structure, version
 
 from typing import Any
 
-from avbench.core.settings import WorldSettings
+from avbench.data.settings import WorldSettings
 from avbench.data.world.corpus import Corpus, Entry, Mix, dump, plan, validation_clips
 from avbench.data.world.film import Film
 from avbench.data.world.phrases import SCENE, TALK_SPEECH

@@ -18,7 +18,7 @@ from typing import Any
 from avbench.core.errors import UnknownNameError, unknown
 from avbench.core.job import Job
 from avbench.core.options import build
-from avbench.core.settings import WorldSettings
+from avbench.data.settings import WorldSettings
 from avbench.data.text.counts import audio_relevance, speech_coverage
 from avbench.data.world import activitynet, howto100m, msrvtt, vatex, youcook2
 from avbench.data.world.corpus import Corpus

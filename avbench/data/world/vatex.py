@@ -5,7 +5,7 @@ Source: VATEX (Wang et al., ICCV 2019), annotation files v1.0 and v1.1.
 
 import math
 
-from avbench.core.settings import WorldSettings
+from avbench.data.settings import WorldSettings
 from avbench.data.world import chance
 from avbench.data.world.corpus import Corpus, Entry, Mix, dump, plan, sentence, validation_clips
 from avbench.data.world.film import Film

@@ -5,7 +5,7 @@ Source: YouCook2 (Zhou et al., 2018), http://youcook2.eecs.umich.edu/download
 
 from typing import Any
 
-from avbench.core.settings import WorldSettings
+from avbench.data.settings import WorldSettings
 from avbench.data.world import chance
 from avbench.data.world.corpus import Corpus, Entry, Mix, dump, groups, plan, segment
 from avbench.data.world.film import Film

@@ -1,0 +1,57 @@
+"""What comes with the package and is named in suites: suites, presets, the paper's figures."""
+
+import csv
+from pathlib import Path
+
+from avbench.core.errors import SuiteError, unknown
+from avbench.core.paths import folder
+
+
+def suite_names() -> dict[str, Path]:
+    """The predefined suites, by name."""
+    return {p.stem: p for p in sorted(folder("avbench.suites").glob("*.yaml"))}
+
+
+def preset_names() -> dict[str, Path]:
+    """The presets, by name."""
+    return {p.stem: p for p in sorted(folder("avbench.config.presets").glob("*.yaml"))}
+
+
+def published_names() -> dict[str, Path]:
+    """The paper's tables, by name."""
+    return {p.stem: p for p in sorted(folder("avbench.config.published").glob("*.csv"))}
+
+
+def published(name: str) -> list[dict[str, str]]:
+    """The rows of one of the paper's tables."""
+    with published_names()[name].open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def find_suite(ref: str) -> Path:
+    """The file of a predefined suite, or of one given by path.
+
+    Raises:
+        SuiteError: there is none.
+    """
+    return _find(ref, suite_names(), "suite", Path())
+
+
+def find_preset(ref: str, beside: Path) -> Path:
+    """The file of a preset by name, or by path from the folder of the suite that names it.
+
+    Raises:
+        SuiteError: there is none.
+    """
+    return _find(ref, preset_names(), "preset", beside)
+
+
+def _find(ref: str, known: dict[str, Path], what: str, beside: Path) -> Path:
+    if ref in known:
+        return known[ref]
+    path = beside / Path(ref).expanduser()
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        if path.is_file():
+            return path
+        raise SuiteError(f"{what} file {path}: no such file")
+    raise SuiteError(f"{unknown(what, ref, known)}, or the path of a .yaml file")

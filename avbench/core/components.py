@@ -1,0 +1,13 @@
+"""How suites and stages name a component."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComponentRef:
+    """A component by name, with its options; in YAML a name alone or a mapping with ``name``."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)

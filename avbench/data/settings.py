@@ -1,0 +1,106 @@
+"""The settings of data: clips, vocabulary and the embedded world.
+
+Frozen dataclasses; each field says its unit and the paper's value, which is the default where
+the paper gives one. They stand in the specs of stages, and so are hashed.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Task = Literal["pcc", "pnc"]
+"""Predict Current Caption (starts with BOS1), Predict Next Caption (BOS2); Sec. 3.1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingSettings:
+    """How a clip is drawn for training: its inputs, and the captions that are its targets."""
+
+    tasks: tuple[Task, ...]
+    """Which captions are targets, in this order."""
+    pnc_share: float
+    """Share of the clips with a next caption for which it is a target; beside ``pcc``."""
+    spec_augment: bool
+    mask_speech: float
+    """Share of the input ASR word pieces that are masked."""
+
+
+SoundUse = Literal["use", "drop", "fail"]
+"""``use``: the clip is kept, and a frame of zero amplitude stands where there is no sound;
+``drop``: it is lost, with its reason; ``fail``: nothing goes on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SoundPolicy:
+    """What becomes of clips without sound, by why they have none (``types.SoundState``)."""
+
+    absent: SoundUse = "use"
+    """The file has no sound track."""
+    silent: SoundUse = "use"
+    """The track is (nearly) zero throughout the clip."""
+    undecodable: SoundUse = "use"
+    """There is a track that cannot be decoded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VocabularySettings:
+    """The tokenizer: WordPiece trained on the training captions, or one given."""
+
+    size: int = 30_522
+    """Tokens, the special ones included; the rows of the embedding (paper: BERT's 30,522)."""
+    file: str | None = None
+    """A ``tokenizer.json`` or ``vocab.txt`` to use as it is; None: train one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorldSettings:
+    """The embedded world AVScenes: how much of it, and what decides its modality relevance."""
+
+    seed: int = 0
+    narrated_videos: int = 500
+    """Long videos of the narrated corpus."""
+    steps_per_video: int = 8
+    """Narrated clips in each."""
+    clips: int = 600
+    """Training clips of each captioned set."""
+    test_clips: int = 150
+    """Test clips of each captioned set."""
+    size: int = 64
+    """Height and width of the frames, pixels."""
+    fps: int = 10
+    """Frames a second."""
+    voices: int = 2
+    """Speakers of the narrated corpus."""
+    agreement: float = 0.4
+    """Share of visual slots in which the picture shows what the narration says."""
+    spoken: float = 1.0
+    """Share of narrated clips whose sound carries the narration; lower makes sound weaker."""
+    onset_jitter: float = 0.0
+    """Longest random delay of the narration, seconds; 0: a steady onset."""
+    distractors: int = 0
+    """Small grey objects beside the one that the captions tell of, per clip."""
+    datasets: tuple[str, ...] = ()
+    """Keys of the sets to generate; empty: all. A set is the same whichever others are made."""
+
+    def __post_init__(self) -> None:
+        for name in ("agreement", "spoken"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        least = {
+            "narrated_videos": 1,
+            "steps_per_video": 1,
+            "clips": 12,
+            "test_clips": 12,
+            "size": 32,
+            "fps": 4,
+            "voices": 1,
+            "distractors": 0,
+        }
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.voices > 6:
+            raise ValueError(f"voices must be at most 6, got {self.voices}")
+        if self.size % 2:
+            raise ValueError(f"size must be even (H.264 halves the colours), got {self.size}")
+        if not 0 <= self.onset_jitter <= 0.4:
+            raise ValueError(f"onset_jitter must be in [0, 0.4], got {self.onset_jitter}")

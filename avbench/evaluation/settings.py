@@ -1,0 +1,63 @@
+"""The settings of evaluation: metrics, and what is done to a row's streams.
+
+Frozen dataclasses; each field says its unit and the paper's value, which is the default where
+the paper gives one. They stand in the specs of stages, and so are hashed.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from avbench.core.components import ComponentRef
+from avbench.core.types import Modality
+from avbench.evaluation.perturbation import Alteration
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateSettings:
+    """What is measured beside the captions' scores."""
+
+    metrics: tuple[ComponentRef, ...] = ()
+    zeroed: tuple[Modality, ...] = ()
+    """Streams to zero, one at a time, in additional generations (modality use)."""
+    swapped: tuple[Modality, ...] = ()
+    """Streams to take from another clip, one at a time, in additional generations."""
+    noised: tuple[Modality, ...] = ()
+    """Streams to add noise to, one at a time, in additional generations."""
+    noise_db: float = 0.0
+    """Signal over noise of noised streams, dB; 0: noise of the variance of the clip's input."""
+    alteration_seed: int = 0
+    """Of the clips that swapped streams are taken from, and of noise; the same for all rows."""
+    shapley: bool = False
+    """Whether every set of the row's streams is zeroed, in as many additional generations, for
+    the Shapley values of the modalities."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.noise_db):
+            raise ValueError(f"noise_db must be finite, got {self.noise_db}")
+
+    def alterations(self, encoded: Sequence[Modality]) -> tuple[Alteration, ...]:
+        """What is done to a row's streams, one after the other, each once.
+
+        Args:
+            encoded: the row's streams that are not zeroed anyway. The only one is zeroed for
+                Shapley values alone: without it nothing is left to look at.
+        """
+        asked = [
+            *((m,) for m in self.zeroed if m in encoded and len(encoded) > 1),
+            *(
+                s
+                for n in range(len(encoded) if self.shapley else 0)
+                for s in combinations(encoded, n + 1)
+            ),
+        ]
+        swapped = [m for m in self.swapped if m in encoded]
+        noised = [m for m in self.noised if m in encoded]
+        seed, db = self.alteration_seed, self.noise_db
+        made = [
+            *(Alteration(how="zeroed", streams=streams) for streams in asked),
+            *(Alteration(how="swapped", streams=(m,), seed=seed) for m in swapped),
+            *(Alteration(how="noised", streams=(m,), seed=seed, noise_db=db) for m in noised),
+        ]
+        return tuple(dict.fromkeys(made))

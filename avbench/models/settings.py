@@ -1,0 +1,75 @@
+"""The settings of the captioner: its geometry, its computation, its captions.
+
+Frozen dataclasses; each field says its unit and the paper's value, which is the default where
+the paper gives one. They stand in the specs of stages, and so are hashed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from avbench.core.components import ComponentRef
+from avbench.core.types import Modality
+from avbench.models.kernels.attention import Backend
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSettings:
+    """The captioner's geometry (Sec. 4.2, App. A)."""
+
+    D: int = 768
+    """Model width."""
+    heads: int = 12
+    """Attention heads of the cross-modal encoder and the decoder."""
+    cross_layers: int = 3
+    decoder_layers: int = 3
+    dropout: float = 0.1
+    norm: Literal["pre", "post"] = "pre"
+    """Of the decoder; fusions and encoders have their own. Open in the paper (Eq. 8)."""
+    zeroing: Literal["zeros", "mask"] = "zeros"
+    """A zeroed stream is attended to as zeros (Eq. 2), or hidden from attention."""
+    encoders: Mapping[Modality, ComponentRef] = field(default_factory=dict)
+    """The encoder of each modality that a row may use."""
+
+    def __post_init__(self) -> None:
+        if self.D % self.heads:
+            raise ValueError(f"heads must divide D, got D={self.D} and heads={self.heads}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComputeSettings:
+    """How the network is computed in training and generation; results differ in rounding."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: matrix products and attention in bfloat16; weights, optimiser and losses in fp32."""
+    attention: Backend = "auto"
+    """What computes attention in the fusion, the decoder and the encoders built of
+    ``avbench.api.Attention`` (audio), see ``avbench.models.kernels.attention``. Video Swin
+    (attention in windows with a bias), BERT (sdpa) and timm's backbones have their own, whatever
+    is set here; the record says what ran."""
+    compile: bool = False
+    """Whether torch.compile compiles encoders, fusion and (in training) decoder; it needs a C++
+    compiler on the CPU, Triton on CUDA. Its graphs draw dropout of their own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodeSettings:
+    """Caption generation (Sec. 4.2)."""
+
+    beam: int = 5
+    """Beam width (paper: 5)."""
+    length_penalty: float = 1.0
+    """Hypotheses compare by log probability over length to this power; 0: by log probability."""
+    early_stopping: bool | Literal["never"] = False
+    """When a clip's search is over, once as many hypotheses as the beam is wide have ended: false:
+    when no other looks better at its present length; never: when none can become better; true: at
+    once (Hugging Face's meanings)."""
+    batch: int = 32
+    """Clips decoded together; changes nothing but time."""
+
+    def __post_init__(self) -> None:
+        for name in ("beam", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

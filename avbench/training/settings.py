@@ -1,0 +1,132 @@
+"""The settings of pre-training and fine-tuning.
+
+Frozen dataclasses; each field says its unit and the paper's value, which is the default where
+the paper gives one. They stand in the specs of stages, and so are hashed.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from avbench.core.components import ComponentRef
+from avbench.data.settings import SamplingSettings, Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelectionSettings:
+    """How the best step of a training is found, where ``select`` is ``best``.
+
+    Captions are scored on the dataset's own split for selection (the reader's option ``select``)
+    or, where there is none, on training videos that are kept out of training.
+    """
+
+    by: str = "cider"
+    """The score that decides, as a metric of ``evaluate.metrics`` names it."""
+    every_epochs: float | None = None
+    """Passes over the clips between two evaluations; give either this or every_steps, or neither:
+    one pass."""
+    every_steps: int | None = None
+    """Optimiser steps between two evaluations. The last step is always evaluated."""
+    beam: int = 1
+    """Beam width; 1: greedy. What else there is to a search is as in ``decode``."""
+    share: float = 0.1
+    """Share of the training videos, by seed, where the dataset has no split of its own."""
+    on_report: bool = False
+    """Select on the split that is reported. Scores are then no longer those of unseen clips, and
+    every table of the suite says so."""
+
+    def __post_init__(self) -> None:
+        if self.every_epochs is not None and self.every_steps is not None:
+            raise ValueError(
+                f"give every_epochs or every_steps, got {self.every_epochs=} and "
+                f"{self.every_steps=}"
+            )
+        for name in ("every_epochs", "every_steps", "beam"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        if not 0 < self.share < 1:
+            raise ValueError(f"share must be in (0, 1), got {self.share}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainSettings:
+    """One training stage: pre-training or fine-tuning."""
+
+    loss: ComponentRef
+    tasks: tuple[Task, ...] = ("pcc",)
+    pnc_share: float = 1.0
+    """Share of the clips with a next caption for which a step predicts it too; beside pcc."""
+    epochs: float | None = None
+    """Passes over the clips; give either this or steps."""
+    steps: int | None = None
+    """Optimiser steps; give either this or epochs."""
+    batch: int = 32
+    """Clips per step (one caption of each is drawn)."""
+    lr: float = 1e-4
+    """Peak learning rate of Adam (paper: 1e-4, fine-tuning 1e-5)."""
+    warmup: float = 0.1
+    """Share of the run over which the rate rises linearly (paper: 10 %); then it falls to 0."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    clip_norm: float | None = 1.0
+    """Largest gradient norm; None: unclipped. Open in the paper."""
+    accumulate: int = 1
+    """Micro-batches that a step's batch is computed in, one after the other, to save memory."""
+    clips_per_video: int = 1
+    """Clips drawn together from one long video in an iteration (paper: 3 in pre-training)."""
+    spec_augment: bool = True
+    mask_speech: float = 0.0
+    """Share of the input ASR word pieces that are masked (V+T's leak; BERT: 15 %)."""
+    measure_every: int = 50
+    """Steps between measurements of every mono-modal loss, without gradients (Fig. 4)."""
+    select: Literal["last", "best"] = "last"
+    """Whose weights are the result: the last step's, as the paper reports, or the best one's on
+    clips for selection, see ``selection``."""
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
+    """What ``best`` means; without effect where ``select`` is ``last``."""
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """How clips are drawn."""
+        return SamplingSettings(
+            tasks=self.tasks,
+            pnc_share=self.pnc_share,
+            spec_augment=self.spec_augment,
+            mask_speech=self.mask_speech,
+        )
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"give epochs or steps, got {self.epochs=} and {self.steps=}")
+        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"tasks must be pcc, pnc or both, got {list(self.tasks)}")
+        for name in (
+            "steps",
+            "epochs",
+            "batch",
+            "accumulate",
+            "clips_per_video",
+            "measure_every",
+            "lr",
+        ):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        if not 0 < self.pnc_share <= 1:
+            raise ValueError(f"pnc_share must be in (0, 1], got {self.pnc_share}")
+        if self.pnc_share < 1 and set(self.tasks) != {"pcc", "pnc"}:
+            raise ValueError(
+                f"pnc_share {self.pnc_share} needs the tasks pcc and pnc, got {list(self.tasks)}"
+            )
+        if not 0 <= self.mask_speech <= 1:
+            raise ValueError(f"mask_speech must be in [0, 1], got {self.mask_speech}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup must be in [0, 1), got {self.warmup}")
+        if self.batch % self.accumulate:
+            raise ValueError(
+                f"accumulate must divide batch, got {self.accumulate} and {self.batch}"
+            )
+        if self.batch % self.clips_per_video:
+            raise ValueError(
+                f"clips_per_video must divide batch, got {self.clips_per_video} and {self.batch}"
+            )

@@ -25,8 +25,9 @@ NEUTRAL = frozenset(
 how they do it. What they hand over, settings and components, is hashed by itself. The package
 itself holds its version and what its users import."""
 
-COSTS = ("closed_form",)
-"""Methods of components that only the counting of MACs calls: no other result follows them."""
+METHOD, FORMULA = "closed_form", "_macs"
+"""The method of components that only the counting of MACs calls, and how the names of formulas
+end that it uses: no other result follows them."""
 
 Import = tuple[str, str]
 """A module, and a name that is imported from it; no name: the module itself."""
@@ -81,8 +82,8 @@ class Code:
 
         Args:
             names: modules, by full name.
-            costs: whether MACs are counted: only then do the methods ``COSTS``, and what only
-                they use, count.
+            costs: whether MACs are counted: only then do formulas for them (``METHOD``,
+                ``FORMULA``), and what only they use, count.
             without: modules that are imported and not run, by full name.
 
         Raises:
@@ -287,21 +288,22 @@ def _acting(statement: ast.stmt) -> list[ast.stmt]:
 
 
 def _drop_costs(tree: ast.Module) -> set[str] | None:
-    """Drop the methods ``COSTS``, and whatever else of the module only they mention.
+    """Drop formulas for MACs, and whatever else of the module only they mention.
 
     Returns:
-        The module's own names that were dropped; None: it has no such methods.
+        The module's own names that were dropped; None: it has no formulas.
     """
     dropped: list[ast.stmt] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
-            dropped += [s for s in node.body if getattr(s, "name", "") in COSTS]
-            node.body[:] = [s for s in node.body if getattr(s, "name", "") not in COSTS]
-    if not dropped:
+            dropped += [s for s in node.body if getattr(s, "name", "") == METHOD]
+            node.body[:] = [s for s in node.body if getattr(s, "name", "") != METHOD]
+    formulas = {n for s in tree.body for n in _bound(s) if n.endswith(FORMULA)}
+    if not dropped and not formulas:
         return None
     names: set[str] = set()
     while True:
-        asked = set().union(*map(_mentions, dropped))
+        asked = formulas.union(*map(_mentions, dropped))
         mentioned = [(_bound(s), _mentions(s)) for s in tree.body]
         idle = {
             name

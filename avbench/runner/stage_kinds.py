@@ -15,7 +15,7 @@ class Kind:
     weight: int = 1
     """How long a stage of this kind takes beside the others, until there is a measurement."""
     counts_macs: bool = False
-    """Whether the formulas for MACs of components (``code_hash.COSTS``) can change its result."""
+    """Whether the formulas for MACs of components (``code_hash.METHOD``) can change its result."""
     only_selecting: tuple[str, ...] = ()
     """Modules that it runs only where it selects a checkpoint; other stages' ids ignore them."""
     uses_workers: bool = False

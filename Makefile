@@ -1,14 +1,24 @@
 # make demo and make test do all the set-up on a fresh machine: a virtual environment in .venv,
 # the installation with pip, then the work.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FAST := "not slow and not java"
+UPGRADE :=
 
-.PHONY: demo test fast bench bench-gpu lint clean
+WITHOUT_BOUNDS = import re, tomllib; \
+    project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+    print(*(re.split("[<>=]", each)[0] for each in project["dependencies"]), sep="\n")
+
+.PHONY: demo smoke test fast canary lowest lock bench bench-gpu lint clean
 
 demo: $(STAMP)
 	$(BIN)/avbench run quickstart
+
+# Every kind of stage, in about two minutes.
+smoke: $(STAMP)
+	$(BIN)/avbench run smoke
 
 # Two processes, a file of tests in one of them, each with one thread: they would else wait for
 # each other's.
@@ -16,19 +26,38 @@ test: $(STAMP) lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 fast: $(STAMP)
-	$(BIN)/pytest -m "not slow and not java"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m $(FAST) --numprocesses 2 --dist loadfile
+
+# Tomorrow's fresh machine: the newest release of everything, beyond the tested ranges.
+canary: $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-canary
+	$(BIN)/python -c '$(WITHOUT_BOUNDS)' > .venv-canary/newest.txt
+	$(BIN)/uv pip install --quiet --python .venv-canary --override .venv-canary/newest.txt --editable '.[dev]'
+	$(BIN)/uv pip freeze --python .venv-canary
+	AVBENCH_UNTESTED_VERSIONS=1 OMP_NUM_THREADS=1 .venv-canary/bin/python -m pytest -m $(FAST) --numprocesses 2 --dist loadfile
+
+# The oldest releases that pyproject.toml allows.
+lowest: $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
+	$(BIN)/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -m $(FAST) --numprocesses 2 --dist loadfile
+
+# Keeps the pins that still fit; UPGRADE=--upgrade takes the newest within the ranges instead.
+lock: $(STAMP)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
+	    --custom-compile-command "make lock" $(UPGRADE) --output-file constraints.txt pyproject.toml
 
 # Without the type checks of the tests, which would be timed too. The peers are an extra;
 # torchcodec brings no FFmpeg and is lent PyAV's.
 bench: $(STAMP)
-	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	LD_LIBRARY_PATH="$$($(BIN)/python tests/benchmarks/ffmpeg_links.py $(VENV)/ffmpeg)" \
 	    $(BIN)/pytest tests/benchmarks -o addopts=--import-mode=importlib --benchmark-only \
 	    --benchmark-columns=min,median,rounds --bench-report results
 
 # Needs a CUDA device; prints peak memory and steps per second.
 bench-gpu: $(STAMP)
-	$(BIN)/python -m pip install --quiet --editable '.[dev,xformers]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,xformers]'
 	$(BIN)/pytest tests/test_gpu.py -o addopts=--import-mode=importlib -m gpu -s
 
 lint: $(STAMP)
@@ -38,9 +67,10 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-$(STAMP): pyproject.toml
+# constraints.txt pins every package for every supported Python, see `make lock`.
+$(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 clean:

@@ -1,5 +1,9 @@
 """Everything that a plugin may import from avbench."""
 
+from avbench.core.versions import check_versions
+
+check_versions()  # before torch and all else, which a wrong version may break
+
 from avbench.core.errors import AvbenchError, DataError, unknown
 from avbench.core.types import (
     Batch,

@@ -12,15 +12,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from packaging.requirements import Requirement
-
 from avbench.core.errors import AvbenchError
 from avbench.core.paths import cache
+from avbench.core.versions import installed, remedy
 from avbench.runner.executors.local import cores
 
 if TYPE_CHECKING:
@@ -108,24 +107,14 @@ def _python() -> Iterator[Advice]:
 
 
 def _packages() -> Iterator[Advice]:
-    needed = [Requirement(text) for text in requires("avbench") or ()]
-    needed = [r for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})]
-    good = []
-    for requirement in sorted(needed, key=lambda r: r.name):
-        try:
-            held = version(requirement.name)
-        except PackageNotFoundError:
-            held = ""
-        if held and requirement.specifier.contains(held, prereleases=True):
-            good.append(f"{requirement.name} {held}")
-            continue
-        yield Advice(
-            check="packages",
-            status="problem",
-            found=f"{requirement.name} {held or 'is not installed'}; needed: {requirement}",
-            remedy=f"{sys.executable} -m pip install '{requirement}'",
-        )
-    yield Advice(check="packages", status="ok", found=", ".join(good))
+    found = list(installed())
+    for package in found:
+        if not package.suits:
+            yield Advice(
+                check="packages", status="problem", found=str(package), remedy=remedy([package])
+            )
+    good = ", ".join(f"{p.requirement.name} {p.version}" for p in found if p.suits)
+    yield Advice(check="packages", status="ok", found=good)
 
 
 def _machine() -> Iterator[Advice]:

@@ -8,6 +8,7 @@ import typer
 from avbench import __version__
 from avbench.cli.commands import analyse, captions, components, environment, suites
 from avbench.core.errors import AvbenchError
+from avbench.core.versions import check_versions
 
 app = typer.Typer(
     help="Benchmarks and ablations of audio-visual video captioning.",
@@ -19,9 +20,15 @@ for topic in (suites, captions, analyse, components, environment):
     app.add_typer(topic.app)
 
 
+CHECKS_NOTHING: tuple[list[str], ...] = ([], ["--help"], ["--version"], ["doctor"])
+"""First arguments that need no library, or that tell of all that is wrong with them."""
+
+
 def main() -> None:
     """Entry point: what users can mend ends with a message and status 2, without a traceback."""
     try:
+        if sys.argv[1:2] not in CHECKS_NOTHING:
+            check_versions()
         app()
     except AvbenchError as error:
         sys.stdout.flush()

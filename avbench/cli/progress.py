@@ -15,6 +15,7 @@ from rich.progress import (
 )
 
 from avbench.core.job import LOG
+from avbench.runner.common_failure import last_line
 from avbench.runner.plan import Stage
 from avbench.runner.scheduler import Run
 
@@ -35,9 +36,11 @@ def outcome(stage: Stage, run: Run, seconds: float) -> str:
     """One line on a stage that has ended."""
     if run.status[stage.id] == "done":
         return f"done in {span(seconds)}: {describe(stage, run)}"
+    if run.stopped is not None:
+        return f"FAILED: {describe(stage, run)}: the same error"
     record = run.store.record(stage) or {}
-    last = str(record.get("error")).strip().splitlines()[-1]
-    return f"FAILED: {describe(stage, run)}: {last} (log: {run.store.directory(stage) / LOG})"
+    error = last_line(record.get("error"))
+    return f"FAILED: {describe(stage, run)}: {error} (log: {run.store.directory(stage) / LOG})"
 
 
 def describe(stage: Stage, run: Run) -> str:

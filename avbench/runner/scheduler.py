@@ -12,12 +12,20 @@ from avbench.core.job import (
     INTERRUPTED,
     JOB,
     LEFT,
+    LOG,
     NOTICES,
     PROGRESS,
     RECORD,
     read_job,
     read_json,
     write_json,
+)
+from avbench.runner.common_failure import (
+    ENOUGH,
+    CommonFailure,
+    last_line,
+    same_error,
+    settings_tell_apart,
 )
 from avbench.runner.executors.local import LocalExecutor, LocalProcess
 from avbench.runner.lock import locked
@@ -68,6 +76,7 @@ class Run:
     Attributes:
         status: of each stage that is needed: ``waiting``, ``running``, ``elsewhere`` (another
             run computes it), ``done``, ``failed`` or ``blocked`` (something above it failed).
+        stopped: the failure, common to all stages of a kind, for which the run stopped early.
     """
 
     def __init__(
@@ -77,6 +86,10 @@ class Run:
         self.local = dict(local)
         self.estimate = Estimate()
         self.interrupted = False
+        self.stopped: CommonFailure | None = None
+        self._errors: dict[str, dict[str, str]] = {}
+        self._succeeded: set[str] = set()
+        self._suspects: dict[str, CommonFailure] = {}
         self._restarted: set[str] = set()
         self._folders = {store.directory(s): s for s in plan.stages.values()}
         self.names = plan.names()
@@ -103,18 +116,20 @@ class Run:
         """Run to the end or to an interruption.
 
         Returns:
-            0: everything is done; 1: stages failed; 130: interrupted.
+            0: everything is done; 1: stages failed, see ``stopped`` and ``common_failures``; 130:
+            interrupted.
         """
         numbers = (signal.SIGINT, *NOTICES)
         previous = {number: signal.signal(number, self._interrupt) for number in numbers}
         try:
-            while not self.finished and not self.interrupted:
+            while not (self.finished or self.interrupted or self.stopped):
                 self._look_elsewhere()
                 self._look_here(watcher)
                 for stages in self._start():
                     watcher.started(stages, self)
                 for process in self.executor.reap():
                     self._reap(process, watcher)
+                self._stop_early()
                 watcher.tick(self)
                 if not self.finished:
                     time.sleep(poll)
@@ -125,6 +140,42 @@ class Run:
         if self.interrupted:
             return INTERRUPT
         return 1 if self.count("failed", "blocked") else 0
+
+    @property
+    def fruitless(self) -> bool:
+        """Whether no stage is done whose result stands in a table."""
+        ends = (id_ for id_ in self.status if not self._children[id_])
+        return all(self.status[id_] != "done" for id_ in ends)
+
+    def common_failures(self) -> list[CommonFailure]:
+        """Return the kinds of which no stage that ran succeeded, all for the same reason."""
+        found = [self._common_failure(kind, 1) for kind in self._errors]
+        return [failure for failure in found if failure is not None]
+
+    def _common_failure(self, kind: str, least: int) -> CommonFailure | None:
+        errors = self._errors.get(kind, {})
+        if kind in self._succeeded or len(errors) < least or not same_error(errors.values()):
+            return None
+        failed = [self.plan.stages[id_] for id_ in errors]
+        alike = [s for s in self.plan.stages.values() if s.kind == kind and s.id in self.status]
+        untried = [s for s in alike if self.status[s.id] in ("waiting", "elsewhere")]
+        if settings_tell_apart(self.plan, failed, untried):
+            return None
+        error = next(iter(errors.values()))
+        log = self.store.directory(failed[0]) / LOG
+        return CommonFailure(kind, error, len(failed), len(untried), log)
+
+    def _stop_early(self) -> None:
+        """Stop once no stage of a suspect kind is left running, which might yet succeed.
+
+        Until then none of the kind is started, see ``_ready``.
+        """
+        if self.finished:
+            return
+        for kind, failure in self._suspects.items():
+            states = (s for i, s in self.status.items() if self.plan.stages[i].kind == kind)
+            if "running" not in states:
+                self.stopped = failure
 
     def running(self) -> list[tuple[Stage, float, Mapping[str, Any]]]:
         """What runs here: the stage, seconds since its start, what it says of its progress."""
@@ -176,6 +227,7 @@ class Run:
             self.plan.stages[id_]
             for id_, state in self.status.items()
             if state == "waiting"
+            and self.plan.stages[id_].kind not in self._suspects
             and all(map(self._is_done, self.plan.stages[id_].parents.values()))
         ]
         return sorted(ready, key=lambda s: (-self._priority[s.id], s.id))
@@ -303,7 +355,7 @@ class Run:
                 how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
                 error = f"the process ended with {how} and left no record; see its log"
                 write_record(folder, read_job(folder), results={}, error=error, provenance={})
-                record = {"status": "failed"}
+                record = {"status": "failed", "error": error}
             self._settle(stage, record, watcher, seconds)
 
     def _again(self, stage: Stage) -> bool:
@@ -318,9 +370,15 @@ class Run:
     ) -> None:
         self.status[stage.id] = record["status"]
         if record["status"] == "done":
+            self._succeeded.add(stage.kind)
             self._measure(stage)
         else:
+            self._errors.setdefault(stage.kind, {})[stage.id] = last_line(record.get("error"))
             self._block(stage.id)
+        suspect = self._common_failure(stage.kind, ENOUGH)
+        self._suspects = {k: f for k, f in self._suspects.items() if k != stage.kind}
+        if suspect is not None:
+            self._suspects[stage.kind] = suspect
         watcher.ended(stage, self, record.get("provenance", {}).get("wall_s", seconds))
 
     def _block(self, id_: str) -> None:

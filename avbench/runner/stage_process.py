@@ -35,6 +35,7 @@ from avbench.core.job import (
     read_json,
     write_json,
 )
+from avbench.core.versions import check_versions
 from avbench.runner.lock import StageLock
 from avbench.runner.stage_kinds import KINDS
 
@@ -59,12 +60,17 @@ def main(arguments: Sequence[str]) -> int:
 
     Returns:
         0: all are done; 1: some failed, see their records, or another process works on them;
-        2: no folder was given.
+        2: no folder was given, or libraries are not of the tested versions.
     """
     attended = bool(arguments) and arguments[0] == ATTENDED
     folders = [Path(a).resolve() for a in arguments[attended:]]
     if not folders:
         print("usage: python -m avbench.runner.stage_process DIR [DIR …]", file=sys.stderr)
+        return 2
+    try:
+        check_versions()
+    except AvbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     for notice in NOTICES:
         signal.signal(notice, _leave)

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,9 +32,9 @@ table: {most_frequent: true, costs: [flops_g]}
 @pytest.fixture
 def avbench(tmp_path: Path) -> Command:
     (tmp_path / "s.yaml").write_text(SUITE)
-    environment = {**os.environ, "AVBENCH_CACHE": str(tmp_path / "cache"), "COLUMNS": "120"}
 
     def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "AVBENCH_CACHE": str(tmp_path / "cache"), "COLUMNS": "120"}
         done = subprocess.run(
             [sys.executable, "-m", "avbench.cli.main", *arguments],
             cwd=tmp_path,
@@ -67,7 +68,7 @@ def test_version_and_suites(avbench: Command) -> None:
     assert "table3" in avbench("suites").stdout
     found = json.loads(avbench("suites", "--json").stdout)
     names = [entry["name"] for entry in found]
-    assert names == ["balance", "flops", "quickstart", "table2", "table3", "table4"]
+    assert names == ["balance", "flops", "quickstart", "smoke", "table2", "table3", "table4"]
 
 
 def test_plugins(avbench: Command) -> None:
@@ -299,3 +300,20 @@ def test_what_a_run_is_told_of_its_trainings_reaches_them(tmp_path, monkeypatch)
     assert [local[name] for name in names] == [150.0, 100, 5, "fsdp", 3, True]
     assert [default[name] for name in names] == [30.0, None, 2, "ddp", 0, False]
     assert (processes, one) == (2, 1)
+
+
+def test_an_environment_that_breaks_every_stage_stops_the_run_and_is_told_once_first(
+    avbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a PyAV whose ``open`` takes other arguments did: no table of dashes, one error."""
+    broken = "import av\ndef open(*a, **k):\n    raise TypeError('open() got an argument')\n"
+    (tmp_path / "sitecustomize.py").write_text(broken + "av.open = open\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = avbench("run", "quickstart", "--jobs", "2", status=1)
+    first, second = result.stderr.splitlines()
+    said = r"error: all [23] world stages that ran failed with the same error: "
+    assert re.match(said + r"TypeError: open\(\) got an argument \(log: .*\)$", first)
+    assert re.match(r"stopped early, with \d+ stages to go", second)
+    assert result.stdout.count("TypeError") <= 2  # as they failed, before it was known
+    assert "CIDEr" not in result.stdout
+    assert not (tmp_path / "results" / "quickstart").exists()

@@ -36,6 +36,8 @@ def run(job):
         print("trim:", os.environ.get("MALLOC_TRIM_THRESHOLD_"))
     if do == "mistake":
         raise DataError("the file is empty")
+    if do == "mistake at":
+        raise DataError(f"{job.directory}: the file is empty")
     if do == "bug":
         raise RuntimeError("a bug")
     if do == "die":
@@ -577,3 +579,65 @@ def test_a_job_can_be_run_by_hand(bench: Bench) -> None:
         [sys.executable, "-m", "avbench.runner.stage_process"], capture_output=True, timeout=60
     )
     assert usage.returncode == 2
+
+
+def test_a_run_stops_when_every_stage_of_a_kind_fails_with_the_same_error(bench: Bench) -> None:
+    """Paths and numbers of their own do not make two errors different."""
+    data = [stage(f"d{i}", "prepare", do="mistake at", x=i) for i in range(5)]
+    below = [stage(f"p{i}", "pretrain", {"data": f"d{i}"}) for i in range(5)]
+    assert bench.go(plan_of(*data, *below), slots=2) == 1
+    assert set(bench.traced()) <= {"d0", "d1", "d2"}  # one more where the first was quick
+    assert bench.run.stopped is not None
+    log = bench.store.directory(data[0]) / LOG
+    error = f"{bench.store.directory(data[0])}: the file is empty"
+    assert str(bench.run.stopped) == (
+        f"all {len(bench.traced())} prepare stages that ran failed with the same error: "
+        f"{error} (log: {log})"
+    )
+    assert bench.run.common_failures() == [bench.run.stopped]
+
+
+def test_a_setting_that_all_failures_share_may_be_to_blame_so_that_others_are_tried(
+    bench: Bench,
+) -> None:
+    bad = [stage(f"a{i}", "pretrain", do="bug", loss={"name": "mine"}, x=i) for i in range(2)]
+    good = [stage(f"b{i}", "pretrain", loss={"name": "plain"}, x=i) for i in range(2)]
+    assert bench.go(plan_of(*bad, *good), slots=1) == 1
+    assert bench.run.stopped is None
+    assert bench.run.count("done") == 2
+    assert bench.run.common_failures() == []
+
+
+def test_a_parents_setting_may_be_to_blame_too(bench: Bench) -> None:
+    mine, plain = stage("m", "pretrain", loss="mine"), stage("p", "pretrain", loss="plain")
+    bad = [stage(f"a{i}", "finetune", {"start": "m"}, do="bug", seed=i) for i in range(2)]
+    good = [stage(f"b{i}", "finetune", {"start": "p"}, seed=i) for i in range(2)]
+    assert bench.go(plan_of(mine, plain, *bad, *good), slots=1) == 1
+    assert bench.run.stopped is None
+    assert {bench.run.status[s.id] for s in good} == {"done"}
+
+
+def test_two_errors_are_two_failures(bench: Bench) -> None:
+    bad = [stage("a0", do="bug"), stage("a1", do="mistake"), stage("a2", do="bug", x=2)]
+    assert bench.go(plan_of(*bad), slots=1) == 1
+    assert bench.run.count("failed") == 3
+    assert bench.run.stopped is None
+    assert bench.run.common_failures() == []
+
+
+def test_a_stage_that_still_runs_may_succeed_and_is_waited_for(bench: Bench) -> None:
+    slow = stage("a", "pretrain", do="steps")
+    bad = [stage(f"b{i}", "pretrain", do="bug", x=i) for i in range(3)]
+    assert bench.go(plan_of(slow, *bad), slots=2) == 1
+    assert bench.run.stopped is None
+    assert bench.run.status == {"a": "done", "b0": "failed", "b1": "failed", "b2": "failed"}
+
+
+def test_the_only_stage_of_a_kind_that_fails_is_told_and_the_rest_goes_on(bench: Bench) -> None:
+    bad, other = stage("a", "profile", do="bug"), stage("b", "pretrain")
+    assert bench.go(plan_of(bad, other)) == 1
+    assert bench.run.stopped is None
+    log = bench.store.directory(bad) / LOG
+    assert [str(f) for f in bench.run.common_failures()] == [
+        f"the only profile stage that ran failed: RuntimeError: a bug (log: {log})"
+    ]

@@ -100,6 +100,19 @@ def run(
     if code == INTERRUPT:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(code)
+    failures = current.common_failures()
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    if current.stopped is not None:
+        left = current.count("waiting", "elsewhere", "blocked")
+        print(
+            f"stopped early, with {left} stages to go: no setting of theirs suggests that they "
+            "would succeed. Look for the cause with `avbench doctor`; once it is mended, the "
+            "same command goes on from here",
+            file=sys.stderr,
+        )
+    if failures and current.fruitless:
+        raise typer.Exit(1)
     unfinished = _report(plan, store, results, formats, as_json, None, plugins_dir)
     raise typer.Exit(1 if code or unfinished else 0)
 

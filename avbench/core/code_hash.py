@@ -19,10 +19,11 @@ from pathlib import Path
 CORE = "avbench"
 
 NEUTRAL = frozenset(
-    {CORE, *(f"{CORE}.{m}" for m in ("core.errors", "hookspecs", "core.registry", "core.job"))}
+    (CORE, f"{CORE}.hookspecs")
+    + tuple(f"{CORE}.core.{m}" for m in ("errors", "job", "registry", "versions"))
 )
-"""Modules that carry values from one place to another and word errors: no result depends on
-how they do it. What they hand over, settings and components, is hashed by itself. The package
+"""Modules that carry values from one place to another, check and word errors: no result depends
+on how they do it. What they hand over, settings and components, is hashed by itself. The package
 itself holds its version and what its users import."""
 
 METHOD, FORMULA = "closed_form", "_macs"
@@ -256,13 +257,23 @@ def _imports(node: ast.AST, package: str) -> list[tuple[str, Import]]:
 
 
 def _doorway(tree: ast.Module, package: str) -> dict[str, Import] | None:
-    """The names that a module hands on which does nothing but import; None for another."""
+    """The names that a module hands on which does nothing but import; None for another.
+
+    It may call what neutral modules define.
+    """
     names: dict[str, Import] = {}
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.names[0].name != "*":
-            names |= _imports(node, package)
-        elif not (isinstance(node, ast.Assign) and _bound(node) == {"__all__"}):
-            return None
+        match node:
+            case ast.ImportFrom() if node.names[0].name != "*":
+                names |= _imports(node, package)
+            case ast.Assign(targets=[ast.Name(id="__all__")]):
+                pass
+            case ast.Expr(value=ast.Call(func=ast.Name(id=name))) if (
+                names.get(name, ("", ""))[0] in NEUTRAL
+            ):
+                pass
+            case _:
+                return None
     return names
 
 

@@ -9,14 +9,13 @@ from avbench.config.builder import Settings, Training
 from avbench.config.data_file import DataSource
 from avbench.config.strict_yaml import READ
 from avbench.core import options
-from avbench.core.digest import digest
+from avbench.core.digest import CONTENT, digest
 from avbench.core.errors import DataError
 from avbench.core.types import InputSpec
 from avbench.data.annotations.cache import examine
 from avbench.data.annotations.reader import refuse
 from avbench.data.contracts import Dataset
 from avbench.data.settings import WorldSettings
-from avbench.models.pretrained import CONTENT
 from avbench.runner.stage_book import StageBook
 
 

@@ -19,8 +19,10 @@ from pathlib import Path
 CORE = "avbench"
 
 NEUTRAL = frozenset(
-    (CORE, f"{CORE}.hookspecs")
-    + tuple(f"{CORE}.core.{m}" for m in ("errors", "job", "registry", "versions"))
+    f"{CORE}{name}"
+    for name in (
+        *("", ".hookspecs", ".core.errors", ".core.job", ".core.registry", ".core.versions"),
+    )
 )
 """Modules that carry values from one place to another, check and word errors: no result depends
 on how they do it. What they hand over, settings and components, is hashed by itself. The package
@@ -226,10 +228,10 @@ def _parse(path: Path, package: str, _time: int, _size: int) -> _Module:
     tree = ast.parse(path.read_bytes(), filename=str(path))
     for node in ast.walk(tree):
         _drop_idle(node)
-    whole = _body(tree, package)
+    whole, doorway = _body(tree, package), _doorway(tree, package)
     costs = _drop_costs(tree)
     lean = _body(tree, package) if costs is not None else whole
-    return _Module(whole, lean, frozenset(costs or ()), _doorway(tree, package))
+    return _Module(whole, lean, frozenset(costs or ()), doorway)
 
 
 def _body(tree: ast.Module, package: str) -> _Body:

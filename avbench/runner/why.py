@@ -27,7 +27,8 @@ class Difference:
 
     what: Literal["setting", "data", "module", "version", "parent"]
     name: str
-    """The setting's dotted path, the module, the distribution, or the parent's role."""
+    """The setting's dotted path, the dataset or setting whose files changed, the module, the
+    distribution, or the parent's role."""
     old: Any
     """Value or hash; None: there was none."""
     new: Any
@@ -43,7 +44,7 @@ class Difference:
             case "setting":
                 return f"setting {self.name}: {self.old} → {self.new}"
             case "data":
-                return f"data: the contents behind {self.name} changed: {self.old} → {self.new}"
+                return f"the contents of {self.name} changed: {self.old} → {self.new}"
             case "version":
                 return f"version of {self.name}: {self.old} → {self.new}"
             case "parent":
@@ -211,9 +212,12 @@ def _settings(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[Difference
     for name in sorted(before.keys() | after.keys()):
         one, other = before.get(name), after.get(name)
         if one != other:
-            data = name == "fingerprint" or str(other).startswith(CONTENT)
-            what: Literal["setting", "data"] = "data" if data else "setting"
-            found.append(Difference(what=what, name=name, old=one, new=other))
+            files = name == "fingerprint"
+            what: Literal["setting", "data"] = (
+                "data" if files or str(other).startswith(CONTENT) else "setting"
+            )
+            called = str(new["dataset"]) if files else name
+            found.append(Difference(what=what, name=called, old=one, new=other))
     return sorted(found, key=lambda difference: difference.what == "data")
 
 

@@ -121,7 +121,7 @@ def run(job: Job) -> dict[str, Any]:
             "role": job.spec["role"],
             "rows": len(clips),
             "protocol": dataset.protocol,
-            "input": plain(spec),
+            "input": spec.stored(),
             "read": job.spec["read"],
             "root": str(root),
         },
@@ -188,7 +188,7 @@ def _decode(
     seconds = float(job.spec.get("clip_seconds", CLIP_SECONDS))
     plan = {
         "clips": clips_hash,
-        "input": plain(spec),
+        "input": spec.stored(),
         "read": job.spec["read"],
         "part": PART,
         "seconds": seconds,

@@ -36,7 +36,7 @@ def outcome(stage: Stage, run: Run, seconds: float) -> str:
     """One line on a stage that has ended."""
     if run.status[stage.id] == "done":
         return f"done in {span(seconds)}: {describe(stage, run)}"
-    if run.stopped is not None:
+    if run.repeats_error(stage):
         return f"FAILED: {describe(stage, run)}: the same error"
     record = run.store.record(stage) or {}
     error = last_line(record.get("error"))

@@ -8,12 +8,11 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from avbench.config.builder import SECTIONS, Settings
 from avbench.config.components import AXES, family_at
 from avbench.config.data_file import DataFile, DatasetEntry
-from avbench.config.docs import field_docs
 from avbench.config.rows import NOT_AXES, TASKS
 from avbench.config.suite import SuiteFields
 from avbench.core.components import ComponentRef
@@ -52,7 +51,6 @@ class _Maker:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._nested: dict[str, type] = {}
         self.defs: Schema = {}
 
     def suite(self) -> Schema:
@@ -135,18 +133,10 @@ class _Maker:
             cls: the dataclass.
             at: where in a suite its fields stand, which decides which components they may name.
         """
-        whole = TypeAdapter(cls).json_schema()
-        told = field_docs(cls)
-        self._nested |= {
-            f.type.__name__: f.type
-            for f in dataclasses.fields(cls)
-            if isinstance(f.type, type) and dataclasses.is_dataclass(f.type)
-        }
-        return {
-            name: self._plain(field, whole.get("$defs", {}), (*at, name))
-            | ({"description": told[name]} if name in told else {})
-            for name, field in whole["properties"].items()
-        }
+        # A standard dataclass inherits the configuration of the type that holds it.
+        held = TypeAdapter(list[cls], config=ConfigDict(use_attribute_docstrings=True))
+        whole = held.json_schema()
+        return dict(self._plain(whole["items"], whole["$defs"], at)["properties"])
 
     def component(self, family: str) -> Schema:
         """A component of a family: its name, or a mapping with its name and options."""
@@ -217,23 +207,22 @@ class _Maker:
         return made
 
     def _plain(self, value: Any, defs: Schema, at: tuple[str, ...]) -> Any:
-        """A schema of pydantic's in one piece, strict, and with our form of components."""
+        """A schema of pydantic's in one piece, strict, and with our form of components.
+
+        A field without a text of its own is described by the docstring of its dataclass.
+        """
         if isinstance(value, list):
             return [self._plain(item, defs, at) for item in value]
         if not isinstance(value, dict):
             return value
         ref = value.get("$ref", "").rpartition("/")[2]
+        made: Schema = {}
         if ref == ComponentRef.__name__:
             family = family_at(at)
-            return self.component(family) if family else {}
-        if ref in self._nested:
-            return _object(self.fields(self._nested[ref], at))
-        if ref:
-            return self._plain(defs[ref], defs, at)
-        made: Schema = {}
+            made = self.component(family) if family else {}
+        elif ref:
+            made = self._plain(defs[ref], defs, at)
         for key, inner in value.items():
-            if key == "title" and isinstance(inner, str):
-                continue
             if key == "properties":
                 made[key] = {
                     name: self._plain(field, defs, (*at, name)) for name, field in inner.items()
@@ -242,10 +231,12 @@ class _Maker:
                 made[key] = self._plain(inner, defs, (*at, "*"))
             elif key == "default":
                 made[key] = inner
-            elif key != "required":
+            elif key not in ("$ref", "description", "required", "title"):
                 made[key] = self._plain(inner, defs, at)
         if made.get("type") == "object" and "properties" in made:
             made["additionalProperties"] = False
+        if "description" in value:
+            made["description"] = " ".join(value["description"].split())
         return made
 
 

@@ -147,6 +147,11 @@ class Run:
         ends = (id_ for id_ in self.status if not self._children[id_])
         return all(self.status[id_] != "done" for id_ in ends)
 
+    def repeats_error(self, stage: Stage) -> bool:
+        """Whether an earlier stage of the kind failed with the error that this one failed with."""
+        first, error = next(iter(self._errors[stage.kind].items()))
+        return stage.id != first and same_error([error, self._errors[stage.kind][stage.id]])
+
     def common_failures(self) -> list[CommonFailure]:
         """Return the kinds of which no stage that ran succeeded, all for the same reason."""
         found = [self._common_failure(kind, 1) for kind in self._errors]

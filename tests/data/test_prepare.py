@@ -393,7 +393,7 @@ def test_stored_frames_hold_the_uniform_ones() -> None:
 CRASH = """
 import json, os, signal, sys
 from pathlib import Path, PosixPath
-from avbench.data.media import prepare
+from avbench.data.prepared import stage as prepare
 from avbench.data.prepared.part import Source
 from avbench.core.job import read_job
 

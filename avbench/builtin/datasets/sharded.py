@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import final
 
 from avbench.api import Clip, DataError, Dataset, Defect, Register, hookimpl, unknown
-from avbench.data.prepared.split import LOST
+from avbench.data.prepared.clips import LOST
 from avbench.data.shards.manifest import MANIFEST, ShardSplit, shard_splits
 
 

@@ -14,7 +14,7 @@ from avbench.core.options import canonical
 from avbench.core.types import Clip
 from avbench.data.contracts import Defect
 from avbench.data.media.tar_members import AGAIN, INDEX
-from avbench.data.prepared.split import LOST, clip_from_json
+from avbench.data.prepared.clips import LOST, clip_from_json
 
 FORM = 1
 """Of the folder; another is refused."""

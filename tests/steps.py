@@ -53,7 +53,9 @@ class Case:
 
     def macs(self, loss: str) -> float:
         """Multiply-accumulates of a step, as the cost columns of a table give them."""
-        return self.clips * self.profile.training(settings(loss), self.strategy(loss))
+        return self.clips * self.profile.training(
+            self.strategy(loss), captions=len(TASKS), steps=1
+        )
 
     def moved(self) -> float:
         """Bytes that a step in fp32 moves at least, activations not counted.

@@ -18,7 +18,7 @@ from avbench.data.annotations.clip_list import clip_list_hash
 from avbench.data.prepared.split import PreparedSplit
 from avbench.data.text.counts import WordCounts
 from avbench.data.world.word_counts import shipped_counts
-from avbench.evaluation.score import PREDICTIONS, read_predictions
+from avbench.evaluation.predictions import PREDICTIONS, read_predictions
 from avbench.reports.collect import MOST_FREQUENT
 from avbench.reports.long_table import Measurement, Table, signature_notes
 from avbench.reports.notes import clip_notes

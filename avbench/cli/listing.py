@@ -16,6 +16,7 @@ from avbench.runner.stage_kinds import KINDS
 if TYPE_CHECKING:
     from avbench.cli.doctor import Advice
     from avbench.core.registry import Registry
+    from avbench.runner.why import Reason
 
 MOST_ROWS = 60
 """Trials that a plan lists for people; ``--json`` lists all."""
@@ -113,6 +114,23 @@ def print_plan(data: Mapping[str, Any]) -> None:
         console.print("time: not known before the first stages are done")
     else:
         console.print(f"time left: about {span(data['seconds_left'])}")
+
+
+def print_reasons(reasons: "Sequence[Reason]") -> None:
+    """Why stages are to be run; those of a kind with the same reason are one line."""
+    console = make_console()
+    if not reasons:
+        console.print("nothing is to be run")
+        return
+    alike: dict[tuple[str, str], list[Reason]] = {}
+    for reason in reasons:
+        alike.setdefault((reason.stage.kind, reason.text()), []).append(reason)
+    grid = Grid("stage", "works on", "why", header_style="bold")
+    for (kind, text), those in alike.items():
+        first = those[0]
+        more = f", and {len(those) - 1} more" if len(those) > 1 else ""
+        grid.add_row(f"{kind}-{first.stage.id}", Text(first.works_on + more), Text(text))
+    console.print(grid)
 
 
 def plugins_data(registry: "Registry") -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The rows of a suite: as listed or as a grid's combinations, each with all its settings."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from avbench.config.axes import Bundles, expand
 from avbench.config.builder import SECTIONS, Builder, Settings
 from avbench.config.components import AXES, normal, normal_component, option_location
 from avbench.config.data_file import DataSource
-from avbench.config.strict_yaml import Document, Mark, Problems
+from avbench.config.strict_yaml import Document, Location, Mark, Problems
 from avbench.core import options
 from avbench.core.components import ComponentRef
 from avbench.core.errors import unknown
@@ -118,69 +118,28 @@ def make_row(
     bundles: Bundles,
 ) -> Row | None:
     """One row: its axes applied to the sections, everything built and checked."""
-    problems = builder.problems
-    named, settings_of = expand(_with_defaults(axes, sections, bundles), bundles, problems)
-    given = {k: v for k, v in axes.values.items() if k not in bundles} | settings_of
-    shown: dict[str, str] = {}
-    refs: dict[str, ComponentRef | None] = {}
-    doc = sections
-    pretrains = isinstance(sections.data.get("pretrain"), Mapping)
-    for axis, family in AXES.items():
-        value = given.get(axis) or _default(axis, axes, sections, problems)
-        if value is None:
-            return None
-        value = normal_component(value, axis, problems)
-        refs[axis] = builder.component(value, axis, family)
-        shown[axis] = _component_text(value.data)
-        if axis == "loss" and pretrains:
-            doc = doc.set(("pretrain", axis), _complete(refs[axis], value))
-    tasks = given.get(TASKS) or _default(TASKS, axes, sections, problems)
-    if tasks is None:
+    written = _Written.of(axes, sections, builder, bundles)
+    components = written.components()
+    tasks = written.tasks() if components is not None else None
+    if components is None or tasks is None:
         return None
-    if not isinstance(tasks.data, list):
-        problems.add(tasks.mark(()), f"tasks: must be a list, got {tasks.data!r}")
+    written.check_pretraining()
+    paths = written.paths()
+    if paths is None:
         return None
-    shown[TASKS] = "+".join(map(str, tasks.data))
-    for field_ in ("loss", TASKS):
-        if field_ in _mapping(sections.data.get("pretrain")):
-            problems.add(
-                sections.mark(("pretrain", field_)),
-                f"pretrain.{field_}: is an axis; give it in rows, grid or defaults",
-            )
-        if not pretrains and field_ in given:
-            problems.add(
-                given[field_].mark(()),
-                f"{field_}: belongs to pre-training, and this suite has none (pretrain is null)",
-            )
-    if pretrains:
-        doc = doc.set(("pretrain", TASKS), tasks)
-    # What is within something comes after what is around it.
-    for path, value in sorted(given.items(), key=lambda item: item[0].count(".")):
-        if path in AXES or path == TASKS:
-            continue
-        at = option_location(tuple(path.split(".")))
-        if at[0] not in SECTIONS or len(at) < 2:
-            allowed = [*AXES, TASKS, *bundles, *(f"{s}.…" for s in SECTIONS)]
-            mark = value.mark(()) if path in settings_of else axes.mark
-            problems.add(mark, f"{path}: {unknown('axis', path, allowed)}")
-            return None
-        doc = doc.set(at, normal(_UNDER.set(at, value), problems).part(at))
-        if path in axes.values:
-            shown[path] = _text(value.data)
-    shown |= {axis: named.get(axis, "") for axis in bundles}
-    settings = builder.settings(doc, sources)
-    fusion, modalities = refs["fusion"], refs["modalities"]
-    if fusion is None or modalities is None or refs["loss"] is None or settings is None:
+    settings = builder.settings(written.applied(components, tasks, paths), sources)
+    fusion, modalities, loss = (components[a][1] for a in ("fusion", "modalities", "loss"))
+    if fusion is None or modalities is None or loss is None or settings is None:
         return None
     configuration = _configuration(modalities, axes.mark, builder)
     if configuration is None:
         return None
+    shown = written.shown(components, tasks, paths)
     if settings.pretrain is None:
         # Without pre-training its loss and tasks are not part of the row.
-        shown["loss"] = shown[TASKS] = ""
-    label = axes.label or ", ".join(shown[a] for a in axes.values if shown[a])
+        shown |= {"loss": "", TASKS: ""}
     return Row(
-        label=label,
+        label=axes.label or ", ".join(shown[a] for a in axes.values if shown[a]),
         axes=shown,
         published=axes.published,
         fusion=fusion,
@@ -190,11 +149,134 @@ def make_row(
     )
 
 
-def _with_defaults(axes: Axes, sections: Document, bundles: Bundles) -> dict[str, Document]:
-    """A row's values, with those of the suite's own axes that only ``defaults`` gives."""
-    defaults = _mapping(sections.data.get("defaults"))
-    missing = [axis for axis in bundles if axis not in axes.values and axis in defaults]
-    return {**axes.values, **{axis: sections.part(("defaults", axis)) for axis in missing}}
+Components = Mapping[str, tuple[Document, ComponentRef | None]]
+"""The component on each of AXES as written; with None where it is at fault, and said so."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Written:
+    """A row as written, and the sections that it changes."""
+
+    axes: Axes
+    sections: Document
+    builder: Builder
+    bundles: Bundles
+    named: Mapping[str, str]
+    """The row's value on each of the suite's own axes."""
+    bundled: Mapping[str, Document]
+    """What these values stand for, by path."""
+
+    @classmethod
+    def of(cls, axes: Axes, sections: Document, builder: Builder, bundles: Bundles) -> "_Written":
+        """A row with the values of the suite's own axes that only ``defaults`` gives."""
+        defaults = _mapping(sections.data.get("defaults"))
+        missing = [axis for axis in bundles if axis not in axes.values and axis in defaults]
+        values = {axis: sections.part(("defaults", axis)) for axis in missing}
+        named, bundled = expand({**axes.values, **values}, bundles, builder.problems)
+        return cls(
+            axes=axes,
+            sections=sections,
+            builder=builder,
+            bundles=bundles,
+            named=named,
+            bundled=bundled,
+        )
+
+    @property
+    def given(self) -> dict[str, Document]:
+        """What the row gives by path, the suite's own axes resolved."""
+        own = {k: v for k, v in self.axes.values.items() if k not in self.bundles}
+        return {**own, **self.bundled}
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether the suite has pre-training."""
+        return isinstance(self.sections.data.get("pretrain"), Mapping)
+
+    def components(self) -> Components | None:
+        """The components on the axes; None where one is missing."""
+        found = {}
+        for axis, family in AXES.items():
+            value = self._value(axis)
+            if value is None:
+                return None
+            value = normal_component(value, axis, self.builder.problems)
+            found[axis] = value, self.builder.component(value, axis, family)
+        return found
+
+    def tasks(self) -> Document | None:
+        """Pre-training's tasks; None where there were problems."""
+        tasks = self._value(TASKS)
+        if tasks is not None and not isinstance(tasks.data, list):
+            text = f"tasks: must be a list, got {tasks.data!r}"
+            self.builder.problems.add(tasks.mark(()), text)
+            return None
+        return tasks
+
+    def check_pretraining(self) -> None:
+        """Note where loss or tasks stand in the wrong place."""
+        for name in ("loss", TASKS):
+            if name in _mapping(self.sections.data.get("pretrain")):
+                self.builder.problems.add(
+                    self.sections.mark(("pretrain", name)),
+                    f"pretrain.{name}: is an axis; give it in rows, grid or defaults",
+                )
+            if not self.pretrains and name in self.given:
+                self.builder.problems.add(
+                    self.given[name].mark(()),
+                    f"{name}: belongs to pre-training, and this suite has none (pretrain is null)",
+                )
+
+    def paths(self) -> Mapping[str, tuple[Location, Document]] | None:
+        """Single settings by dotted path, each with its location in the sections.
+
+        What is within something comes after what is around it. None where a path is unknown.
+        """
+        found = {}
+        for path, value in sorted(self.given.items(), key=lambda item: item[0].count(".")):
+            if path in AXES or path == TASKS:
+                continue
+            at = option_location(tuple(path.split(".")))
+            if at[0] not in SECTIONS or len(at) < 2:
+                allowed = [*AXES, TASKS, *self.bundles, *(f"{s}.…" for s in SECTIONS)]
+                mark = value.mark(()) if path in self.bundled else self.axes.mark
+                text = f"{path}: {unknown('axis', path, allowed)}"
+                self.builder.problems.add(mark, text)
+                return None
+            found[path] = at, normal(_UNDER.set(at, value), self.builder.problems).part(at)
+        return found
+
+    def applied(
+        self,
+        components: Components,
+        tasks: Document,
+        paths: Mapping[str, tuple[Location, Document]],
+    ) -> Document:
+        """The sections as the row changes them."""
+        doc = self.sections
+        if self.pretrains:
+            written, loss = components["loss"]
+            doc = doc.set(("pretrain", "loss"), _complete(loss, written))
+            doc = doc.set(("pretrain", TASKS), tasks)
+        for at, value in paths.values():
+            doc = doc.set(at, value)
+        return doc
+
+    def shown(
+        self, components: Components, tasks: Document, paths: Iterable[str]
+    ) -> dict[str, str]:
+        """The row's value on each axis, as tables show it."""
+        values = self.axes.values
+        shown = {axis: _component_text(written.data) for axis, (written, _) in components.items()}
+        shown[TASKS] = "+".join(map(str, tasks.data))
+        shown |= {path: _text(values[path].data) for path in paths if path in values}
+        return shown | {axis: self.named.get(axis, "") for axis in self.bundles}
+
+    def _value(self, axis: str) -> Document | None:
+        """What the row or ``defaults`` gives on an axis; None: neither does."""
+        return self.given.get(axis) or _default(
+            axis, self.axes, self.sections, self.builder.problems
+        )
 
 
 def _complete(ref: ComponentRef | None, value: Document) -> Document:

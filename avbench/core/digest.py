@@ -12,6 +12,9 @@ from avbench.core.errors import DataError
 from avbench.core.job import read_json, remember
 from avbench.core.paths import cache
 
+CONTENT = "content:"
+"""How a setting begins where a local file's digest stands in its place."""
+
 SMALL = 1 << 20
 """Bytes below which hashing is quicker than remembering."""
 

@@ -73,8 +73,14 @@ def _adapter(cls: Any) -> Any:
     return TypeAdapter(cls)
 
 
+_AS_IT_IS = frozenset((str, int, float, bool, type(None)))
+"""Types whose values are JSON's own."""
+
+
 def plain(value: Any) -> Any:
     """The JSON form of settings: dataclasses, mappings, sets, paths and enums resolved."""
+    if type(value) in _AS_IT_IS:  # most values, and plans ask for hundreds of thousands
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -5,9 +5,10 @@ N tokens, D model width, L caption length in tokens, V vocabulary size.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
@@ -97,6 +98,16 @@ class InputSpec:
     """Longest caption, tokens, with BOS and EOS."""
     speech_tokens: int = 64
     """Longest ASR text, tokens."""
+
+    def stored(self) -> dict[str, Any]:
+        """Return the fields that prepared clips depend on, as plain data."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _READ_LATER}
+
+
+_READ_LATER = frozenset(
+    ("frames", "time_mask", "frequency_mask", "caption_tokens", "speech_tokens")
+)
+"""Fields of ``InputSpec`` that say what training and generation take of prepared clips."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

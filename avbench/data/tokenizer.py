@@ -162,7 +162,7 @@ def _of_words(vocabulary: dict[str, int]) -> Tokenizer:
 
 def run(job: Job) -> dict[str, Any]:
     """Run the stage ``vocabulary``: train on all captions of the parents' training clips."""
-    from avbench.data.prepared.split import PreparedSplit
+    from avbench.data.prepared.clips import PreparedClips
 
     settings = build(VocabularySettings, job.spec)
     if settings.file is not None:
@@ -170,7 +170,7 @@ def run(job: Job) -> dict[str, Any]:
     else:
         captions: list[str] = []
         for role in sorted(job.parents):
-            for clip in PreparedSplit.open(job.parents[role]).clips:
+            for clip in PreparedClips.open(job.parents[role]).clips:
                 captions += clip.captions
                 captions += [clip.speech] if clip.speech else []
         vocabulary = Vocabulary.train(captions, settings.size)

@@ -9,8 +9,8 @@ from typing import Any
 
 from avbench.core.errors import DataError
 from avbench.core.job import Job
-from avbench.data.prepared.split import PreparedSplit
-from avbench.evaluation.score import PREDICTIONS
+from avbench.data.prepared.clips import PreparedClips
+from avbench.evaluation.predictions import PREDICTIONS
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -21,13 +21,13 @@ def run(job: Job) -> dict[str, Any]:
     """
     counts = Counter(
         caption
-        for clip in PreparedSplit.open(job.parents["train"]).clips
+        for clip in PreparedClips.open(job.parents["train"]).clips
         for caption in clip.captions
     )
     if not counts:
         raise DataError(f"baseline: {job.parents['train']}: the training split has no captions")
     caption, times = min(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    clips = PreparedSplit.open(job.parents["data"]).clips
+    clips = PreparedClips.open(job.parents["data"]).clips
     lines = (json.dumps({"id": c.id, "caption": caption}, ensure_ascii=False) for c in clips)
     (job.directory / PREDICTIONS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {"clips": len(clips), "caption": caption, "times": times, "of": counts.total()}

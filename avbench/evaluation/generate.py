@@ -9,16 +9,15 @@ from avbench.core.job import Job
 from avbench.core.options import build
 from avbench.data.dataset import ClipData
 from avbench.data.loader import Feed
+from avbench.data.prepared.split import PreparedSplit
 from avbench.data.tokenizer import Vocabulary
 from avbench.evaluation.perturb import kept, noised, same_video, swapped
 from avbench.evaluation.perturbation import Alteration
-from avbench.evaluation.splits import ReportSplit
+from avbench.evaluation.predictions import PREDICTIONS
 from avbench.models.compute import backends, compile_parts, place
 from avbench.models.generation import captions
 from avbench.models.settings import ComputeSettings, DecodeSettings
 from avbench.models.weights import load
-
-PREDICTIONS = "predictions.jsonl"
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def run(job: Job) -> dict[str, Any]:
     asked = job.spec["alteration"]
     alteration = build(Alteration, asked) if asked is not None else None
     view = kept(alteration, captioner.joint)
-    split = ReportSplit.open(job.parents["data"]).prepared
+    split = PreparedSplit.open(job.parents["data"])
     videos = [clip.video for clip in split.clips]
     taken = swapped(alteration, videos)
     data = ClipData(split, vocabulary, architecture.input, sampling=None, taken=taken)

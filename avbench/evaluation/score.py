@@ -6,7 +6,6 @@ others alone.
 """
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,16 +16,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from avbench.core.errors import DataError, PluginError
+from avbench.core.errors import PluginError
 from avbench.core.job import Job
 from avbench.core.options import canonical, make
-from avbench.core.types import Clip
+from avbench.data.prepared.clips import PreparedClips
 from avbench.evaluation.contracts import Metric, References, Score
+from avbench.evaluation.predictions import PREDICTIONS, read_predictions
 from avbench.evaluation.references import Level, by_clip, by_protocol
-from avbench.evaluation.splits import ReportSplit
 from avbench.evaluation.statistics import sufficient
 
-PREDICTIONS = "predictions.jsonl"
 PER_CLIP = "per_clip.csv"
 
 Result = dict[str, Any]
@@ -71,49 +69,13 @@ def run_many(jobs: Sequence[Job]) -> list[Result | Exception]:
     return [results[i] for i in range(len(jobs))]
 
 
-def read_predictions(path: Path, clips: Sequence[Clip]) -> dict[str, str]:
-    """Captions by clip id, in the clips' order.
-
-    Raises:
-        DataError: a line is malformed, or an id is missing, surplus or there twice; names the
-            first, with its line.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    wanted = {clip.id for clip in clips}
-    found: dict[str, str] = {}
-    # Not splitlines(): a caption may hold U+2028 or the like, which JSON leaves as they are.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            entry = json.loads(line)
-            clip, caption = entry["id"], entry["caption"]
-        except (json.JSONDecodeError, KeyError, TypeError):
-            raise DataError(
-                f'{where}: expected {{"id": …, "caption": …}}, got {line[:80]!r}'
-            ) from None
-        if not isinstance(clip, str) or not isinstance(caption, str):
-            raise DataError(f"{where}: id and caption must be texts, got {line[:80]!r}")
-        if clip in found:
-            raise DataError(f"{where}: id '{clip}' is there twice")
-        if clip not in wanted:
-            raise DataError(f"{where}: id '{clip}' is no clip of the split")
-        found[clip] = caption
-    missing = [clip.id for clip in clips if clip.id not in found]
-    if missing:
-        raise DataError(f"{path}: {len(missing)} clips have no caption, the first '{missing[0]}'")
-    return {clip.id: found[clip.id] for clip in clips}
-
-
 def _score_group(
     jobs: Mapping[int, Job], metrics: dict[str, Metric]
 ) -> dict[int, Result | Exception]:
     """Score jobs that share a prepared split; ``metrics`` keeps the instances for all groups."""
     results: dict[int, Result | Exception] = {}
     try:
-        split = ReportSplit.open(next(iter(jobs.values())).parents["data"]).prepared
+        split = PreparedClips.open(next(iter(jobs.values())).parents["data"])
         levels = {True: by_clip(split), False: by_protocol(split)}
     except Exception as error:
         return dict.fromkeys(jobs, error)

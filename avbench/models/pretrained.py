@@ -12,15 +12,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from avbench.core.digest import digest
+from avbench.core.digest import CONTENT, digest
 from avbench.core.errors import DataError
 from avbench.core.registry import Registry
 from avbench.data.tokenizer import difference
 from avbench.models.contracts import InitialWeights
 from avbench.models.settings import ModelSettings
-
-CONTENT = "content:"
-"""How the option begins where a local file's digest stands in its place."""
 
 ROLE = "initial"
 """The field of a job's ``local`` that maps such texts to paths."""

@@ -6,8 +6,9 @@ Nothing here needs torch, so that a plan that was made before is shown and run a
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,30 @@ class Stage:
     """What no result depends on: folders of this machine."""
     shared: bool = False
     """Whether it lies in the user's cache: the embedded world and what is prepared of it."""
+    code: str = ""
+    """A hash of the code that it runs, a key of ``Plan.codes``."""
 
     @property
     def folder(self) -> str:
         """The name of its folder."""
         return f"{self.kind}-{self.id}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Use:
+    """What a suite needs a stage for."""
+
+    row: str = ""
+    """The label of a row; empty: of any."""
+    seed: int | None = None
+    dataset: str = ""
+    part: str = ""
+    """The role of a split, an alteration, or a share of the work."""
+
+    def text(self, *, seeds: bool) -> str:
+        """What listings call it; with its seed where there are several."""
+        row = _seeded(self.row, self.seed) if seeds and self.row else self.row
+        return ", ".join(filter(None, (": ".join(filter(None, (self.dataset, row))), self.part)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +90,7 @@ class Trial:
     @property
     def name(self) -> str:
         """What listings call it."""
-        return f"{self.label} (seed {self.seed})"
+        return _seeded(self.label, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +115,9 @@ class Plan:
     """By id, parents before children."""
     claims: tuple[Mapping[str, Any], ...] = ()
     """What the suite expects, as plain data of ``config.claims.Claim``."""
+    codes: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+    """For each ``Stage.code``: ``modules``, the hash of each module that the stage runs, and
+    ``versions``, those of distributions that its id covers."""
 
     def children(self) -> dict[str, list[str]]:
         """The stages that wait for each stage."""
@@ -104,40 +127,46 @@ class Plan:
                 waiting[parent].append(stage.id)
         return waiting
 
-    def names(self) -> dict[str, str]:
-        """What each stage works on, for people; one that several rows share, by the first."""
-        names = {
-            s.id: ", ".join(str(s.spec[k]) for k in ("dataset", "role") if k in s.spec)
-            for s in self.stages.values()
-            if s.kind == "prepare"
-        }
-        names |= {
-            s.id: ", ".join(s.spec["datasets"])
-            for s in self.stages.values()
-            if s.kind == "world" and s.spec.get("datasets")
-        }
-        names |= {
-            s.id: f"{s.spec['dataset']}, {s.spec['split']}, "
-            f"{s.spec['job'] + 1} of {s.spec['jobs']}"
-            for s in self.stages.values()
-            if s.kind == "shards"
-        }
+    def uses(self) -> dict[str, list[Use]]:
+        """What each stage is needed for, by its id."""
+        uses: dict[str, dict[Use, None]] = {s.id: _own_use(s) for s in self.stages.values()}
         for dataset, id_ in self.baselines.items():
             for stage in (id_, self.stages[id_].parents["predictions"]):
-                names[stage] = f"{dataset}, most frequent caption"
+                uses[stage][Use(dataset=dataset, part="most frequent caption")] = None
         for trial in self.trials:
-            name = trial.name if len(self.seeds) > 1 else trial.label
+            of = partial(Use, row=trial.label, seed=trial.seed)
             for shared in (trial.pretrain, trial.profile):
                 if shared is not None:
-                    names.setdefault(shared, name)
+                    uses[shared][of()] = None
             for cell in trial.cells:
-                here = f"{cell.dataset}: {name}"
                 for id_ in (cell.finetune, cell.generate, cell.score):
-                    names.setdefault(id_, here)
+                    uses[id_][of(dataset=cell.dataset)] = None
                 for alteration, id_ in cell.altered.items():
                     for stage in (id_, self.stages[id_].parents["predictions"]):
-                        names.setdefault(stage, f"{here}, {alteration}")
-        return names
+                        uses[stage][of(dataset=cell.dataset, part=alteration)] = None
+        return {id_: list(found) for id_, found in uses.items()}
+
+    def names(self) -> dict[str, str]:
+        """What each stage works on, for people; one that several rows share, by the first."""
+        several = len(self.seeds) > 1
+        return {id_: uses[0].text(seeds=several) for id_, uses in self.uses().items() if uses}
+
+    def needed(self, done: Collection[str]) -> list[str]:
+        """What stands in tables, and what of the rest must be computed for it, in order.
+
+        Args:
+            done: ids of the stages that are done.
+        """
+        ahead = [id_ for id_, below in self.children().items() if not below]
+        needed: set[str] = set()
+        while ahead:
+            id_ = ahead.pop()
+            if id_ in needed:
+                continue
+            needed.add(id_)
+            if id_ not in done:
+                ahead.extend(self.stages[id_].parents.values())
+        return [id_ for id_ in self.stages if id_ in needed]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for the cache of plans. Equal parts of specs are written once."""
@@ -152,7 +181,7 @@ class Plan:
         stages = []
         for s in self.stages.values():
             spec = {k: place(v) for k, v in s.spec.items()}
-            stages.append([s.id, s.kind, spec, s.parents, s.local, s.shared])
+            stages.append([s.id, s.kind, spec, s.parents, s.local, s.shared, s.code])
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         trials = [
             {f.name: getattr(t, f.name) for f in fields(t)}
@@ -178,11 +207,30 @@ class Plan:
                 parents=parents,
                 local=local,
                 shared=shared,
+                code=code,
             )
-            for id_, kind, spec, parents, local, shared in own.pop("stages")
+            for id_, kind, spec, parents, local, shared, code in own.pop("stages")
         }
         tuples = {k: tuple(own[k]) for k in ("axes", "datasets", "seeds", "notes", "claims")}
         return cls(**{**own, **tuples, "trials": trials, "stages": stages})
+
+
+def _seeded(label: str, seed: int | None) -> str:
+    return f"{label} (seed {seed})"
+
+
+def _own_use(stage: Stage) -> dict[Use, None]:
+    """What a stage is for that says so itself, whichever rows need it; none for the others."""
+    match stage.kind, stage.spec:
+        case "world", {"datasets": datasets}:
+            return {Use(dataset=", ".join(datasets)): None}
+        case "prepare", {"dataset": dataset, "role": role}:
+            return {Use(dataset=dataset, part=role): None}
+        case "shards", {"dataset": dataset, "split": split, "job": job, "jobs": jobs}:
+            return {Use(dataset=dataset, part=f"{split}, {job + 1} of {jobs}"): None}
+        case "vocabulary", _:
+            return {Use(part="tokenizer"): None}
+    return {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ from avbench.data.annotations.strict_json import checked_id
 from avbench.data.contracts import Dataset, Defect
 from avbench.data.media.recode import Encoding
 from avbench.data.media.tar_members import INDEX
+from avbench.data.prepared.clips import clip_to_json
 from avbench.data.prepared.lost import LOST, LostClip, read_lost
-from avbench.data.prepared.split import clip_to_json
 from avbench.data.shards.folder import CLIPS, ShardSums, is_complete, read_index, shard_path
 from avbench.data.shards.manifest import FORM, LIST, MANIFEST, PARAGRAPHS, ShardFile, hash_of
 from avbench.data.shards.shard import need_webdataset

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, runtime_checkable
@@ -93,9 +93,10 @@ class Run:
         self._restarted: set[str] = set()
         self._folders = {store.directory(s): s for s in plan.stages.values()}
         self.names = plan.names()
+        self._uses = plan.uses()
         self._children = plan.children()
         done = store.all_done(plan.stages.values())
-        needed = _needed(plan, self._children, done)
+        needed = plan.needed(done)
         self.status = {id_: "done" if id_ in done else "waiting" for id_ in needed}
         for id_ in done & set(needed):
             self._measure(plan.stages[id_])
@@ -247,10 +248,10 @@ class Run:
                 continue
             here += self._brought(here, ready)
             slots, processes = 1, 1
-            if self.executor.processes > 1 and KINDS[here[0].kind].ranked:
+            if self.executor.processes > 1 and KINDS[here[0].kind].distributed:
                 slots = processes = self.executor.processes
-            elif KINDS[here[0].kind].wide:
-                peers = 1 + sum(KINDS[s.kind].wide for s in ready)
+            elif KINDS[here[0].kind].uses_workers:
+                peers = 1 + sum(KINDS[s.kind].uses_workers for s in ready)
                 slots = max(1, self.executor.free // peers)
             if processes > self.executor.free and self.executor.running:
                 # It waits until there is room for all of its processes.
@@ -263,22 +264,24 @@ class Run:
     def _together(self, ready: list[Stage]) -> list[Stage]:
         """The first ready stage, and those that its process takes along.
 
-        Stages that are batched always go together. Others only where slots are scarce, and no
-        more of them than leaves every slot some.
+        Stages whose module has ``run_many`` always go together. Others only where slots are
+        scarce, and no more of them than leaves every slot some.
         """
         first, kind = ready[0], KINDS[ready[0].kind]
-        if kind.together is None:
+        if kind.shares_process_by is None:
             return [first]
-        parent = first.parents.get(kind.together)
+        parent = first.parents.get(kind.shares_process_by)
         alike = [
-            s for s in ready if s.kind == first.kind and s.parents.get(kind.together) == parent
+            s
+            for s in ready
+            if s.kind == first.kind and s.parents.get(kind.shares_process_by) == parent
         ]
-        return alike if kind.batched else alike[: -(-len(ready) // self.executor.free)]
+        return alike if kind.has_run_many else alike[: -(-len(ready) // self.executor.free)]
 
     def _brought(self, here: list[Stage], ready: list[Stage]) -> list[Stage]:
         """Children that the same process runs next, where other work keeps the slots busy."""
         first = here[0]
-        kind = KINDS[first.kind].brings
+        kind = KINDS[first.kind].runs_next
         if kind is None or len(here) > 1 or len(ready) < self.executor.free:
             return []
         children = [self.plan.stages[c] for c in self._children[first.id]]
@@ -312,10 +315,14 @@ class Run:
             for role, p in stage.parents.items()
         }
         local = {**self.local, **stage.local, "threads": self.executor.threads}
-        if KINDS[stage.kind].wide:
+        if KINDS[stage.kind].uses_workers:
             local["workers"] = workers
         job = {"kind": stage.kind, "id": stage.id, "spec": stage.spec, "parents": parents}
-        write_json(folder / JOB, {**job, "local": local})
+        told = {
+            "uses": list(map(asdict, self._uses[stage.id])),
+            **self.plan.codes.get(stage.code, {}),
+        }
+        write_json(folder / JOB, {**job, "local": local, **told})
         return folder
 
     def _look_here(self, watcher: Watcher) -> None:
@@ -358,7 +365,7 @@ class Run:
 
     def _again(self, stage: Stage) -> bool:
         """Whether a stage whose process died is started once more."""
-        if not KINDS[stage.kind].wary or stage.id in self._restarted:
+        if not KINDS[stage.kind].skips_crashed_clip or stage.id in self._restarted:
             return False
         self._restarted.add(stage.id)
         return True
@@ -406,17 +413,3 @@ def _left(folder: Path, code: int) -> bool:
     """Whether a stage without a record, whose process ended so, was told to leave."""
     told = code in (INTERRUPTED, *(-number for number in NOTICES))
     return told or _progress(folder).get("note") == LEFT
-
-
-def _needed(plan: Plan, children: Mapping[str, list[str]], done: set[str]) -> list[str]:
-    """What stands in tables, and what of the rest must be computed for it, in the plan's order."""
-    ahead = [id_ for id_, below in children.items() if not below]
-    needed: set[str] = set()
-    while ahead:
-        id_ = ahead.pop()
-        if id_ in needed:
-            continue
-        needed.add(id_)
-        if id_ not in done:
-            ahead.extend(plan.stages[id_].parents.values())
-    return [id_ for id_ in plan.stages if id_ in needed]

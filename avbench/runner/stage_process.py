@@ -103,7 +103,7 @@ def _follow(folders: list[Path]) -> int:
     """The part of a process that is not the first of its stage: it writes nothing."""
     for folder in folders:
         job = _read(folder)
-        if job is not None and KINDS[job.kind].ranked:
+        if job is not None and KINDS[job.kind].distributed:
             _set_threads(int(job.local.get("threads", 1)))
             importlib.import_module(KINDS[job.kind].module).run(job)
     return 0
@@ -142,12 +142,16 @@ def _groups(jobs: list[Job]) -> list[list[Job]]:
     groups: list[list[Job]] = []
     for kind, alike in groupby(jobs, key=lambda job: job.kind):
         members = list(alike)
-        groups.extend([members] if KINDS[kind].batched else [[job] for job in members])
+        groups.extend([members] if KINDS[kind].has_run_many else [[job] for job in members])
     return groups
 
 
 def run_stages(jobs: list[Job]) -> bool:
-    """Run stages of one kind, several only where the kind is batched; whether all are done."""
+    """Run stages of one kind; several only where its module has ``run_many``.
+
+    Returns:
+        Whether all are done.
+    """
     kind = KINDS[jobs[0].kind]
     started = datetime.now(UTC).isoformat(timespec="seconds")
     begin = time.monotonic()
@@ -155,7 +159,7 @@ def run_stages(jobs: list[Job]) -> bool:
     try:
         _set_threads(int(jobs[0].local.get("threads", 1)))
         module = importlib.import_module(kind.module)
-        outcomes = module.run_many(jobs) if kind.batched else [module.run(jobs[0])]
+        outcomes = module.run_many(jobs) if kind.has_run_many else [module.run(jobs[0])]
     except Exception as problem:
         outcomes = [problem] * len(jobs)
     seconds = (time.monotonic() - begin) / len(jobs)
@@ -166,7 +170,7 @@ def run_stages(jobs: list[Job]) -> bool:
             write_record(job.directory, job, results={}, error=error, provenance=provenance)
         else:
             write_record(job.directory, job, results=outcome, error=None, provenance=provenance)
-            for name in kind.scratch:
+            for name in kind.dropped_folders:
                 shutil.rmtree(job.directory / name, ignore_errors=True)
     return not any(isinstance(outcome, Exception) for outcome in outcomes)
 

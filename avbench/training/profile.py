@@ -40,7 +40,6 @@ from avbench.models.contracts import Encoder, EncoderContext, FusionContext
 from avbench.models.macs import Adapter, CostError, Count, count
 from avbench.models.settings import ModelSettings
 from avbench.training.contracts import SLICE_BATCHES, LossContext, LossStrategy, ProbeCurve
-from avbench.training.settings import TrainSettings
 
 GIGA, MEGA = 1e9, 1e6
 NOMINAL_STEPS = 100_000
@@ -89,8 +88,10 @@ def run(job: Job) -> dict[str, Any]:
     whole = [n for n in closed.values() if n is not None]
     train = None
     if spec["train"] is not None:
-        settings = build(TrainSettings, spec["train"])
-        train = profile.training(settings, strategy(settings, captioner, job.registry)) / GIGA
+        asked = spec["train"]
+        loss = strategy(build(ComponentRef, asked["loss"]), captioner, job.registry)
+        steps = asked["steps"] or NOMINAL_STEPS
+        train = profile.training(loss, captions=len(asked["tasks"]), steps=steps) / GIGA
     sizes = parameters(captioner)
     return {
         "macs_g": macs / GIGA,
@@ -159,11 +160,11 @@ def _formula(registry: Registry, family: str, ref: ComponentRef, *context: Any) 
     return macs
 
 
-def strategy(settings: TrainSettings, captioner: Captioner, registry: Registry) -> LossStrategy:
+def strategy(loss: ComponentRef, captioner: Captioner, registry: Registry) -> LossStrategy:
     """The loss strategy of a training stage."""
-    component = registry.get("losses", settings.loss.name)
+    component = registry.get("losses", loss.name)
     context = LossContext(streams=captioner.configuration.encoded)
-    made: LossStrategy = make(component, settings.loss.options, context)
+    made: LossStrategy = make(component, loss.options, context)
     return made
 
 
@@ -221,11 +222,16 @@ class Profile:
             self._taught[key] = self._teach(*key)
         return self._taught[key]
 
-    def training(self, settings: TrainSettings, strategy: LossStrategy) -> float:
-        """MACs of one clip's part in a training step, probes included."""
-        captions, encoders = len(settings.tasks), sum(self.encoders.values())
+    def training(self, strategy: LossStrategy, *, captions: int, steps: int) -> float:
+        """MACs of one clip's part in a training step, probes included.
+
+        Args:
+            strategy: the loss.
+            captions: target captions a clip, one a task.
+            steps: length of the training, over which what probes spend is spread.
+        """
+        encoders = sum(self.encoders.values())
         step = 3 * (encoders + self.teach(strategy.views(), captions).macs)
-        steps = settings.steps or NOMINAL_STEPS
         probed = 0
         for view, length in probes(strategy, steps):
             alone = self.teach([view], captions).macs

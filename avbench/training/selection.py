@@ -22,9 +22,10 @@ from avbench.core.options import build, make
 from avbench.core.types import InputSpec
 from avbench.data.dataset import ClipData
 from avbench.data.loader import Feed
+from avbench.data.prepared.split import PreparedSplit
 from avbench.data.tokenizer import Vocabulary
 from avbench.evaluation.contracts import Metric, Score
-from avbench.evaluation.splits import SelectSplit
+from avbench.evaluation.splits import ReportSplit, SelectSplit
 from avbench.models import weights
 from avbench.models.captioner import Captioner
 from avbench.models.generation import captions
@@ -103,6 +104,31 @@ class Selection:
             group=1,
             device=engine.device,
         )
+
+    @classmethod
+    def of(
+        cls,
+        job: Job,
+        settings: SelectionSettings,
+        train: PreparedSplit,
+        vocabulary: Vocabulary,
+        spec: InputSpec,
+        engine: Engine,
+        seed: int,
+    ) -> "Selection":
+        """The selection that a training stage asks for.
+
+        Args:
+            job: the training.
+            settings: when, and by which score.
+            train: its clips, of which some are taken where the plan chose no split.
+            vocabulary: spells the captions.
+            spec: geometry of the inputs.
+            engine: of the training.
+            seed: which of the training clips.
+        """
+        split = _select_split(job, train, settings, seed)
+        return cls(split, settings, Scoring.of(job, settings.by), vocabulary, spec, engine)
 
     def begin(self) -> None:
         """See that a metric gives the score that decides, before any step is trained.
@@ -252,3 +278,15 @@ def _soon(happens: Callable[[], bool]) -> bool:
     while not happens() and time.monotonic() < deadline:
         time.sleep(0.02)
     return happens()
+
+
+def _select_split(
+    job: Job, train: PreparedSplit, settings: SelectionSettings, seed: int
+) -> SelectSplit:
+    """The clips for selection that the plan chose, or some of the training clips."""
+    if settings.on_report:
+        report = ReportSplit.open(job.parents["report"])
+        return SelectSplit.reported(report, stamped=True)
+    if "select" in job.parents:
+        return SelectSplit.own(job.parents["select"])
+    return SelectSplit.carved(train, settings.share, seed)

@@ -9,15 +9,14 @@ from avbench.core.options import build, make
 from avbench.data.dataset import ClipData, derive_seed
 from avbench.data.prepared.split import PreparedSplit
 from avbench.data.tokenizer import Vocabulary
-from avbench.evaluation.splits import ReportSplit, SelectSplit
 from avbench.models import pretrained, weights
 from avbench.models.compute import backends
 from avbench.models.settings import ComputeSettings
 from avbench.training import loss_log
 from avbench.training.contracts import LossContext
 from avbench.training.engine import Engine
-from avbench.training.selection import Scoring, Selection
-from avbench.training.settings import SelectionSettings, TrainSettings
+from avbench.training.selection import Selection
+from avbench.training.settings import TrainSettings
 from avbench.training.trainer import Trainer
 
 
@@ -43,13 +42,8 @@ def run(job: Job) -> dict[str, Any]:
     train_split = PreparedSplit.open(job.parents["data"])
     selection = None
     if settings.select == "best":
-        selection = Selection(
-            _select_split(job, train_split, settings.selection, seed),
-            settings.selection,
-            Scoring.of(job, settings.selection.by),
-            vocabulary,
-            architecture.input,
-            engine,
+        selection = Selection.of(
+            job, settings.selection, train_split, vocabulary, architecture.input, engine, seed
         )
     trainer = Trainer(
         captioner,
@@ -92,15 +86,3 @@ def run(job: Job) -> dict[str, Any]:
         "encoders": weights.started_from(captioner),
         **chosen,
     }
-
-
-def _select_split(
-    job: Job, train: PreparedSplit, settings: SelectionSettings, seed: int
-) -> SelectSplit:
-    """The clips for selection that the plan chose, or some of the training clips."""
-    if settings.on_report:
-        report = ReportSplit.open(job.parents["report"])
-        return SelectSplit.reported(report, stamped=True)
-    if "select" in job.parents:
-        return SelectSplit.own(job.parents["select"])
-    return SelectSplit.carved(train, settings.share, seed)

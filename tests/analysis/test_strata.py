@@ -25,7 +25,8 @@ from avbench.core.registry import load
 from avbench.core.types import Clip, InputSpec, Slot, SoundState
 from avbench.data.media.sampling import Timeline
 from avbench.data.prepared import split as store
-from avbench.data.prepared.split import clip_to_json, entry_to_json
+from avbench.data.prepared.clips import clip_to_json
+from avbench.data.prepared.split import entry_to_json
 from avbench.data.text.counts import WordCounts
 from avbench.data.world.word_counts import shipped_counts
 from avbench.evaluation.score import PREDICTIONS

@@ -588,7 +588,7 @@ def test_published_weights_without_a_network(
     assert str(caught.value) == (
         "weights: Swin3D_B_Weights.KINETICS400_V1 is not in torchvision's cache and could not be "
         "downloaded from https://download.pytorch.org/models/swin3d_b_1k-24f7c7c6.pth: no route "
-        "to host. Where there is no network, give the path of that file"
+        "to host. Without a network, give the path of that file"
     )
 
 

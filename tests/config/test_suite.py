@@ -373,7 +373,7 @@ def test_names_of_files(folder: Path, registry: Registry) -> None:
         read_suite("tabel3", registry)
     assert str(caught.value) == (
         "unknown suite 'tabel3'; did you mean 'table3'? Allowed: balance, flops, quickstart, "
-        "table2, table3, table4, or the path of a .yaml file"
+        "smoke, table2, table3, table4, or the path of a .yaml file"
     )
     with pytest.raises(SuiteError, match=r"^suite file no/such\.yaml: no such file$"):
         read_suite("no/such.yaml", registry)

@@ -382,3 +382,32 @@ def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
         out.mux(audio.encode())
     with pytest.raises(MediaError, match="no video stream"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate", "options", "samples"),
+    [
+        ("a.mp4", "aac", 22_050, {}, 59_976),
+        ("a.mov", "aac", 22_050, {}, 59_976),
+        ("a.mp4", "libopus", 48_000, {}, 60_000),
+        ("a.mp4", "libmp3lame", 22_050, {}, 59_976),
+        ("a.mp4", "aac", 22_050, {"use_editlist": "0"}, 61_000),  # the encoder's delay is left
+        ("a.mp4", "aac", 22_050, {"movflags": "frag_keyframe+empty_moov"}, 61_000),
+        ("a.mkv", "aac", 22_050, {}, 60_416),  # whole frames: stamps in ms say no better
+        ("a.mkv", "libopus", 48_000, {}, 60_000),
+    ],
+)
+def test_sound_ends_where_its_track_does_and_not_with_the_last_frame(
+    tmp_path: Path, name: str, codec: str, rate: int, options: dict[str, str], samples: int
+) -> None:
+    """FFmpeg 9 cuts an MP4's last frame, FFmpeg 8 does not: the sound is the same with both."""
+    length = 59_976 if rate == 22_050 else 60_000  # whole milliseconds, as edit lists count
+    wave = (0.3 * np.sin(np.arange(length) / 10)).astype(np.float32)
+    with av.open(str(tmp_path / name), "w", options=options) as out:
+        track = out.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        out.mux(track.encode(frame))
+        out.mux(track.encode(None))
+    sound = read_sound(tmp_path / name, start=None, end=None, rate=rate)
+    assert (len(sound.samples), sound.state, sound.notes) == (samples, SoundState.PRESENT, ())

@@ -23,6 +23,7 @@ from avbench.data.annotations.clip_list import clip_list_hash
 from avbench.data.media import sampling
 from avbench.data.prepared import pool
 from avbench.data.prepared import stage as prepare
+from avbench.data.prepared.lost import LOST, read_lost
 from avbench.data.prepared.part import Part
 from avbench.data.prepared.split import PreparedSplit
 
@@ -430,5 +431,5 @@ def test_a_stage_that_a_codec_crashes_goes_on_past_the_clip(root: Path, tmp_path
     results = json.loads(ended.stdout.splitlines()[-1])
     assert results["lost"] == {"crashed": 2, "not_media": 2}
     assert results["kept"] == 6
-    lost = PreparedSplit.open(job.directory).lost
+    lost = [*read_lost(job.directory / LOST)]
     assert "toneLONG000.mkv: the process that decoded it ended with signal" in lost[0].detail

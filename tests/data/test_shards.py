@@ -31,6 +31,7 @@ from avbench.data.media import tar_members
 from avbench.data.media.container import LostReason, MediaError
 from avbench.data.media.recode import Encoding, recode
 from avbench.data.prepared import stage as prepare
+from avbench.data.prepared.lost import LOST, read_lost
 from avbench.data.prepared.split import PreparedSplit
 from avbench.data.shards import shard
 from avbench.data.shards import stage as sharding
@@ -184,6 +185,10 @@ def test_the_clips_of_a_video_are_in_one_shard(recoded: Path) -> None:
     assert all(len(names) == 1 for names in of.values())
 
 
+def lost_of(split: PreparedSplit) -> list[tuple[str, str]]:
+    return sorted((clip.id, clip.reason) for clip in read_lost(split.directory / LOST))
+
+
 @pytest.mark.parametrize("read", ["stored", "raw"])
 def test_copied_shards_give_what_raw_media_give(
     raw: PreparedSplit, copied: Path, tmp_path: Path, read: str
@@ -193,9 +198,7 @@ def test_copied_shards_give_what_raw_media_give(
     assert [(c.start, c.end) for c in split.clips] == [(c.start, c.end) for c in raw.clips]
     # Rows count the clips that the annotations give: shards no longer name what was lost.
     assert [replace(e, row=0) for e in split.entries] == [replace(e, row=0) for e in raw.entries]
-    assert sorted((x.id, x.reason) for x in split.lost) == sorted(
-        (x.id, x.reason) for x in raw.lost
-    )
+    assert lost_of(split) == lost_of(raw)
     assert split.list_hash == raw.list_hash
     for i in range(len(raw)):
         assert torch.equal(split.mel(i), raw.mel(i))

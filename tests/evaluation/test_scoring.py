@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,11 +63,7 @@ class Words(Metric):
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes score jobs over made-up splits."""
     splits: dict[str, Split] = {}
-    monkeypatch.setattr(
-        evaluate.ReportSplit,
-        "open",
-        lambda path: SimpleNamespace(prepared=splits[Path(path).name]),
-    )
+    monkeypatch.setattr(evaluate.PreparedClips, "open", lambda path: splits[Path(path).name])
 
     def make(
         name: str, split: Split, lines: Any, metrics: Sequence[Metric], data: str = "data"
@@ -304,7 +299,7 @@ def test_baseline_gives_the_most_frequent_caption(
 ) -> None:
     train = Split((_clip("1", "b", "a é\u2028"), _clip("2", "b"), _clip("3", "a é\u2028", "c")))
     splits = {"train": train, "data": TWO}
-    monkeypatch.setattr(baseline.PreparedSplit, "open", lambda path: splits[path.name])
+    monkeypatch.setattr(baseline.PreparedClips, "open", lambda path: splits[path.name])
     job = Job(
         kind="baseline",
         id="1",

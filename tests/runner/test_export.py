@@ -205,7 +205,8 @@ def test_batches_and_places_change_no_caption(trained: Trained, tmp_path: Path) 
 @pytest.mark.parametrize("read", ["stored", "raw"])
 def test_a_single_clip_is_read_as_the_prepared_one(trained: Trained, read: str) -> None:
     split, _ = clips_of(trained, "one")
-    spec = split.input
+    plan = trained.plan("one")
+    spec = build(InputSpec, plan.stages[plan.trials[0].cells[0].finetune].spec["input"])
     split.read = read  # type: ignore[assignment]
     same = []
     for i, clip in enumerate(split.clips):

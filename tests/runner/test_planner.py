@@ -10,7 +10,6 @@ import pytest
 
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
-from avbench.core import code_hash
 from avbench.core.errors import DataError
 from avbench.core.registry import load
 from avbench.runner.plan import Plan, Store
@@ -409,7 +408,8 @@ def test_a_given_vocabulary_counts_by_its_contents(folder: Path) -> None:
     before = planned()
     vocabulary = next(s for s in before.stages.values() if s.kind == "vocabulary")
     assert vocabulary.parents == {}
-    assert vocabulary.spec["file"] == "a.json"
+    assert vocabulary.spec["file"].startswith("content:")
+    assert vocabulary.local == {"file": str(folder / "a.json")}
     (folder / "b.json").write_text("words")
     replace(folder / "s.yaml", "a.json", "b.json")
     assert list(planned().stages) == list(before.stages)
@@ -423,49 +423,3 @@ def test_where_stages_lie(folder: Path) -> None:
     for stage in plan.stages.values():
         base = "cache" if stage.kind in ("world", "prepare") else "out"
         assert store.directory(stage) == folder / base / "stages" / f"{stage.kind}-{stage.id}"
-
-
-# ------------------------------------------------------------------ hashes of code
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    root = tmp_path / "pk"
-    (root / "deep").mkdir(parents=True)
-    (root / "__init__.py").write_text("")
-    (root / "deep" / "__init__.py").write_text("")
-    (root / "main.py").write_text("from .deep import part\nfrom pk.other import f\nimport os\n")
-    (root / "other.py").write_text('def f():\n    """Doc."""\n    from .lazy import g\n')
-    (root / "lazy.py").write_text("g = 1\n")
-    (root / "deep" / "part.py").write_text("from ..unused import nothing\nx = 1\n")
-    (root / "unused.py").write_text("nothing = 0\n")
-    (root / "alone.py").write_text("raise SystemExit('never imported')\n")
-    return root
-
-
-def test_code_hash_follows_imports_without_running_anything(package: Path) -> None:
-    def now() -> str:
-        return code_hash.Code().hash("pk.main")
-
-    first = now()
-    assert "pk.main" not in sys.modules
-    assert now() == first
-    assert {p.name for p in code_hash.Code().files("pk.main")} == {
-        *("main.py", "other.py", "lazy.py", "part.py", "unused.py", "__init__.py"),
-    }
-    (package / "alone.py").write_text("x = 2\n")
-    (package / "other.py").write_text("# why\ndef f():\n    from .lazy import g\n")
-    assert now() == first
-    for file in ("lazy.py", "unused.py"):
-        before = now()
-        (package / file).write_text("g = nothing = 5\n")
-        assert now() != before
-
-
-def test_an_error_messages_wording_changes_no_id() -> None:
-    assert "avbench.core.errors" in code_hash.NEUTRAL
-    assert not {p.name for p in code_hash.Code().files("avbench.api")} & {
-        "errors.py",
-        "registry.py",
-    }

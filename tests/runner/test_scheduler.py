@@ -320,7 +320,7 @@ def test_one_of_several_together_fails_alone(bench: Bench) -> None:
 
     before = KINDS["score"]
     try:
-        KINDS["score"] = Kind(module="avbench_fake_module", batched=True)  # type: ignore[index]
+        KINDS["score"] = Kind(module="avbench_fake_module", has_run_many=True)  # type: ignore[index]
         assert not run_stages(jobs)
     finally:
         KINDS["score"] = before  # type: ignore[index]

@@ -120,6 +120,13 @@ def run(
 @app.command()
 def plan(
     suite: SuiteName,
+    stage: Annotated[
+        str | None,
+        typer.Argument(metavar="[STAGE]", help="With --why: a kind, a row, or an id's beginning."),
+    ] = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="Why stages are to be run again, against those done.")
+    ] = False,
     preset: Preset = None,
     data: Data = None,
     seeds: Seeds = None,
@@ -133,7 +140,16 @@ def plan(
     from avbench.cli.listing import plan_data, print_plan
     from avbench.runner.executors.local import cores
 
+    if stage is not None and not why:
+        raise AvbenchError(f"'{stage}': only --why takes a stage")
     made = planned(suite, preset, data, seeds, additional, only, plugins_dir)
+    if why:
+        from avbench.cli.listing import print_reasons
+        from avbench.runner.why import why as reasons_of
+
+        reasons = reasons_of(made, store_in(results), stage)
+        print_json([r.to_json() for r in reasons]) if as_json else print_reasons(reasons)
+        return
     shown = plan_data(made, store_in(results), cores())
     print_json(shown) if as_json else print_plan(shown)
 

@@ -9,12 +9,15 @@ normalised, so that stereo gives (L + R) / 2, not 0.71 (L + R), the float defaul
 
 Samples are placed by their time stamps, so sound and picture stay in step: a track that starts
 late starts with zeros, and a gap holds zeros. A track that ends before the clip gives a shorter
-sound.
+sound. An MP4 track ends where its edit list ends, within the encoder's last frame: FFmpeg 9 cuts
+there, and ``_cut_at_track_end`` makes older versions give the same sound.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from av import AudioFifo, AudioResampler
@@ -145,17 +148,50 @@ def _decode(
         if start > PREROLL and tick:
             target = int((start - PREROLL + zero) / tick)
             container.seek(target, stream=stream, backward=True)
-        for packet in packets(container, stream, path, allowance):
-            for frame in packet.decode():
-                time = None if frame.time is None else frame.time - zero
-                if not collector.add(frame, time):
-                    return []
+        coded = packets(container, stream, path, allowance)
+        frames = (frame for packet in coded for frame in packet.decode())
+        for frame in _cut_at_track_end(frames, container, stream):
+            time = None if frame.time is None else frame.time - zero
+            if not collector.add(frame, time):
+                return []
     except DataError:
         raise
     except BROKEN as error:
         where = "at once" if time is None else f"after {time:.2f} s"
         return [f"the sound breaks {where}: {error_text(error)}"]
     return []
+
+
+def _cut_at_track_end(
+    frames: Iterator[AudioFrame], container: InputContainer, stream: AudioStream
+) -> Iterator[AudioFrame]:
+    """Yield frames, the last one without the padding that lies after the end of an MP4 track."""
+    last: AudioFrame | None = None
+    try:
+        for frame in frames:
+            if last is not None:
+                yield last
+            last = frame
+    except BROKEN:
+        if last is not None:
+            yield last
+        raise
+    if last is None:
+        return
+    end = stream.duration if "mp4" in container.format.name.split(",") else None
+    if end is not None and last.pts is not None and stream.time_base:
+        kept = round((end - last.pts) * float(stream.time_base) * last.sample_rate)
+        if 0 < kept < last.samples:
+            last = _shorten(last, kept)
+    yield last
+
+
+def _shorten(frame: AudioFrame, samples: int) -> AudioFrame:
+    width = samples if frame.format.is_planar else samples * frame.layout.nb_channels
+    kept: NDArray[Any] = np.ascontiguousarray(frame.to_ndarray()[:, :width])
+    short = AudioFrame.from_ndarray(kept, format=frame.format.name, layout=frame.layout.name)
+    short.sample_rate, short.pts, short.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return short
 
 
 class _Collector:

@@ -14,8 +14,7 @@ a short or lost clip leaves unwritten is a hole in the file and takes no disk. S
 float32, not float16: they take a tenth of the frames' size even at 64 pixels, and stay exact.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,17 +27,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avbench.core.errors import DataError
-from avbench.core.job import read_json
 from avbench.core.options import build, plain
-from avbench.core.types import Clip, InputSpec, Slot, SoundState
+from avbench.core.types import InputSpec, SoundState
 from avbench.data.media import sampling
 from avbench.data.media.audio import read_sound
 from avbench.data.media.sampling import Timeline
 from avbench.data.media.spectrogram import fit, log_mel
 from avbench.data.media.video import Pick, read_frames
-from avbench.data.prepared.lost import LOST, LostClip, read_lost
+from avbench.data.prepared.clips import PreparedClips
 
-SPLIT, CLIPS, PARAGRAPHS = "split.json", "clips.jsonl", "paragraphs.json"
 FRAMES, MELS = "frames.u8", "mels.f32"
 
 Read = Literal["stored", "raw"]
@@ -58,62 +55,35 @@ class Entry:
     notes: tuple[str, ...]
 
 
-class PreparedSplit:
-    """The usable clips of a split, in the annotations' order.
+class PreparedSplit(PreparedClips):
+    """The usable clips of a split with their frames and sound.
 
     Other processes can receive it; they open the files anew.
 
     Attributes:
-        directory: the prepare stage's folder.
-        clips: the usable clips.
         entries: the results of decoding, in the order of ``clips``.
-        lost: the lost clips.
-        role: ``train``, ``report`` or ``select``.
-        protocol: ``coco`` or ``paragraph``.
-        paragraphs: references per video, for the paragraph protocol.
-        input: the geometry that the clips were prepared for.
+        input: the geometry that the clips were prepared for, in the fields that
+            ``InputSpec.stored`` names.
         read: ``stored``, or ``raw``: decoded on demand.
-        list_hash: hash of the clips and captions, see ``clip_list_hash``.
     """
 
-    def __init__(self, directory: Path) -> None:
-        try:
-            split = read_json(directory / SPLIT)
-            lines = _lines(directory / CLIPS)
-            self.lost: tuple[LostClip, ...] = tuple(read_lost(directory / LOST))
-            paragraphs = read_json(directory / PARAGRAPHS)
-        except FileNotFoundError as error:
-            raise DataError(
-                f"{directory}: no prepared split: {error.filename} is missing"
-            ) from None
-        root = Path(split["root"])
-        self.directory = directory
-        self.clips: tuple[Clip, ...] = tuple(clip_from_json(line["clip"], root) for line in lines)
-        self.entries: tuple[Entry, ...] = tuple(_entry(line) for line in lines)
-        self.role: str = split["role"]
-        self.protocol: str = split["protocol"]
-        self.paragraphs: Mapping[str, tuple[str, ...]] = {
-            video: tuple(texts) for video, texts in paragraphs.items()
-        }
-        self.input = build(InputSpec, split["input"])
-        self.read: Read = split["read"]
-        self.list_hash: str = split["list_hash"]
-        self._rows: int = split["rows"]
+    entries: tuple[Entry, ...]
+    input: InputSpec
+    read: Read
 
     @classmethod
     def open(cls, directory: Path) -> "PreparedSplit":
-        """Open what the prepare stage wrote.
-
-        Raises:
-            DataError: the folder holds no prepared split.
-        """
+        """Open the prepare stage's folder, as ``PreparedClips.open``."""
         return cls(directory)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.directory,)
 
-    def __len__(self) -> int:
-        return len(self.clips)
+    def _read_results(self, split: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> None:
+        self.entries = tuple(map(_entry, lines))
+        self.input = build(InputSpec, split["input"])
+        self.read = split["read"]
+        self._rows: int = split["rows"]
 
     @cached_property
     def sound(self) -> Mapping[str, SoundState]:
@@ -207,32 +177,10 @@ def frames_shape(clips: int, spec: InputSpec) -> tuple[int, int, int, int, int]:
     return clips, spec.store_frames, 3, spec.size, spec.size
 
 
-def clip_to_json(clip: Clip, root: Path) -> dict[str, Any]:
-    """Return a clip as plain data, the media file relative to ``root`` if it lies within."""
-    data: dict[str, Any] = plain(clip)
-    if clip.media.is_relative_to(root):
-        data["media"] = str(clip.media.relative_to(root))
-    return data
-
-
 def entry_to_json(entry: Entry) -> dict[str, Any]:
     """Return the result of decoding as plain data."""
     data: dict[str, Any] = plain(entry)
     return data
-
-
-def clip_from_json(data: Mapping[str, Any], root: Path) -> Clip:
-    """Return the clip that ``clip_to_json`` described."""
-    slots = {
-        name: Slot(
-            value=slot["value"],
-            choices=tuple(slot["choices"]),
-            evidence=frozenset(slot["evidence"]),
-        )
-        for name, slot in data["slots"].items()
-    }
-    given = {**data, "media": root / data["media"], "captions": tuple(data["captions"])}
-    return Clip(**{**given, "slots": slots})
 
 
 def _entry(data: Mapping[str, Any]) -> Entry:
@@ -244,8 +192,3 @@ def _entry(data: Mapping[str, Any]) -> Entry:
         sound=SoundState(data["sound"]),
         notes=tuple(data["notes"]),
     )
-
-
-def _lines(path: Path) -> list[Any]:
-    # Not splitlines(), because a caption may hold a Unicode line separator.
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

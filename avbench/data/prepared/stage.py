@@ -23,18 +23,11 @@ from avbench.data.annotations.reader import refuse
 from avbench.data.annotations.slots import read_evidence
 from avbench.data.contracts import Dataset
 from avbench.data.media.container import CLIP_SECONDS
+from avbench.data.prepared.clips import CLIPS, PARAGRAPHS, SPLIT, clip_to_json
 from avbench.data.prepared.lost import LOST, ClipResult, LostClip, LostClips, count_reasons
 from avbench.data.prepared.part import Part, Source
 from avbench.data.prepared.pool import WorkerPool
-from avbench.data.prepared.split import (
-    CLIPS,
-    FRAMES,
-    MELS,
-    PARAGRAPHS,
-    SPLIT,
-    clip_to_json,
-    frames_shape,
-)
+from avbench.data.prepared.split import FRAMES, MELS, frames_shape
 from avbench.data.settings import SoundPolicy
 
 PART = 32
@@ -114,7 +107,7 @@ def run(job: Job) -> dict[str, Any]:
             "role": job.spec["role"],
             "rows": len(clips),
             "protocol": dataset.protocol,
-            "input": plain(spec),
+            "input": spec.stored(),
             "read": job.spec["read"],
             "root": str(root),
         },
@@ -185,7 +178,7 @@ def _decode(
     seconds = float(job.spec.get("clip_seconds", CLIP_SECONDS))
     plan = {
         "clips": clips_hash,
-        "input": plain(spec),
+        "input": spec.stored(),
         "read": job.spec["read"],
         "part": PART,
         "seconds": seconds,

@@ -13,8 +13,8 @@ from avbench.core.options import canonical
 from avbench.core.types import Clip
 from avbench.data.contracts import Defect
 from avbench.data.media.tar_members import INDEX, REBUILD_HINT
+from avbench.data.prepared.clips import clip_from_json
 from avbench.data.prepared.lost import LOST, read_lost
-from avbench.data.prepared.split import clip_from_json
 
 FORM = 1
 """Version of the folder's form; another is refused."""

@@ -36,9 +36,9 @@ from avbench.data.media.container import MediaError
 from avbench.data.media.recode import Encoding, recode
 from avbench.data.media.sampling import Timeline
 from avbench.data.media.tar_members import INDEX
+from avbench.data.prepared.clips import clip_from_json
 from avbench.data.prepared.crash_guard import Journal, decode_guarded
 from avbench.data.prepared.lost import ClipResult, LostClips
-from avbench.data.prepared.split import clip_from_json
 from avbench.data.settings import SoundPolicy
 from avbench.data.shards.folder import listed_clips, read_index, shard_path
 from avbench.data.shards.manifest import LIST

@@ -1,0 +1,245 @@
+"""Why a stage is to be run: the first thing in which it differs from one that is done already.
+
+Every stage's folder keeps, in ``job.json``, its settings, its parents, the hashes of the modules
+that it ran and what it was needed for. A finished stage of the same kind for the same row, dataset
+and seed is a relative; of several the one with the fewest differences is compared.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from avbench.core.digest import CONTENT
+from avbench.core.errors import AvbenchError, unknown
+from avbench.core.job import JOB, RECORD, read_json
+from avbench.runner.plan import Plan, Stage, Store, Use
+
+Earlier = Mapping[str, Any]
+"""The ``job.json`` of a stage that is done."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One thing in which two stages differ."""
+
+    what: Literal["setting", "data", "module", "version", "parent"]
+    name: str
+    """The setting's dotted path, the dataset or setting whose files changed, the module, the
+    distribution, or the parent's role."""
+    old: Any
+    """Value or hash; None: there was none."""
+    new: Any
+    through: tuple[str, ...] = ()
+    """The kinds of the parents, one above the other, that lead to it; empty: the stage's own."""
+
+    def text(self) -> str:
+        """The difference in a line."""
+        return "".join(f"its {kind} stage changed: " for kind in self.through) + self._own()
+
+    def _own(self) -> str:
+        match self.what:
+            case "setting":
+                return f"setting {self.name}: {self.old} → {self.new}"
+            case "data":
+                return f"the contents of {self.name} changed: {self.old} → {self.new}"
+            case "version":
+                return f"version of {self.name}: {self.old} → {self.new}"
+            case "parent":
+                return f"it reads another {self.name}: {self.old} → {self.new}"
+        gone, fresh = self.new is None, self.old is None
+        how = "is no longer used" if gone else "is used now" if fresh else "changed"
+        return f"module {self.name} {how}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """Why one stage is to be run."""
+
+    stage: Stage
+    works_on: str
+    relative: str | None
+    """The folder of the finished stage that it is compared with; None: there is none."""
+    first: Difference | None
+    others: int
+    """Further causes."""
+
+    def text(self) -> str:
+        """The reason in a line."""
+        if self.first is None:
+            return "no stage of this kind, row, dataset and seed is done"
+        more = f" (and {self.others} more)" if self.others else ""
+        return f"{self.first.text()}{more}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "stage": self.stage.id,
+            "kind": self.stage.kind,
+            "works_on": self.works_on,
+            "relative": self.relative,
+            "difference": asdict(self.first) if self.first else None,
+            "others": self.others,
+            "text": self.text(),
+        }
+
+
+def why(plan: Plan, store: Store, asked: str | None = None) -> list[Reason]:
+    """Why stages are to be run, in the plan's order.
+
+    Args:
+        plan: the suite's.
+        store: where finished stages are looked for.
+        asked: a kind, the beginning of an id, or a row's label; None: every stage.
+
+    Raises:
+        AvbenchError: no stage of the plan is meant by ``asked``.
+    """
+    uses, names = plan.uses(), plan.names()
+    chosen = {s.id for s in plan.stages.values() if asked is None or _meant(asked, s, uses[s.id])}
+    if not chosen:
+        kinds = {stage.kind for stage in plan.stages.values()}
+        allowed = {*kinds, *(trial.label for trial in plan.trials)}
+        raise AvbenchError(f"--why: {unknown('kind, row or id', str(asked), allowed)}")
+    done = store.all_done(plan.stages.values())
+    history = _History(plan, store)
+    return [
+        history.reason(plan.stages[id_], uses[id_], names.get(id_, ""))
+        for id_ in plan.needed(done)
+        if id_ in chosen and id_ not in done
+    ]
+
+
+def _meant(asked: str, stage: Stage, uses: list[Use]) -> bool:
+    return (
+        asked == stage.kind or stage.id.startswith(asked) or any(asked == use.row for use in uses)
+    )
+
+
+class _History:
+    """The finished stages of a store, compared with those of a plan."""
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self._plan = plan
+        self._bases = [base.resolve() / "stages" for base in (store.results, store.cache)]
+        self._found: dict[tuple[str, str], list[Difference]] = {}
+
+    def reason(self, stage: Stage, uses: list[Use], works_on: str) -> Reason:
+        """Why a stage is to be run."""
+        keys = [_key(stage.kind, asdict(use)) for use in uses]
+        relatives = dict.fromkeys(name for key in keys for name in self._by_use.get(key, ()))
+        compared = {name: self._differences(stage, self._jobs[name]) for name in relatives}
+        nearest = min(compared, key=lambda name: len(compared[name]), default=None)
+        differences = compared[nearest] if nearest else []
+        return Reason(
+            stage=stage,
+            works_on=works_on,
+            relative=nearest,
+            first=differences[0] if differences else None,
+            others=max(0, len(differences) - 1),
+        )
+
+    @cached_property
+    def _jobs(self) -> dict[str, Earlier]:
+        """The finished stages by the names of their folders, the latest first."""
+        records = [record for base in self._bases for record in base.glob(f"*/{RECORD}")]
+        records.sort(key=lambda record: (-record.stat().st_mtime_ns, record.parent.name))
+        found: dict[str, Earlier] = {}
+        for record in records:
+            try:
+                if read_json(record)["status"] == "done":
+                    found[record.parent.name] = read_json(record.with_name(JOB))
+            except (OSError, ValueError, KeyError):
+                continue  # damaged, or of another form
+        return found
+
+    @cached_property
+    def _by_use(self) -> dict[str, list[str]]:
+        """The names of finished stages by kind and use."""
+        found = defaultdict(list)
+        for name, job in self._jobs.items():
+            for use in job.get("uses", ()):
+                found[_key(job["kind"], use)].append(name)
+        return found
+
+    def _differences(self, stage: Stage, earlier: Earlier) -> list[Difference]:
+        """All that differs: the stage's own first; its parents' where it has none of its own."""
+        asked = (stage.id, earlier["id"])
+        if asked not in self._found:
+            code = self._plan.codes.get(stage.code, {})
+            own = [
+                *_settings(stage.spec, earlier["spec"]),
+                *_unequal("module", code.get("modules", {}), earlier.get("modules", {})),
+                *_unequal("version", code.get("versions", {}), earlier.get("versions", {})),
+            ]
+            self._found[asked] = own or _causes(self._inherited(stage, earlier))
+        return self._found[asked]
+
+    def _inherited(self, stage: Stage, earlier: Earlier) -> Iterator[Difference]:
+        """What differs in the stages that it reads, and in which these are."""
+        before = {role: Path(path).name for role, path in earlier["parents"].items()}
+        for role in sorted(stage.parents.keys() | before.keys()):
+            now = self._plan.stages[stage.parents[role]] if role in stage.parents else None
+            then = before.get(role)
+            if now is not None and then == now.folder:
+                continue
+            if now is None or then not in self._jobs:
+                new = now.folder if now else None
+                yield Difference(what="parent", name=role, old=then, new=new)
+                continue
+            for one in self._differences(now, self._jobs[str(then)]):
+                yield replace(one, through=(now.kind, *one.through))
+
+
+def _causes(differences: Iterable[Difference]) -> list[Difference]:
+    """Each cause once, however many parents lead to it."""
+    found: dict[str, Difference] = {}
+    for one in differences:
+        found.setdefault(repr((one.what, one.name, one.old, one.new)), one)
+    return list(found.values())
+
+
+def _key(kind: str, use: Mapping[str, Any]) -> str:
+    return repr((kind, use["row"], use["seed"], use["dataset"], use["part"]))
+
+
+def _settings(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[Difference]:
+    """The settings that differ, data last."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        one, other = before.get(name), after.get(name)
+        if one != other:
+            files = name == "fingerprint"
+            what: Literal["setting", "data"] = (
+                "data" if files or str(other).startswith(CONTENT) else "setting"
+            )
+            called = str(new["dataset"]) if files else name
+            found.append(Difference(what=what, name=called, old=one, new=other))
+    return sorted(found, key=lambda difference: difference.what == "data")
+
+
+def _flat(value: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings by dotted path."""
+    for key, inner in value.items():
+        if isinstance(inner, list) and any(isinstance(item, Mapping) for item in inner):
+            inner = dict(enumerate(inner))
+        if isinstance(inner, Mapping) and inner:
+            yield from _flat(inner, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", inner
+
+
+def _unequal(
+    what: Literal["module", "version"], new: Mapping[str, str], old: Mapping[str, str]
+) -> list[Difference]:
+    """What differs in hashes or versions by name; what both have comes first."""
+    both = old.keys() & new.keys()
+    names = [*sorted(both), *sorted(old.keys() ^ new.keys())]
+    return [
+        Difference(what=what, name=name, old=old.get(name), new=new.get(name))
+        for name in names
+        if old.get(name) != new.get(name)
+    ]

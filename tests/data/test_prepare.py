@@ -23,7 +23,7 @@ from avbench.data.annotations.clip_list import clip_list_hash
 from avbench.data.media import sampling
 from avbench.data.prepared import pool
 from avbench.data.prepared import stage as prepare
-from avbench.data.prepared.lost import LOST, read_lost
+from avbench.data.prepared.lost import LOST, LostClip, read_lost
 from avbench.data.prepared.part import Part
 from avbench.data.prepared.split import PreparedSplit
 
@@ -146,11 +146,15 @@ def test_clips_keep_order_and_content(root: Path, prepared: tuple) -> None:
     assert split.paragraphs == {}
     assert split.sound["silent00000#1"] is SoundState.SILENT
     assert split.sound["absent00000#0"] is SoundState.ABSENT
-    assert [(lost.id, lost.reason) for lost in split.lost] == [
+    assert [(lost.id, lost.reason) for lost in lost_of(split)] == [
         ("broken00000#0", "not_media"),
         ("broken00000#1", "not_media"),
     ]
-    assert "broken00000.mp4: not a media file" in split.lost[0].detail
+    assert "broken00000.mp4: not a media file" in lost_of(split)[0].detail
+
+
+def lost_of(split: PreparedSplit) -> list[LostClip]:
+    return [*read_lost(split.directory / LOST)]
 
 
 def greys(frames: torch.Tensor) -> list[int]:
@@ -288,11 +292,11 @@ def test_missing_sound_has_a_policy_for_each_kind(root: Path, tmp_path: Path) ->
     assert results["sound"] == {"present": 4, "absent": 2, "silent": 2, "undecodable": 0}
     split = PreparedSplit.open(tmp_path / "a")
     assert set(split.sound.values()) == {SoundState.PRESENT, SoundState.SILENT}
-    assert [x.id for x in split.lost if x.reason == "sound_absent"] == [
+    assert [x.id for x in lost_of(split) if x.reason == "sound_absent"] == [
         "absent00000#0",
         "absent00000#1",
     ]
-    assert split.lost[-1].detail.endswith("absent00000.mp4: its sound is absent")
+    assert lost_of(split)[-1].detail.endswith("absent00000.mp4: its sound is absent")
     # The arrays' rows are those of all clips: what is left is read from its own place.
     assert greys(split.frames(1, SPEC)) == [11, 13, 16, 18]
     assert greys(split.frames(5, SPEC)) == [11, 13, 16, 18]
@@ -318,8 +322,8 @@ def test_malformed_clips_are_lost_with_their_place(root: Path, tmp_path: Path) -
     assert (results["expected"], results["kept"]) == (10, 6)
     split = PreparedSplit.open(tmp_path / "out")
     assert greys(split.frames(0, SPEC)) == [11, 13, 16, 18]
-    assert split.lost[0].id == "toneSHORT00#0"
-    assert split.lost[0].detail.endswith(
+    assert lost_of(split)[0].id == "toneSHORT00#0"
+    assert lost_of(split)[0].detail.endswith(
         f"{name}: database.toneSHORT00.annotations[0].segment: "
         "the clip must end after it starts, got 1 to 1 s"
     )

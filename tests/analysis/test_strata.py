@@ -24,9 +24,8 @@ from avbench.core.options import plain
 from avbench.core.registry import load
 from avbench.core.types import Clip, InputSpec, Slot, SoundState
 from avbench.data.media.sampling import Timeline
-from avbench.data.prepared import split as store
-from avbench.data.prepared.clips import clip_to_json
-from avbench.data.prepared.split import entry_to_json
+from avbench.data.prepared.clips import CLIPS, PARAGRAPHS, SPLIT, clip_to_json
+from avbench.data.prepared.split import Entry, entry_to_json
 from avbench.data.text.counts import WordCounts
 from avbench.data.world.word_counts import shipped_counts
 from avbench.evaluation.score import PREDICTIONS
@@ -270,23 +269,20 @@ class Made:
             "list_hash": "",
             "rows": 4,
         }
-        write_json(folder / store.SPLIT, split)
+        write_json(folder / SPLIT, split)
         states = [SoundState.PRESENT, SoundState.SILENT, SoundState.PRESENT, SoundState.ABSENT]
         lines = [
             json.dumps({"clip": clip_to_json(clip, folder), **entry_to_json(self.entry(i, state))})
             for i, (clip, state) in enumerate(zip(clips(dataset), states, strict=True))
         ]
-        (folder / store.CLIPS).write_text("\n".join(lines) + "\n")
-        (folder / store.LOST).write_text("")
+        (folder / CLIPS).write_text("\n".join(lines) + "\n")
         told = {"v0": "a bell. the red bell rings", "v1": TEXTS[2], "v2": TEXTS[3]}
-        write_json(
-            folder / store.PARAGRAPHS, {v: [t] for v, t in told.items()} if paragraphs else {}
-        )
+        write_json(folder / PARAGRAPHS, {v: [t] for v, t in told.items()} if paragraphs else {})
 
     @staticmethod
-    def entry(row: int, state: SoundState) -> store.Entry:
+    def entry(row: int, state: SoundState) -> Entry:
         timeline = Timeline((0.0,), 0.0, 1.0)
-        return store.Entry(row=row, timeline=timeline, mel_frames=1, sound=state, notes=())
+        return Entry(row=row, timeline=timeline, mel_frames=1, sound=state, notes=())
 
     def scored(self, id_: str, dataset: str, value: float) -> None:
         """cider: value + the item's number; bleu4 has no statistics."""

@@ -21,10 +21,11 @@ from avbench.data.dataset import Sample, collate
 from avbench.data.loader import to
 from avbench.data.prepared.single import read_single
 from avbench.data.tokenizer import PAD, Vocabulary
+from avbench.models import portable
 from avbench.models.captioner import Captioner
 from avbench.models.compute import place
 from avbench.models.generation import captions
-from avbench.models.portable import Manifest, load_parts, read_manifest
+from avbench.models.portable import Manifest
 from avbench.models.settings import DecodeSettings
 
 
@@ -235,10 +236,8 @@ def load_captioner(
         AvbenchError: the folder is not whole, is of a later version, or needs a plugin that is
             not there; the message says which.
     """
-    folder = Path(path)
-    manifest = read_manifest(folder)
-    known = registry.load(Path(plugins_dir) if plugins_dir is not None else None)
-    captioner, vocabulary = load_parts(folder, manifest, known)
+    plugins = registry.load(Path(plugins_dir) if plugins_dir is not None else None)
+    manifest, captioner, vocabulary = portable.load(Path(path), plugins)
     return TrainedCaptioner(manifest, captioner, vocabulary, _device(device))
 
 

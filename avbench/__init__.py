@@ -25,7 +25,7 @@ def load_captioner(
     Args:
         path: its folder.
         device: ``cpu``, ``cuda``, or ``auto``.
-        plugins_dir: a folder of plugins; None: ``./plugins`` where there is one.
+        plugins_dir: a folder of plugins; None: ``./plugins`` if there is one.
 
     Raises:
         AvbenchError: the folder is damaged, is of a later version, or needs a plugin that is not

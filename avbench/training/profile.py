@@ -62,7 +62,7 @@ def run(job: Job) -> dict[str, Any]:
     """Count the MACs and parameters of a captioner and of its training.
 
     Returns:
-        ``macs_g``, ``flops_g``, ``params_m``, ``closed_form_g`` (None where a component has no
+        ``macs_g``, ``flops_g``, ``params_m``, ``closed_form_g`` (None if a component has no
         formula), ``norms_g`` (the norms, which fvcore counts too), ``train_macs_g`` (None without
         pre-training), ``positions`` (of the caption that the decoder reads), and ``parts``: MACs
         (G), closed form (G) and parameters (M) of each encoder, the fusion, the decoder's layers

@@ -1,6 +1,6 @@
 """avbench: benchmarking and ablation of audio-visual video captioning.
 
-``avbench export`` writes a trained captioner as a folder; here is what captions with it::
+``avbench export`` writes a trained captioner as a folder. Caption media files with it::
 
     import avbench
 
@@ -25,11 +25,11 @@ def load_captioner(
     Args:
         path: its folder.
         device: ``cpu``, ``cuda``, or ``auto``.
-        plugins_dir: a folder of plugins; None: ``./plugins`` where there is one.
+        plugins_dir: a folder of plugins; None: ``./plugins`` if there is one.
 
     Raises:
-        AvbenchError: the folder is not whole, is of a later version, or needs a plugin that is
-            not there; the message says which.
+        AvbenchError: the folder is damaged, is of a later version, or needs a plugin that is not
+            installed; the message says which.
     """
     from avbench.models import inference  # torch and all else, only where they are needed
 

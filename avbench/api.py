@@ -1,4 +1,4 @@
-"""Everything that a plugin may import from avbench."""
+"""The names that a plugin may import from avbench."""
 
 from avbench.core.versions import check_versions
 
@@ -20,9 +20,7 @@ from avbench.data.contracts import Dataset, Defect
 from avbench.evaluation.contracts import Metric, References, Score
 from avbench.hookspecs import Register, hookimpl
 from avbench.models.attention_maps import AttentionMap, AttentionSite, Block, attention_maps
-from avbench.models.closed_form import (
-    transformer_layer_macs,
-)
+from avbench.models.closed_form import transformer_layer_macs
 from avbench.models.contracts import (
     Encoder,
     EncoderContext,

@@ -1,13 +1,14 @@
-"""What a plugin can register: one hook a family, all of one form.
+"""The hooks through which a plugin registers components: one per family, all of one form.
 
 A plugin is a module with functions that bear ``@avbench.api.hookimpl`` and one of these names.
-It receives ``register`` and calls it once for each component it brings::
+Each receives ``register`` and calls it once for each component::
 
     register(name, build, config=Options, source="paper or URL")
 
 ``name`` is what suites write. ``build`` makes the component from its options (an instance of
-``config``, a frozen dataclass) and, where the family has one, its context. ``source`` says where
-the component is described. The host checks each registration on the plugin's own line.
+``config``, a frozen dataclass) and its family's context, if there is one. ``source`` names the
+paper or page that describes the component. The host checks each registration at once, so that an
+error points to the plugin's own line.
 """
 
 from typing import Any, Protocol, runtime_checkable
@@ -21,7 +22,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @runtime_checkable
 class Register(Protocol):
-    """The callback through which a plugin hands over one component."""
+    """The callback that registers one component."""
 
     def __call__(self, name: str, build: Any, *, source: str, config: type | None = None) -> None:
         """Register a component; see the module's docstring."""

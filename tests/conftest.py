@@ -81,16 +81,15 @@ def narrated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def narrated_data(narrated: dict[str, Path]):
     """The clips of ``narrated`` as the trainer reads them."""
-    from avbench.core.components import ComponentRef
     from avbench.core.types import InputSpec
     from avbench.data.dataset import ClipData
     from avbench.data.prepared.split import PreparedSplit
+    from avbench.data.settings import SamplingSettings
     from avbench.data.tokenizer import Vocabulary
-    from avbench.training.settings import TrainSettings
 
     return ClipData(
         PreparedSplit.open(narrated["data"]),
         Vocabulary.open(narrated["vocabulary"]),
         InputSpec(frames=4, size=32, store_frames=6, mel_frames=64),
-        sampling=TrainSettings(loss=ComponentRef(name="plain"), steps=1).sampling,
+        sampling=SamplingSettings(),
     )

@@ -15,10 +15,11 @@ from avbench.core.registry import load
 from avbench.core.types import Batch, InputSpec, View, ViewLoss
 from avbench.data.loader import to
 from avbench.data.settings import Task
-from avbench.models.captioner import Captioner, build_captioner
+from avbench.models.captioner import Captioner
 from avbench.models.compute import place
 from avbench.models.settings import ComputeSettings, ModelSettings
-from avbench.training.contracts import LossContext, LossStrategy
+from avbench.models.weights import Architecture
+from avbench.training.contracts import LossStrategy, build_loss
 from avbench.training.engine import Engine
 from avbench.training.probe import optimiser
 from avbench.training.profile import Profile
@@ -33,23 +34,20 @@ class Case:
     """A model and a batch; every clip has a current and a next caption of full length."""
 
     name: str
+    architecture: Architecture
     captioner: Captioner
     batch: Batch
-    input: InputSpec
 
     @property
     def clips(self) -> int:
         return len(self.batch.ids)
 
     def strategy(self, loss: str) -> LossStrategy:
-        component = load().get("losses", loss)
-        context = LossContext(streams=self.captioner.configuration.encoded)
-        made: LossStrategy = component.build(component.config(), context)
-        return made
+        return build_loss(ComponentRef(name=loss), self.captioner.configuration.encoded, load())
 
     @cached_property
     def profile(self) -> Profile:
-        return Profile(self.captioner, self.input)
+        return Profile(self.captioner, self.architecture.input)
 
     def macs(self, loss: str) -> float:
         """Multiply-accumulates of a step, as the cost columns of a table give them."""
@@ -98,15 +96,19 @@ def make_case(preset: str, fusion: str, clips: int, *, chance: bool = True, seed
     registry = load()
     found = read_suite("table3", registry, Overrides(preset=preset)).rows[0].settings
     model = found.model if chance else without_chance(found.model)
+    architecture = Architecture(
+        model=model,
+        input=found.input,
+        fusion=ComponentRef(name=fusion),
+        modalities=ComponentRef(name="V+A"),
+        vocabulary=found.vocabulary.size,
+    )
     torch.manual_seed(seed)
-    names = (ComponentRef(name=fusion), ComponentRef(name="V+A"))
-    size = found.vocabulary.size
-    captioner = build_captioner(model, found.input, size, *names, registry)
     return Case(
         name=f"{preset}, {fusion}, {clips} clip{'s' * (clips != 1)}",
-        captioner=captioner,
-        batch=made_up(found.input, size, clips),
-        input=found.input,
+        architecture=architecture,
+        captioner=architecture.build(registry),
+        batch=made_up(found.input, found.vocabulary.size, clips),
     )
 
 

@@ -136,7 +136,12 @@ class _Maker:
         # A standard dataclass inherits the configuration of the type that holds it.
         held = TypeAdapter(list[cls], config=ConfigDict(use_attribute_docstrings=True))
         whole = held.json_schema()
-        return dict(self._plain(whole["items"], whole["$defs"], at)["properties"])
+        made = dict(self._plain(whole["items"], whole["$defs"], at)["properties"])
+        # Pydantic reads the docstrings of a class's own fields, not of inherited ones.
+        for base in filter(dataclasses.is_dataclass, cls.__mro__[1:]):
+            for name, field in self.fields(base, at).items():
+                made[name] = {**field, **made[name]}
+        return made
 
     def component(self, family: str) -> Schema:
         """A component of a family: its name, or a mapping with its name and options."""

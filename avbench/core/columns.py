@@ -1,4 +1,4 @@
-"""The columns of long rows, whose names no axis of a suite may take."""
+"""The columns of the long table; no axis of a suite may take their names."""
 
 BEFORE = ("suite", "trial", "label", "seed")
 AFTER = (
@@ -8,4 +8,4 @@ AFTER = (
 """The fixed columns before and after those of the grid's axes."""
 
 ALTERED = "altered"
-"""The axis that says what was done to which streams in generation; empty: nothing."""
+"""The axis of the perturbation of streams in generation; empty: none."""

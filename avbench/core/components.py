@@ -1,4 +1,4 @@
-"""How suites and stages name a component."""
+"""The reference by which suites and stages name a component."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComponentRef:
-    """A component by name, with its options; in YAML a name alone or a mapping with ``name``."""
+    """A component's name and options; in YAML a name alone, or a mapping with ``name``."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Hashes of files' contents, remembered in the user's cache by size and time.
+"""Hashes of files' contents, cached for the user by size and time.
 
 Annotations may be gigabytes, and every plan needs their hash.
 """
@@ -16,10 +16,10 @@ CONTENT = "content:"
 """How a setting begins where a local file's digest stands in its place."""
 
 SMALL = 1 << 20
-"""Bytes below which hashing is quicker than remembering."""
+"""Bytes below which hashing is quicker than the cache."""
 
 SETTLED = 2.0
-"""Seconds since its last change after which a file's time tells a further change."""
+"""Seconds after its last change from which a file's time shows a further change."""
 
 DIGITS = 32
 """Hexadecimal digits of ``digest``."""
@@ -28,19 +28,19 @@ Stamp = list[int]
 
 
 def stamp(path: Path) -> Stamp:
-    """Size, time of the last change of content and of anything, and inode."""
+    """Return size, times of the last change of content and of anything, and inode."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def settled(*paths: Path) -> bool:
-    """Whether files are old enough for their stamps to tell a change."""
+    """Return True if files are old enough for their stamps to show a change."""
     now = time.time()
     return all(now - max(s.st_mtime, s.st_ctime) > SETTLED for s in map(os.stat, paths))
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of a file's content.
+    """Return the SHA-256 of a file's content, from the cache if possible.
 
     Raises:
         OSError: it cannot be read.
@@ -63,13 +63,13 @@ def file_digest(path: Path) -> str:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, computed anew."""
+    """Compute the SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(path: Path) -> str:
-    """A hash of a file's contents, or of the names and contents of a folder's files.
+    """Return a hash of a file's contents, or of the names and contents of a folder's files.
 
     Subfolders and hidden files of a folder do not count.
 

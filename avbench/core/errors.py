@@ -1,19 +1,19 @@
-"""The errors that users see. Each message says where, what was got, what is allowed."""
+"""The errors that users see. Each message states the place, the value and what is allowed."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class AvbenchError(ValueError):
-    """Something a user can mend: the command line prints the message alone and exits with 2."""
+    """An error that a user can mend: the command line prints only the message and exits with 2."""
 
 
 class SuiteError(AvbenchError):
-    """A suite or data file that cannot be run; holds every problem found, one a line."""
+    """A suite or data file that cannot be run; lists every problem found, one per line."""
 
 
 class PluginError(AvbenchError):
-    """A plugin that cannot be loaded or registers something it must not."""
+    """A plugin that cannot be loaded, or whose registration is wrong."""
 
 
 class DataError(AvbenchError):
@@ -21,11 +21,11 @@ class DataError(AvbenchError):
 
 
 class UnknownNameError(AvbenchError):
-    """A name that no component, suite, field or dataset bears."""
+    """A name that no component, suite, field or dataset has."""
 
 
 def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
-    """The one wording for a name that is not known, with the nearest match.
+    """Return the one wording for an unknown name, with the nearest match.
 
     >>> unknown("fusion", "mergd", ["cross", "merged"])
     "unknown fusion 'mergd'; did you mean 'merged'? Allowed: cross, merged"

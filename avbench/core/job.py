@@ -1,7 +1,7 @@
-"""A stage as data: what it computes, where it stands, and how it tells that it is done.
+"""A stage as data: its computation, its folder, and the record that proves it is done.
 
 ``job.json`` holds everything that the process ``python -m avbench.runner.stage_process DIR``
-needs; ``record.json``, written last and atomically, is the proof that the stage is done.
+needs. ``record.json``, written last and atomically, proves that the stage is done.
 """
 
 import json
@@ -16,20 +16,20 @@ from typing import Any
 from avbench.core.registry import Registry, load
 
 NOTICES = (signal.SIGTERM, signal.SIGUSR1)
-"""Signals that ask a stage to leave, as schedulers send them before they take a machine away."""
+"""Signals that ask a stage to leave; schedulers send them before they take a machine away."""
 
 INTERRUPTED = 143
-"""Exit status of a stage that left on a notice; training has saved then."""
+"""Exit status of a stage that left on a notice; a training has saved before."""
 
 LEFT = "left"
-"""A training's last word where it left on a notice: its launcher's exit status does not tell."""
+"""The last progress note of a training that left on a notice: the launcher's status hides it."""
 
 JOB, RECORD, PROGRESS, LOG = "job.json", "record.json", "progress.json", "log.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One stage, seen from the process that runs it."""
+    """One stage, as the process that runs it sees it."""
 
     kind: str
     id: str
@@ -39,7 +39,7 @@ class Job:
     parents: Mapping[str, Path] = field(default_factory=dict)
     """Directories of the finished stages that this one reads, by role."""
     local: Mapping[str, Any] = field(default_factory=dict)
-    """What this machine adds and no result depends on: paths, threads, workers, device."""
+    """Settings of this machine that change no result: paths, threads, workers, device."""
 
     @property
     def registry(self) -> Registry:
@@ -51,7 +51,7 @@ class Job:
         return loaded
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Say how far the stage is; the runner shows it."""
+        """Report the progress of the stage; the runner shows it."""
         write_json(self.directory / PROGRESS, {"done": done, "total": total, "note": note})
 
 
@@ -69,19 +69,19 @@ def read_job(directory: Path) -> Job:
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file of ours."""
+    """Read a JSON file that avbench wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def remember(path: Path, value: Any, *, indent: int | None = 1) -> None:
-    """Write JSON into the user's cache; one that cannot be written costs time, not results."""
+    """Write JSON into the user's cache; a failure costs time later, not results."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, value, indent=indent)
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never a part."""
+    """Write JSON so that readers see the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(value, indent=indent, ensure_ascii=False), encoding="utf-8")
     temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Plain data (from YAML or JSON) to frozen dataclasses and back: the one place that does it."""
+"""Converts plain data (from YAML or JSON) to frozen dataclasses and back."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def problems(error: ValidationError, cls: type, where: str) -> list[str]:
-    """A validation error as lines: field, what is wrong, the value got, the nearest name."""
+    """Return a validation error as lines: field, fault, given value, nearest name."""
     lines = []
     for e in error.errors():
         path = ".".join([where, *(str(part) for part in e["loc"])]).strip(".")
@@ -34,7 +34,7 @@ def problems(error: ValidationError, cls: type, where: str) -> list[str]:
 
 
 def build(cls: type[T], data: Any, *, where: str = "") -> T:
-    """Make an instance of a dataclass from plain data; surplus fields are refused.
+    """Make an instance of a dataclass from plain data; unknown fields are refused.
 
     Raises:
         ValidationError: see ``problems`` for its wording.
@@ -47,7 +47,7 @@ def build(cls: type[T], data: Any, *, where: str = "") -> T:
 
 @runtime_checkable
 class Buildable(Protocol):
-    """A registered component, as far as building it is concerned."""
+    """The part of a registered component that builds it."""
 
     @property
     def config(self) -> type:
@@ -55,11 +55,11 @@ class Buildable(Protocol):
 
     @property
     def build(self) -> Callable[..., Any]:
-        """Makes it of options and context."""
+        """Makes it from options and context."""
 
 
 def make(component: Buildable, given: Any, *context: Any, where: str = "") -> Any:
-    """A component built from plain options, and from its family's context.
+    """Build a component from plain options, and from its family's context.
 
     Raises:
         ValidationError: the options do not fit its config.
@@ -69,7 +69,7 @@ def make(component: Buildable, given: Any, *context: Any, where: str = "") -> An
 
 @functools.cache
 def _adapter(cls: Any) -> Any:
-    """The validator of a dataclass; making one costs milliseconds, so each is made once."""
+    """Return the validator of a dataclass; each is made once, as that takes milliseconds."""
     return TypeAdapter(cls)
 
 
@@ -78,7 +78,7 @@ _AS_IT_IS = frozenset((str, int, float, bool, type(None)))
 
 
 def plain(value: Any) -> Any:
-    """The JSON form of settings: dataclasses, mappings, sets, paths and enums resolved."""
+    """Return settings as JSON values: dataclasses, mappings, sets, paths and enums resolved."""
     if type(value) in _AS_IT_IS:  # most values, and plans ask for hundreds of thousands
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -97,12 +97,12 @@ def plain(value: Any) -> Any:
 
 
 def canonical(value: Any) -> str:
-    """Canonical JSON, for hashing and comparing."""
+    """Return canonical JSON, for hashing and comparing."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _fields_at(cls: Any, loc: tuple[int | str, ...]) -> list[str]:
-    """The fields of the dataclass that a location inside ``cls`` leads to."""
+    """Return the fields of the dataclass at a location inside ``cls``."""
     for part in loc:
         if isinstance(part, int):  # into a tuple or list
             cls = next((a for a in get_args(cls) if dataclasses.is_dataclass(a)), cls)

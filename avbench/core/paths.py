@@ -1,4 +1,4 @@
-"""Folders: of a package's data files, and the user's cache."""
+"""The folders of a package's data files and of the user's cache."""
 
 import os
 from importlib.resources import files
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def folder(package: str) -> Path:
-    """The folder of a package's data files."""
+    """Return the folder of a package's data files."""
     return Path(str(files(package)))
 
 
 def cache() -> Path:
-    """The user's cache folder: ``$AVBENCH_CACHE``, else the system's place for caches."""
+    """Return the user's cache folder: ``$AVBENCH_CACHE``, else the system's folder for caches."""
     own = os.environ.get("AVBENCH_CACHE")
     if own:
         return Path(own).expanduser().resolve()

@@ -1,4 +1,4 @@
-"""Finds plugins, checks what they register, and answers for it by family and name."""
+"""Finds plugins, checks their registrations, and returns components by family and name."""
 
 import importlib.util
 import sys
@@ -39,15 +39,15 @@ class Component:
     family: str
     name: str
     build: Callable[..., Any]
-    """Makes the component from its options and, where the family has one, its context."""
+    """Makes the component from its options and its family's context, if there is one."""
     config: type
     """The frozen dataclass of its options; every field has a default."""
     source: str
     """Paper or URL that describes it."""
     module: str
-    """The plugin's module, whose code is part of the ids of the stages that use it."""
+    """The plugin's module; its code is hashed into the ids of the stages that use it."""
     distribution: str
-    """What brought it: ``name version`` of a distribution, or the file's path."""
+    """Its origin: ``name version`` of a distribution, or the file's path."""
 
 
 class Registry:
@@ -80,7 +80,7 @@ class Registry:
         self._components[component.family, component.name] = component
 
     def get(self, family: str, name: str) -> Component:
-        """The component of that name.
+        """Return the component of that name.
 
         Raises:
             UnknownNameError: there is none; the message names the nearest.
@@ -91,17 +91,17 @@ class Registry:
             raise UnknownNameError(unknown(SINGULAR[family], name, self.names(family))) from None
 
     def names(self, family: str) -> list[str]:
-        """The names of a family, sorted."""
+        """Return the names of a family, sorted."""
         return sorted(name for f, name in self._components if f == family)
 
     def __iter__(self) -> Iterator[Component]:
-        """All components, by family and name."""
+        """Iterate over all components, by family and name."""
         order = {family: i for i, family in enumerate(FAMILIES)}
         return iter(sorted(self._components.values(), key=lambda c: (order[c.family], c.name)))
 
 
 def options_of(component: Component) -> list[tuple[str, str, str]]:
-    """Name, type and default of each option, for listings."""
+    """Return name, type and default of each option, for listings."""
     described = []
     for f in fields(component.config):
         bare = get_args(f.type)[0] if get_origin(f.type) is Annotated else f.type
@@ -114,11 +114,11 @@ def load(plugins_dir: Path | None = None) -> Registry:
     """Load every plugin: installed ones by entry point, then those of a folder.
 
     Args:
-        plugins_dir: a folder of ``*.py`` modules; None: ``./plugins`` where there is one.
+        plugins_dir: a folder of ``*.py`` modules; None: ``./plugins`` if there is one.
 
     Raises:
-        PluginError: a plugin does not import, implements a hook that does not exist or with
-            wrong arguments, registers a name twice, or the folder is missing. The message names
+        PluginError: a plugin does not import, implements an unknown hook or one with wrong
+            arguments, or registers a name twice; or the folder is missing. The message names
             the plugin and its distribution.
     """
     registry = Registry()
@@ -131,7 +131,7 @@ def load(plugins_dir: Path | None = None) -> Registry:
 
 
 def _register(registry: Registry, module: ModuleType, distribution: str) -> None:
-    """Call a module's hooks, each with a ``register`` that knows whose line is at fault."""
+    """Call a module's hooks; a wrong registration raises on the plugin's own line."""
     who = f"plugin '{module.__name__}' ({distribution})"
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -186,7 +186,7 @@ def _import_entry(entry: EntryPoint, distribution: str) -> ModuleType:
 
 
 def _modules_in(folder: Path | None) -> list[Path]:
-    """The plugin modules of a folder; tests and private modules are not plugins."""
+    """Return the plugin modules of a folder; tests and private modules are not plugins."""
     if folder is None:
         folder = Path("plugins")
         if not folder.is_dir():

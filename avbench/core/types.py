@@ -14,14 +14,14 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 Modality = str
-"""``"audio"``, ``"video"`` or ``"text"``; a plugin may bring another."""
+"""``"audio"``, ``"video"`` or ``"text"``; a plugin may add another."""
 
 View = frozenset[Modality]
 """The streams that a forward pass keeps; the others are zeroed at the cross-modal encoder."""
 
 
 class SoundState(StrEnum):
-    """What became of a clip's sound. The first four are different facts and stay apart."""
+    """The state of a clip's sound; four different facts that are never merged."""
 
     PRESENT = "present"
     ABSENT = "absent"
@@ -34,14 +34,14 @@ class SoundState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """One fact that a caption should state, with what it can be known from."""
+    """One fact that a caption should state, with the modalities that show it."""
 
     value: str
-    """The word that a right caption contains, e.g. ``red``."""
+    """The word that a correct caption contains, e.g. ``red``."""
     choices: tuple[str, ...]
-    """Every value that this slot takes in the dataset; chance is one over their number."""
+    """All values of this slot in the dataset; chance is one over their number."""
     evidence: frozenset[Modality]
-    """The modalities from which the value can be told."""
+    """The modalities that show the value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ class Clip:
     id: str
     """Unique within the dataset."""
     video: str
-    """The video the clip is cut from: clips of one video stay on one side of a split."""
+    """The video that the clip is cut from: a split never divides the clips of one video."""
     media: Path
     """The local media file; it may turn out to be missing or damaged."""
     captions: tuple[str, ...]
@@ -61,7 +61,7 @@ class Clip:
     end: float | None = None
     """Seconds into the file; None: the whole file."""
     next_caption: str | None = None
-    """The caption of the clip that follows in the same video (PNC); None: there is none."""
+    """The caption of the next clip in the same video (PNC); None: there is none."""
     speech: str | None = None
     """ASR text of the clip, the input of the text stream."""
     slots: Mapping[str, Slot] = field(default_factory=dict)
@@ -70,14 +70,14 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputSpec:
-    """How media become the model's input. Everything here changes results and is hashed."""
+    """The geometry of the model's input. Every field changes results and is hashed."""
 
     frames: int = 16
     """Video frames per clip (paper: 16)."""
     size: int = 224
     """Height and width of a frame, pixels (paper: 224)."""
     store_frames: int = 48
-    """Frames per clip kept by the prepare stage; training samples among them."""
+    """Frames per clip that the prepare stage stores; training samples among them."""
     sample_rate: int = 22_050
     """Hz (paper: 22,050)."""
     n_fft: int = 1536
@@ -112,7 +112,7 @@ _READ_LATER = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """What the model reads: inputs of B clips and, in training, their target captions.
+    """The model's input: B clips and, in training, their target captions.
 
     Attributes:
         video: frames as decoded, 0 to 255; normalised on the device by the encoder.
@@ -140,8 +140,8 @@ class Tokens:
         values: the embeddings.
         keep: True where a token is real; False for padding, which no attention may read.
             None: all are real, and attention needs no mask.
-        type_embedding: the stream's learnt token-type vector, set when the cross-modal
-            encoder has added position and type embeddings; for fusions that add tokens.
+        type_embedding: the stream's learnt token-type vector, set once position and type
+            embeddings have been added; for fusions that add tokens.
     """
 
     values: Float[Tensor, "B N D"]
@@ -154,11 +154,11 @@ class ViewLoss:
     """The teacher-forced result of one view over a batch.
 
     Attributes:
-        nats: mean cross entropy per target token, PCC and PNC averaged by tokens. Where a step is
-            divided among processes or micro-batches it is divided by the tokens of a process in
-            the mean, so that the parts add up to the whole step's loss.
-        token_probability: mean probability given to the target tokens, without gradient; divided
-            in the same way.
+        nats: mean cross entropy per target token, PCC and PNC averaged by tokens. If a step is
+            divided among processes or micro-batches, the divisor is the mean number of tokens
+            of a process, so that the parts add up to the whole step's loss.
+        token_probability: mean probability of the target tokens, without gradient; with the same
+            divisor.
         tokens: number of target tokens.
     """
 

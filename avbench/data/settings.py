@@ -15,13 +15,25 @@ Task = Literal["pcc", "pnc"]
 class SamplingSettings:
     """Sampling of a clip for training: its inputs, and the captions that are its targets."""
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[Task, ...] = ("pcc",)
     """The captions that are targets, in this order."""
-    pnc_share: float
-    """Share of the clips with a next caption that use it as a target, beside ``pcc``."""
-    spec_augment: bool
-    mask_speech: float
-    """Share of the input ASR word pieces that are masked."""
+    pnc_share: float = 1.0
+    """Share of the clips with a next caption for which a step predicts it too; beside pcc."""
+    spec_augment: bool = True
+    mask_speech: float = 0.0
+    """Share of the input ASR word pieces that are masked (V+T's leak; BERT: 15 %)."""
+
+    def __post_init__(self) -> None:
+        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"tasks must be pcc, pnc or both, got {list(self.tasks)}")
+        if not 0 < self.pnc_share <= 1:
+            raise ValueError(f"pnc_share must be in (0, 1], got {self.pnc_share}")
+        if self.pnc_share < 1 and set(self.tasks) != {"pcc", "pnc"}:
+            raise ValueError(
+                f"pnc_share {self.pnc_share} needs the tasks pcc and pnc, got {list(self.tasks)}"
+            )
+        if not 0 <= self.mask_speech <= 1:
+            raise ValueError(f"mask_speech must be in [0, 1], got {self.mask_speech}")
 
 
 SoundUse = Literal["use", "drop", "fail"]

@@ -1,1 +1,1 @@
-"""The captioner: network, generation, weights and costs."""
+"""The captioner: network, generation, weights and counting of MACs."""

@@ -1,7 +1,7 @@
-"""Attention maps of a fusion, on request: what each token reads, layer by layer.
+"""Attention maps of a fusion, on request: the tokens that each token reads, layer by layer.
 
-A fusion names its ``AttentionSite``s; ``attention_maps`` runs it once and reads them. Asking
-changes no output: the maps are computed beside what the model computes.
+A fusion names its ``AttentionSite``s; ``attention_maps`` runs it once and reads them. The maps are
+computed beside the forward pass and change no output.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,21 +16,21 @@ from avbench.core.types import Modality, Tokens
 from avbench.models.layers import Attention
 
 Block = tuple[str, Modality]
-"""A run of a sequence: ``("tokens", m)`` for a stream's tokens, and another first word for tokens
-that the fusion adds to it, such as the paper's global tokens (Sec. 3.3.3)."""
+"""A section of a sequence: ``("tokens", m)`` for a stream's tokens, and another first word for
+tokens that the fusion adds to it, such as the paper's global tokens (Sec. 3.3.3)."""
 
 TOKENS = "tokens"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttentionSite:
-    """One use of attention in a fusion: where it stands, what asks and what is read."""
+    """One use of attention in a fusion: its place, its queries and its keys."""
 
     module: Attention
     layer: int
     """From 0."""
     branch: str
-    """The branch of Eq. 12, by the fusion's name for it; a fusion may have but one."""
+    """The branch of Eq. 12, by the fusion's name for it; a fusion may have only one."""
     queries: tuple[Block, ...]
     """The blocks of the query sequence, in order."""
     keys: tuple[Block, ...]
@@ -46,9 +46,9 @@ class AttentionMap:
     Attributes:
         layer: from 0.
         branch: the fusion's name for it.
-        queries: where each block of queries lies along Q.
-        keys: where each block of keys lies along K.
-        weights: each query's sum to one over K, where any key may be read.
+        queries: the slice of each block of queries along Q.
+        keys: the slice of each block of keys along K.
+        weights: each query's sum to one over K, unless it may read no key.
     """
 
     layer: int
@@ -58,16 +58,16 @@ class AttentionMap:
     weights: Float[Tensor, "B H Q K"]
 
     def part(self, query: Block, key: Block) -> Float[Tensor, "B H q k"]:
-        """What one block reads of another; its rows sum to at most one."""
+        """Return the weights of one block's queries on another's keys; rows sum to at most one."""
         return self.weights[:, :, self.queries[query], self.keys[key]]
 
 
 @runtime_checkable
 class Mapped(Protocol):
-    """A fusion, as far as its maps are concerned."""
+    """The part of a fusion's interface that maps need."""
 
     def sites(self) -> Sequence[AttentionSite]:
-        """Its uses of attention, in the order in which they run."""
+        """Return its uses of attention, in the order in which they run."""
 
     def __call__(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
         """Fuse."""
@@ -76,17 +76,17 @@ class Mapped(Protocol):
 def attention_maps(
     fusion: Mapped, tokens: Mapping[Modality, Tokens]
 ) -> tuple[Tokens, list[AttentionMap]]:
-    """Fuse, and say what every token attended to.
+    """Fuse, and return the attention of every token.
 
     Args:
         fusion: one that names its sites; in eval mode for maps without dropout.
         tokens: its streams, with position and type embeddings (``Captioner.streams``).
 
     Returns:
-        The fused tokens, the very ones that ``fusion(tokens)`` gives, and a map a site, in order.
+        The fused tokens, equal to ``fusion(tokens)``, and one map per site, in order.
 
     Raises:
-        AvbenchError: the fusion names no sites, or they are not those that ran.
+        AvbenchError: the fusion names no sites, or others than ran.
     """
     sites = fusion.sites()
     name = type(fusion).__name__

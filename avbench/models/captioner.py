@@ -39,7 +39,7 @@ class StreamEmbedding(nn.Module):
 
 
 class Captioner(nn.Module):
-    """An audio-visual captioner; the views of a batch share the encoders' work.
+    """An audio-visual captioner; all views of a batch share one run of the encoders.
 
     Attributes:
         encoders: one for each stream that is encoded.
@@ -75,7 +75,7 @@ class Captioner(nn.Module):
         return frozenset(self.configuration.encoded)
 
     def autocast(self) -> torch.autocast:
-        """The context that a forward pass outside this class's methods needs: its precision."""
+        """Return the context of its precision, for a forward pass outside this class's methods."""
         device = self.embedding.types[self.configuration.streams[0]].device
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
@@ -97,9 +97,9 @@ class Captioner(nn.Module):
     def streams(
         self, encoded: Mapping[Modality, Tokens], views: Sequence[View]
     ) -> dict[Modality, Tokens]:
-        """What the fusion reads: every stream with position and type embeddings, view by view.
+        """Return the fusion's input: each stream with position and type embeddings, by view.
 
-        A stream outside a view is replaced by zeros before position and type embeddings, and
+        A stream outside a view is replaced by zeros before position and type embeddings. It is
         attended to (Eq. 2), or hidden from attention with ``zeroing="mask"``.
         """
         example = next(iter(encoded.values())).values
@@ -122,14 +122,14 @@ class Captioner(nn.Module):
         per: float | None = None,
         measured: Sequence[View] = (),
     ) -> dict[View, ViewLoss]:
-        """The caption losses of a batch, the streams encoded once.
+        """Return the caption losses of a batch; the streams are encoded once.
 
         Args:
             batch: clips and their captions.
-            views: the losses that are trained.
-            per: what sums over target tokens are divided by; None: the batch's target tokens.
-            measured: further losses, without gradients; measuring them changes nothing, the
-                state of the random generators included.
+            views: the losses to train.
+            per: the divisor of sums over target tokens; None: the batch's target tokens.
+            measured: further losses, without gradients; measuring them changes nothing, not even
+                the state of the random generators.
         """
         encoded = self.encode(batch)
         losses = self.losses(encoded, batch, views, per=per)
@@ -143,14 +143,14 @@ class Captioner(nn.Module):
     def teach(
         self, encoded: Mapping[Modality, Tokens], batch: Batch, views: Sequence[View]
     ) -> Float[Tensor, "R L V"]:
-        """Teacher-forced logits of every caption in every view; R = len(views)·C rows."""
+        """Return teacher-forced logits of each caption in each view; R = len(views)·C rows."""
         fused = self.fuse(encoded, views)
         clips = batch.video.shape[0]
         offsets = torch.arange(len(views), device=batch.clip.device) * clips
         rows = (offsets[:, None] + batch.clip[None, :]).flatten()
         shared = batch.clip.shape[0] != clips
         with self.autocast():
-            memory = self.decoder.remember(fused, rows if shared else None)
+            memory = self.decoder.project(fused, rows if shared else None)
             logits = self.decoder(batch.captions[:, :-1].repeat(len(views), 1), memory)
         taught: Tensor = logits
         return taught
@@ -163,7 +163,7 @@ class Captioner(nn.Module):
         *,
         per: float | None = None,
     ) -> dict[View, ViewLoss]:
-        """Caption loss of each view (Eq. 1 and 2): nats per target token, see ``ViewLoss``."""
+        """Return the caption loss of each view (Eq. 1 and 2), in nats per target token."""
         logits = self.teach(encoded, batch, views).chunk(len(views))
         targets = batch.captions[:, 1:]
         real = targets != PAD
@@ -183,7 +183,7 @@ class Captioner(nn.Module):
 
 
 def stack(views: Sequence[Tokens]) -> Tokens:
-    """One stream's tokens in several views, along the batch."""
+    """Stack one stream's tokens in several views along the batch."""
     if len(views) == 1:
         return views[0]
     values = torch.cat([t.values for t in views])
@@ -199,7 +199,7 @@ def stack(views: Sequence[Tokens]) -> Tokens:
 def build_encoder(
     stream: Modality, ref: ComponentRef, context: EncoderContext, registry: Registry
 ) -> Encoder:
-    """A stream's encoder.
+    """Build a stream's encoder.
 
     Raises:
         SuiteError: it reads another modality.
@@ -231,8 +231,8 @@ def build_captioner(
         vocabulary: V, rows of the word embedding.
         fusion: the fusion by name.
         modalities: the modality configuration by name.
-        registry: where the components are looked up.
-        encoder_of: gives each stream's encoder; None: ``build_encoder``.
+        registry: the registered components.
+        encoder_of: returns each stream's encoder; None: ``build_encoder``.
 
     Raises:
         SuiteError: the fusion refuses the streams, an encoder is missing, or an encoder that

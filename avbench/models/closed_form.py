@@ -2,12 +2,12 @@
 
 Matrix products only, like ``avbench.models.macs``: no norms, softmax, biases. With n tokens in
 self-attention a layer costs 12·D²·n + 2·n²·D. Streams are given by their numbers of tokens.
-Nothing here looks at a network: the profile stage and the tests hold the counts against it.
+Nothing here reads a network: the profile stage and the tests compare counts with it.
 """
 
 
 def transformer_layer_macs(D: int, queries: int, keys: int, *, ratio: int = 4) -> int:
-    """T(X, Y) of Eq. 8: projections, attention and feed-forward block.
+    """Return the MACs of T(X, Y) in Eq. 8: projections, attention and feed-forward block.
 
     Args:
         D: model width.
@@ -21,7 +21,7 @@ def transformer_layer_macs(D: int, queries: int, keys: int, *, ratio: int = 4) -
 
 
 def decoder_macs(D: int, positions: int, memory: int, *, layers: int = 3) -> int:
-    """The decoder's layers under teacher forcing, without the output projection.
+    """Return the MACs of the decoder's layers under teacher forcing, without output projection.
 
     Args:
         D: model width.
@@ -35,5 +35,5 @@ def decoder_macs(D: int, positions: int, memory: int, *, layers: int = 3) -> int
 
 
 def output_projection_macs(D: int, positions: int, vocabulary: int) -> int:
-    """From the decoder's positions to logits over the vocabulary."""
+    """Return the MACs from the decoder's positions to logits over the vocabulary."""
     return positions * D * vocabulary

@@ -1,4 +1,4 @@
-"""How a captioner is computed: device, precision, attention backend and compilation."""
+"""Computation of a captioner: device, precision, attention backend and compilation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from avbench.models.settings import ComputeSettings
 
 
 def place(captioner: Captioner, settings: ComputeSettings, device: torch.device) -> Captioner:
-    """Move a captioner to its device and set how it computes; compilation is apart."""
+    """Move a captioner to its device; set its precision and attention backend."""
     captioner.precision = settings.precision
     for attention in _attention(captioner):
         attention.backend = settings.attention
@@ -20,7 +20,7 @@ def place(captioner: Captioner, settings: ComputeSettings, device: torch.device)
 
 
 def compile_parts(parts: Sequence[nn.Module], settings: ComputeSettings) -> None:
-    """Have the parts of a captioner compiled at their first call, where the settings ask for it.
+    """Have the parts of a captioner compiled at their first call, if the settings ask for it.
 
     Weights keep their names, and copies of a part are not compiled.
     """
@@ -30,9 +30,9 @@ def compile_parts(parts: Sequence[nn.Module], settings: ComputeSettings) -> None
 
 
 def backends(captioner: Captioner) -> list[str]:
-    """The attention backends that ran in the last pass, for the record.
+    """Return the attention backends that ran in the last pass, for the record.
 
-    Encoders with an attention of their own, which no setting reaches, are named with it.
+    Encoders with an attention of their own, which no setting reaches, are listed with it.
     """
     ran = sorted({a.ran for a in _attention(captioner) if a.ran is not None})
     encoders: Any = captioner.encoders

@@ -1,4 +1,4 @@
-"""The abstract classes of encoders and fusions, and what the host hands to each.
+"""The abstract classes of encoders and fusions, and the values that the host hands to each.
 
 Every class here is abstract or a value; every class that implements one is final.
 """
@@ -17,10 +17,10 @@ from avbench.models.attention_maps import AttentionSite
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderContext:
-    """What the model's geometry fixes for an encoder."""
+    """The model's geometry, as far as an encoder needs it."""
 
     D: int
-    """Width of the tokens that the encoder must give."""
+    """Width of the tokens that the encoder returns."""
     input: InputSpec
     vocabulary: int
     """Size of the tokenizer's vocabulary (text encoders)."""
@@ -30,21 +30,21 @@ class EncoderContext:
 
 @dataclass(frozen=True, slots=True)
 class InitialWeights:
-    """Marks the option of an encoder that says which weights it starts from.
+    """Marks the option of an encoder that names its initial weights.
 
     ``weights: Annotated[str | None, InitialWeights()] = None``. Its text is the path of a local
-    file or folder, whose contents then count and not its place, or a name of published weights.
-    With None the encoder starts from scratch; its parameters must have the same names and
-    shapes then, for what has been trained is loaded into an encoder built without them.
+    file or folder, whose contents then count and not its path, or a name of published weights.
+    With None the encoder starts from scratch. Its parameters must have the same names and shapes
+    then, because trained weights are loaded into an encoder built without initial ones.
     """
 
     named: Callable[[str], bool] | None = None
-    """Whether a text that is no local file names published weights; None: none are known."""
+    """Returns True if a text names published weights; None: no names are known."""
     also: tuple[str, ...] = ()
-    """Options that only say more of these weights, e.g. their revision; cleared with them."""
+    """Further options of these weights, e.g. their revision; cleared with them."""
     words: Callable[[Path], Path | None] | None = None
-    """Of weights that know words by their ids, which a suite must then use: gives the file of
-    the vocabulary beside local ones, or None where there is none. None: they know no words."""
+    """For weights over a vocabulary, which the suite must then use: returns the vocabulary's file
+    beside local weights, or None if there is none. None: the weights are not over words."""
 
 
 class Encoder(nn.Module, ABC):
@@ -53,11 +53,11 @@ class Encoder(nn.Module, ABC):
     modality: Modality
     """The modality whose input it reads."""
     n_tokens: int
-    """N: tokens per clip; a zeroed stream has as many."""
+    """N: tokens per clip; a zeroed stream has the same number."""
     started_from: str = "scratch"
-    """What the weights were before training, for the tables."""
+    """The weights before training, for the tables."""
     own_attention: str | None = None
-    """What computes its attention where it is not ``avbench.api.Attention``, for the record."""
+    """The attention it uses instead of ``avbench.api.Attention``, for the record."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tokens:
@@ -69,16 +69,16 @@ class Encoder(nn.Module, ABC):
 
     @classmethod
     def closed_form(cls, options: Any, context: EncoderContext) -> int | None:  # noqa: ARG003
-        """Its MACs for one clip by a formula, to hold the count against; None: there is none."""
+        """Return its MACs for one clip by a formula, to check the count; None: no formula."""
         return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FusionContext:
-    """What the model's geometry fixes for a fusion."""
+    """The model's geometry, as far as a fusion needs it."""
 
     streams: tuple[Modality, ...]
-    """The streams that come in, in the order of the fused output."""
+    """The input streams, in the order of the fused output."""
     D: int
     heads: int
     layers: int
@@ -88,13 +88,13 @@ class FusionContext:
 class Fusion(nn.Module, ABC):
     """The cross-modal encoder's layers.
 
-    The host has added position and token-type embeddings; a zeroed stream comes as zeros plus
+    The host has added position and token-type embeddings. A zeroed stream arrives as zeros plus
     these embeddings and is attended to like any other (Sec. 3.2).
     """
 
     @classmethod
     def refuses(cls, streams: tuple[Modality, ...]) -> str | None:  # noqa: ARG003
-        """Why this fusion is undefined for these streams, or None; a refused cell is skipped."""
+        """Return a reason to refuse these streams, or None; a refused cell is skipped."""
         return None
 
     @classmethod
@@ -104,7 +104,7 @@ class Fusion(nn.Module, ABC):
         context: FusionContext,  # noqa: ARG003
         tokens: Mapping[Modality, int],  # noqa: ARG003
     ) -> int | None:
-        """Its MACs for one clip by a formula, to hold the count against; None: there is none.
+        """Return its MACs for one clip by a formula, to check the count; None: no formula.
 
         Args:
             options: an instance of its config.
@@ -118,25 +118,25 @@ class Fusion(nn.Module, ABC):
         """Fuse the streams.
 
         Args:
-            tokens: one entry a stream of the context, (B, N_m, D) each.
+            tokens: one entry per stream of the context, (B, N_m, D) each.
 
         Returns:
             The streams' tokens, concatenated in the order of the context: (B, sum of N_m, D).
         """
 
     def sites(self) -> Sequence[AttentionSite]:
-        """Where it attends, in the order in which it runs, for attention maps; none: no maps."""
+        """Return its uses of attention in the order they run; none: it has no attention maps."""
         return ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModalityConfiguration:
-    """Which streams enter the cross-modal encoder, and which of them as zeros."""
+    """The streams that enter the cross-modal encoder, and those that enter as zeros."""
 
     streams: tuple[Modality, ...]
     """All streams, in the order of the fused output."""
     zeroed: frozenset[Modality] = frozenset()
-    """Streams that are not encoded: zeros stand for their tokens."""
+    """Streams that are not encoded: zeros replace their tokens."""
 
     def __post_init__(self) -> None:
         if not self.zeroed < set(self.streams):

@@ -30,17 +30,17 @@ class Memory:
     mask: Bool[Tensor, "R 1 1 K"] | None
 
 
-class Past:
-    """What the beams of each clip have said so far: their keys and values, in every layer.
+class BeamCache:
+    """The cached keys and values of the beams' tokens so far, in every layer.
 
-    Entries stay where they were written. When beams are chosen anew, only the table of who
-    descends from which entry is reordered, and attention masks by it: all beams of a clip read
-    one store, and no step copies the ones before it.
+    Entries stay in place. A new choice of beams reorders only the table of the entries that each
+    beam descends from, and attention is masked by it: all beams of a clip read one store, and no
+    step copies the earlier ones.
 
     Args:
         memory: of the clips, one row each.
-        length: most tokens of a caption.
-        beam: most beams of a clip.
+        length: largest number of tokens of a caption.
+        beam: largest number of beams of a clip.
 
     Attributes:
         steps: tokens so far.
@@ -51,7 +51,7 @@ class Past:
     own: Bool[Tensor, "B W S"]
 
     def __init__(self, memory: Memory, *, length: int, beam: int) -> None:
-        key = memory.layers[0][0]  # Of the type that the cached ones will have, autocast or not.
+        key = memory.layers[0][0]  # Has the cached keys' type, with or without autocast.
         B, H, _, d = key.shape
         entries = 1 + (length - 1) * beam
         self.steps = self.size = 0
@@ -67,7 +67,7 @@ class Past:
         self.size += beams
 
     def extend(self, layer: int, key: Float[Tensor, "B H W d"], value: Tensor) -> KeysValues:
-        """Keep one layer's keys and values of the newest token; gives those of all entries."""
+        """Store one layer's keys and values of the newest token; return those of all entries."""
         stored = self._store[layer, :, :, :, : self.size]
         stored[0, :, :, -key.shape[2] :] = key
         stored[1, :, :, -key.shape[2] :] = value
@@ -78,8 +78,8 @@ class Past:
         """True where a beam may read an entry; None: a single beam reads all."""
         return None if self.own.shape[1] == 1 else self.own[:, None, :, : self.size]
 
-    def follow(self, parents: Int[Tensor, "B W"]) -> None:
-        """The beams are from now on continuations of these."""
+    def reorder(self, parents: Int[Tensor, "B W"]) -> None:
+        """Make the beams continuations of ``parents``."""
         entries = self.own.shape[2]
         self.own = self.own.gather(1, parents[:, :, None].expand(-1, -1, entries))
 
@@ -107,11 +107,11 @@ class DecoderLayer(nn.Module):
         """Update x: the positions of a caption, or the beams of a clip at one position.
 
         Args:
-            x: as said.
+            x: the positions, or the beams.
             memory: this layer's projection of the fused tokens.
             mask: True where a fused token may be read.
-            extend: None for positions, which read what stands before them; for beams, takes
-                their keys and values and gives those of all entries so far.
+            extend: None for positions, which read the earlier ones; for beams, takes their keys
+                and values and returns those of all entries so far.
             own: True where a beam may read an entry; None: everywhere.
         """
         pre = self.norm == "pre"
@@ -130,7 +130,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Captions from fused tokens; word embedding and output projection share their weights.
+    """Decodes captions from fused tokens; embedding and output projection share their weights.
 
     Args:
         D: model width.
@@ -166,8 +166,8 @@ class Decoder(nn.Module):
     def _layers(self) -> list[DecoderLayer]:
         return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
 
-    def remember(self, fused: Tokens, rows: Int[Tensor, " R"] | None = None) -> Memory:
-        """Project the fused tokens once; ``rows`` says which of them each caption reads.
+    def project(self, fused: Tokens, rows: Int[Tensor, " R"] | None = None) -> Memory:
+        """Project the fused tokens once; ``rows`` maps each caption to the clip that it reads.
 
         The projection runs over the distinct contexts, so that two captions of one clip (PCC and
         PNC) share it.
@@ -182,22 +182,24 @@ class Decoder(nn.Module):
         )
 
     def forward(self, ids: Int[Tensor, "R L"], memory: Memory) -> Float[Tensor, "R L V"]:
-        """Logits of the token after each position of whole captions (teacher forcing)."""
+        """Return logits of the token after each position of whole captions (teacher forcing)."""
         places = torch.arange(ids.shape[1], device=ids.device)
         x = self.dropout(self.words(ids) + self.positions(places))
         for layer, kept in zip(self._layers(), memory.layers, strict=True):
             x = layer(x, kept, memory.mask)
         return linear(self.final_norm(x), self.words.weight)
 
-    def step(self, ids: Int[Tensor, "B W"], memory: Memory, past: Past) -> Float[Tensor, "B W V"]:
-        """Logits of the token after the newest one of every beam, which ``past`` then holds.
+    def step(
+        self, ids: Int[Tensor, "B W"], memory: Memory, cache: BeamCache
+    ) -> Float[Tensor, "B W V"]:
+        """Return logits of the token after the newest one of every beam; ``cache`` stores it.
 
-        The beams of a clip stand where a caption's positions stand in ``forward``, so that they
-        read the clip's memory, and their own past, together.
+        The beams of a clip take the axis of a caption's positions in ``forward``, so that they
+        read the clip's memory and the cache together.
         """
-        past.begin(ids.shape[1])
-        x = self.words(ids) + self.positions.weight[past.steps - 1]
-        own = past.mask
+        cache.begin(ids.shape[1])
+        x = self.words(ids) + self.positions.weight[cache.steps - 1]
+        own = cache.mask
         for i, layer in enumerate(self._layers()):
-            x = layer(x, memory.layers[i], memory.mask, partial(past.extend, i), own)
+            x = layer(x, memory.layers[i], memory.mask, partial(cache.extend, i), own)
         return linear(self.final_norm(x), self.words.weight)

@@ -1,7 +1,7 @@
 """Batched beam search with cached keys and values (Sec. 4.2: width 5).
 
-The paper names the width alone. What else a beam search has to settle is as in Hugging Face's
-``generate(num_beams=W)``, the usual one for captions, and gives the same captions and scores:
+The paper states the width alone. Everything else follows Hugging Face's
+``generate(num_beams=W)``, the usual one for captions, with the same captions and scores:
 
 - Each step takes the 2W best continuations of a clip's W hypotheses. One that ends is finished
   if it is among the first W of them; the best W others live on.
@@ -28,7 +28,7 @@ from torch import Tensor
 from avbench.core.types import Batch, Tokens, View
 from avbench.data.tokenizer import PAD, Vocabulary
 from avbench.models.captioner import Captioner
-from avbench.models.decoder import Decoder, Past
+from avbench.models.decoder import BeamCache, Decoder
 from avbench.models.settings import DecodeSettings
 
 EarlyStopping = bool | Literal["never"]
@@ -70,7 +70,7 @@ def beam_search(
         beam: W, hypotheses kept per clip.
         length_penalty: exponent on the number of generated tokens by which log probabilities
             are divided.
-        early_stopping: see the module.
+        early_stopping: see the module's docstring.
 
     Raises:
         ValueError: beam below 1, or length below 2.
@@ -80,8 +80,8 @@ def beam_search(
             f"beam search: beam must be at least 1 and length at least 2, got {beam} and {length}"
         )
     clips, device = fused.values.shape[0], fused.values.device
-    memory = decoder.remember(fused)
-    past = Past(memory, length=length, beam=beam)
+    memory = decoder.project(fused)
+    cache = BeamCache(memory, length=length, beam=beam)
     # One hypothesis a clip to begin with: BOS.
     lines = torch.full((clips, 1, 1), bos, device=device)
     scores = torch.zeros(clips, 1, device=device)
@@ -89,7 +89,7 @@ def beam_search(
     finished = torch.full((clips, beam), -torch.inf, device=device)  # The best W, sorted.
     unsettled = torch.ones(clips, 1, dtype=torch.bool, device=device)
     for size in range(2, length + 1):
-        logits = decoder.step(lines[:, :, -1], memory, past)
+        logits = decoder.step(lines[:, :, -1], memory, cache)
         total = logits.float().log_softmax(-1).add_(scores[:, :, None])
         top, chosen = total.flatten(1).topk(min(2 * beam, total[0].numel()))
         parents, tokens = chosen // total.shape[2], chosen % total.shape[2]
@@ -118,12 +118,12 @@ def beam_search(
         if not bool(unsettled.any()):
             break
         lines = _rows(lines, kept)
-        past.follow(parents.gather(1, kept))
+        cache.reorder(parents.gather(1, kept))
     return Beams(ids=captions, scores=finished[:, 0])
 
 
 def _rows(lines: Int[Tensor, "B W L"], places: Int[Tensor, "B K"]) -> Int[Tensor, "B K L"]:
-    """Each clip's hypotheses at these places."""
+    """Return each clip's hypotheses at these places."""
     return lines.gather(1, places[:, :, None].expand(-1, -1, lines.shape[2]))
 
 
@@ -135,7 +135,7 @@ def _open(
     penalty: float,
     early_stopping: EarlyStopping,
 ) -> Tensor:
-    """True for clips whose best live hypothesis may still be worth its continuation.
+    """Return True for clips whose best live hypothesis may still win.
 
     Args:
         worst: score of the worst of W finished hypotheses, -inf where there are fewer.
@@ -143,7 +143,7 @@ def _open(
         n: its generated tokens.
         longest: most tokens that can be generated.
         penalty: the length penalty.
-        early_stopping: see the module.
+        early_stopping: see the module's docstring.
     """
     if early_stopping is True:
         return torch.isinf(worst)
@@ -162,14 +162,14 @@ def captions(
     view: View,
     length: int,
 ) -> list[tuple[str, float]]:
-    """The caption of each clip of a batch, and its score as ``Beams`` defines it.
+    """Return the caption of each clip of a batch, and its score as ``Beams`` defines it.
 
     Args:
         captioner: in eval mode, on the batch's device.
         vocabulary: spells the captions.
-        batch: what the clips hold; target captions are not looked at.
+        batch: the clips; their target captions are ignored.
         settings: of the beam search.
-        view: the streams that are kept.
+        view: the streams to keep.
         length: longest caption, tokens.
     """
     fused = captioner.fuse(captioner.encode(batch), [view])

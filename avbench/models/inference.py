@@ -1,11 +1,11 @@
-"""A trained captioner out of its folder, and the captions that it gives to media files.
+"""Captions of media files, by a captioner loaded from its folder.
 
     captioner = avbench.load_captioner("model")
     print(captioner.caption("clip.mp4"))
     print(captioner.caption("film.mkv", start=12.0, end=19.5))
 
-Frames and sound are read as in the suite's testing, so a clip of its test split gets the caption
-that the suite gave it (the same batches, threads and device provided: else up to rounding).
+Frames and sound are read as in the suite's testing. A clip of its test split so gets the caption
+that the suite gave it, given the same batches, threads and device; else up to rounding.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,16 +21,17 @@ from avbench.data.dataset import Sample, collate
 from avbench.data.loader import to
 from avbench.data.prepared.single import read_single
 from avbench.data.tokenizer import PAD, Vocabulary
+from avbench.models import portable
 from avbench.models.captioner import Captioner
 from avbench.models.compute import place
 from avbench.models.generation import captions
-from avbench.models.portable import Manifest, load_parts, read_manifest
+from avbench.models.portable import Manifest
 from avbench.models.settings import DecodeSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """A clip that wants a caption."""
+    """A clip to caption."""
 
     file: Path
     start: float | None = None
@@ -43,7 +44,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Described:
-    """What became of a request."""
+    """The outcome of a request."""
 
     request: Request
     caption: str | None = None
@@ -51,22 +52,22 @@ class Described:
     """Log probability over length to the power of the length penalty."""
     sound: SoundState | None = None
     warnings: tuple[str, ...] = ()
-    """What was wrong with the file and did not prevent a caption."""
+    """Faults of the file that did not prevent a caption."""
     error: str | None = None
-    """Why there is no caption."""
+    """The reason why there is no caption."""
 
 
 class TrainedCaptioner:
-    """A captioner with its weights, its tokenizer and all that reading media needs.
+    """A captioner with its weights, its tokenizer and the settings for reading media.
 
     Args:
-        manifest: what its folder says of it.
+        manifest: the contents of its ``model.json``.
         captioner: with weights, in eval mode.
         vocabulary: its tokenizer.
-        device: where it computes.
+        device: the device that it computes on.
 
     Attributes:
-        manifest: see above; ``manifest.provenance`` says what it was made from.
+        manifest: see above; ``manifest.provenance`` names the suite and the stages behind it.
         network: the module itself.
     """
 
@@ -84,12 +85,12 @@ class TrainedCaptioner:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """The modalities that it reads."""
+        """The modalities that the captioner reads."""
         return self.network.configuration.encoded
 
     @property
     def reads_text(self) -> bool:
-        """Whether it needs the speech of a clip as text."""
+        """True if it needs the speech of a clip as text."""
         return "text" in self.streams
 
     def caption(
@@ -101,7 +102,7 @@ class TrainedCaptioner:
         speech: str | None = None,
         beam: int | None = None,
     ) -> str:
-        """The caption of a clip.
+        """Return the caption of a clip.
 
         Args:
             file: a media file of any container, with or without sound.
@@ -122,7 +123,7 @@ class TrainedCaptioner:
     def describe(
         self, requests: Iterable[Request], *, beam: int | None = None, batch: int | None = None
     ) -> Iterator[Described]:
-        """The captions of many clips, in order; what cannot be read is told, not raised.
+        """Yield the captions of many clips, in order; an unreadable clip is an outcome, no error.
 
         Args:
             requests: the clips.
@@ -166,7 +167,7 @@ class TrainedCaptioner:
             )
 
     def _read(self, request: Request) -> tuple[Described, Sample | None]:
-        """A clip's inputs, unless it cannot be used."""
+        """Read a clip's inputs; None: the clip cannot be used."""
         spec = self.manifest.architecture.input
         try:
             clip = read_single(
@@ -197,14 +198,14 @@ class TrainedCaptioner:
     def _flush(
         self, waiting: list[tuple[Described, Sample | None]], settings: DecodeSettings
     ) -> Iterator[Described]:
-        """Caption what has been read."""
+        """Caption the clips that were read; yield the outcomes in order."""
         samples = [sample for _, sample in waiting if sample is not None]
-        said = iter(self._captions(samples, settings) if samples else ())
+        found = iter(self._captions(samples, settings) if samples else ())
         for described, sample in waiting:
             if sample is None:
                 yield described
             else:
-                caption, score = next(said)
+                caption, score = next(found)
                 yield replace(described, caption=caption, score=score)
 
     def _captions(
@@ -229,24 +230,22 @@ def load_captioner(
     Args:
         path: its folder.
         device: ``cpu``, ``cuda``, or ``auto``.
-        plugins_dir: a folder of plugins; None: ``./plugins`` where there is one.
+        plugins_dir: a folder of plugins; None: ``./plugins`` if there is one.
 
     Raises:
-        AvbenchError: the folder is not whole, is of a later version, or needs a plugin that is
-            not there; the message says which.
+        AvbenchError: the folder is damaged, is of a later version, or needs a plugin that is not
+            installed; the message says which.
     """
-    folder = Path(path)
-    manifest = read_manifest(folder)
-    known = registry.load(Path(plugins_dir) if plugins_dir is not None else None)
-    captioner, vocabulary = load_parts(folder, manifest, known)
+    plugins = registry.load(Path(plugins_dir) if plugins_dir is not None else None)
+    manifest, captioner, vocabulary = portable.load(Path(path), plugins)
     return TrainedCaptioner(manifest, captioner, vocabulary, _device(device))
 
 
 def _device(name: str) -> torch.device:
-    """A device that is there.
+    """Return a device of this machine.
 
     Raises:
-        AvbenchError: it is not.
+        AvbenchError: there is no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

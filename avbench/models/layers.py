@@ -1,8 +1,8 @@
 """Transformer building blocks shared by encoders, fusions and the decoder.
 
-Equations 7 and 8 of the paper leave open where normalisation and residuals stand: ours are
-pre-norm with residuals (``norm="pre"``); the order of the original Transformer is
-``norm="post"``. Linear and embedding weights start from N(0, 0.02), biases from zero (BERT).
+Equations 7 and 8 of the paper do not place normalisation and residuals. Ours are pre-norm with
+residuals (``norm="pre"``); ``norm="post"`` is the order of the original Transformer. Linear and
+embedding weights start from N(0, 0.02), biases from zero (BERT).
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Norm = Literal["pre", "post"]
 
 
 def initialise(module: nn.Module) -> None:
-    """BERT's initialisation, for ``module.apply``: N(0, 0.02), biases zero."""
+    """Initialise as BERT does, for ``module.apply``: N(0, 0.02), biases zero."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear) and module.bias is not None:
@@ -31,7 +31,7 @@ class Linear(nn.Linear):
     """A linear layer whose products are those of the faster library (``kernels.onednn``)."""
 
     def forward(self, x: Float[Tensor, "*rows K"]) -> Float[Tensor, "*rows N"]:
-        """x·weightᵀ + bias."""
+        """Return x·weightᵀ + bias."""
         return linear(x, self.weight, self.bias)
 
 
@@ -48,7 +48,7 @@ def join(streams: Sequence[Tokens]) -> Tokens:
 
 
 def key_mask(keep: Bool[Tensor, "B N"] | None) -> Bool[Tensor, "B 1 1 N"] | None:
-    """The attention mask that hides padded keys from every query and head."""
+    """Return the attention mask that hides padded keys from every query and head."""
     return None if keep is None else keep[:, None, None, :]
 
 
@@ -61,7 +61,7 @@ class Attention(nn.Module):
         dropout: probability of dropping an attention weight in training.
 
     Attributes:
-        backend: what computes it; the host sets it (``avbench.models.kernels.attention``).
+        backend: the implementation; the host sets it (``avbench.models.kernels.attention``).
         ran: the backend of the last call.
         captured: None, or a list to which every call adds its weights
             (``avbench.models.attention_maps``).
@@ -128,12 +128,12 @@ class Attention(nn.Module):
         keep: Bool[Tensor, "B K"] | None = None,
         causal: bool = False,
     ) -> Float[Tensor, "B Q D"]:
-        """Att(Q=x, K=V=context); padded keys are not read."""
+        """Return Att(Q=x, K=V=context); padded keys are not read."""
         return self.attend(x, *self.keys_values(context), key_mask(keep), causal)
 
 
 def feed_forward(D: int, *, ratio: int = 4, dropout: float = 0.0) -> nn.Sequential:
-    """The feed-forward block: D → ratio·D → D with GELU."""
+    """Make the feed-forward block: D → ratio·D → D with GELU."""
     return nn.Sequential(
         Linear(D, ratio * D), nn.GELU(), Linear(ratio * D, D), nn.Dropout(dropout)
     )

@@ -1,11 +1,10 @@
 """Counts multiply-accumulates (MACs) of a forward pass; FLOPs are twice that.
 
-What is counted: matrix products, convolutions and attention, whichever operator they hide in.
-What is not: element-wise work, norms, softmax, pooling, indexing (``CHEAP``). Anything else is an
-error, so that no figure is silently too small. fvcore traces the graph and splits the count by
-module; the handlers are ours, because its own leave fused attention out and add norms at five
-operations an element (Video Swin-B: 140.96 G with them, 140.67 G without). What norms would add
-is counted apart.
+Matrix products, convolutions and attention count, in whichever operator they are. Element-wise
+work, norms, softmax, pooling and indexing (``CHEAP``) do not. Any other operator is an error, so
+that no figure is silently too small. fvcore traces the graph and splits the count by module. The
+handlers are ours, because fvcore's leave fused attention out and add norms at five operations an
+element (Video Swin-B: 140.96 G with them, 140.67 G without). Norms are counted separately.
 """
 
 import math
@@ -27,8 +26,8 @@ with warnings.catch_warnings():
     from fvcore.nn.jit_handles import conv_flop_jit
 
 
-class CostError(AvbenchError):
-    """A model whose cost cannot be counted."""
+class CountError(AvbenchError):
+    """A model whose MACs cannot be counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,14 +40,14 @@ class Count:
     operators: Mapping[str, int]
     """MACs by operator."""
     norms: int
-    """What fvcore would add for norms, at ``NORM_OPERATIONS`` an element; part of nothing here."""
+    """Operations that fvcore adds for norms, ``NORM_OPERATIONS`` an element; not in ``macs``."""
 
 
 class Adapter(nn.Module):
-    """Lets tensors in and a tensor out of modules that take and give dataclasses.
+    """Wraps modules that take and return dataclasses: tensors in, a tensor out.
 
     Args:
-        modules: the modules that ``call`` uses, by the names that the count bears.
+        modules: the modules that ``call`` uses, by their names in the count.
         call: computes a tensor from tensors.
     """
 
@@ -67,11 +66,11 @@ def count(module: nn.Module, *inputs: Tensor) -> Count:
     """Count a module's MACs in eval mode, with PyTorch's fused fast paths off.
 
     Args:
-        module: takes tensors and gives tensors; see ``Adapter`` for one that does not.
+        module: takes and returns tensors; see ``Adapter`` for one that does not.
         inputs: its inputs; only their shapes matter.
 
     Raises:
-        CostError: the module cannot be traced, or uses an operator that is neither counted nor
+        CountError: the module cannot be traced, or uses an operator that is neither counted nor
             known to be cheap, or one in a form that the handlers do not know.
     """
     with _quiet(module), torch.no_grad():
@@ -79,16 +78,16 @@ def count(module: nn.Module, *inputs: Tensor) -> Count:
             try:
                 analysis = _traced(module, inputs)
             except KeyError:
-                # Some module was made during the pass, which the tracer does not know: now it is.
+                # A module made during the pass is unknown to the tracer; a second pass knows it.
                 module(*inputs)
                 analysis = _traced(module, inputs)
         except RuntimeError as error:
             # The tracer's messages may hold whole tensors.
-            said = str(error).splitlines()[0]
-            raise CostError(f"{type(module).__name__} cannot be traced: {said}") from None
+            reason = str(error).splitlines()[0]
+            raise CountError(f"{type(module).__name__} cannot be traced: {reason}") from None
         uncounted = set(analysis.unsupported_ops()) - CHEAP
         if uncounted:
-            raise CostError(
+            raise CountError(
                 f"{type(module).__name__}: no handler counts {', '.join(sorted(uncounted))}, and "
                 "they are not on the list of cheap operators (avbench.models.macs)"
             )
@@ -115,7 +114,7 @@ def _traced(module: nn.Module, inputs: tuple[Tensor, ...]) -> FlopCountAnalysis:
 
 @contextmanager
 def _quiet(module: nn.Module) -> Iterator[None]:
-    """Eval mode without fast paths and tracer warnings; everything is put back."""
+    """Set eval mode without fast paths and tracer warnings; restore everything afterwards."""
     modes = {m: m.training for m in module.modules()}
     fast = torch.backends.mha.get_fastpath_enabled()
     module.eval()
@@ -136,12 +135,12 @@ Value = Any
 
 def _shape(value: Value) -> list[int]:
     if not value.isCompleteTensor():
-        raise CostError(f"the traced graph does not tell the shape of {value.debugName()}")
+        raise CountError(f"the traced graph does not tell the shape of {value.debugName()}")
     return list(value.type().sizes())
 
 
 def _product(left: int) -> Callable[[Sequence[Value], Sequence[Value]], int]:
-    """A matrix product whose left operand is input ``left``: elements of the result times K."""
+    """Count a matrix product whose left operand is input ``left``: result elements times K."""
 
     def macs(inputs: Sequence[Value], outputs: Sequence[Value]) -> int:
         return math.prod(_shape(outputs[0])) * _shape(inputs[left])[-1]
@@ -150,14 +149,14 @@ def _product(left: int) -> Callable[[Sequence[Value], Sequence[Value]], int]:
 
 
 def _einsum(inputs: Sequence[Value], _outputs: Sequence[Value]) -> int:
-    """Two operands: the product of the sizes of all indices."""
+    """Count an einsum of two operands: the product of the sizes of all indices."""
     equation = inputs[0].toIValue().replace(" ", "")
     terms = equation.split("->")[0].split(",")
     shapes = [_shape(value) for value in inputs[1].node().inputs()]
     if len(terms) == 1:
         return 0
     if len(terms) != 2 or "." in equation:
-        raise CostError(f"einsum '{equation}' is not counted: only two operands without '...'")
+        raise CountError(f"einsum '{equation}' is not counted: only two operands without '...'")
     sizes: dict[str, int] = {}
     for term, shape in zip(terms, shapes, strict=True):
         for letter, size in zip(term, shape, strict=True):
@@ -166,7 +165,7 @@ def _einsum(inputs: Sequence[Value], _outputs: Sequence[Value]) -> int:
 
 
 def _attention(tokens: int) -> Callable[[Sequence[Value], Sequence[Value]], int]:
-    """Attention over query, key and value whose tokens are axis ``tokens``.
+    """Count attention over query, key and value whose tokens are axis ``tokens``.
 
     Causal and masked attention count in full, as the closed form does.
     """
@@ -174,7 +173,7 @@ def _attention(tokens: int) -> Callable[[Sequence[Value], Sequence[Value]], int]
     def macs(inputs: Sequence[Value], _outputs: Sequence[Value]) -> int:
         query, key, value = (_shape(v) for v in inputs[:3])
         if len(query) < 3:
-            raise CostError(f"attention over packed sequences is not counted: query {query}")
+            raise CountError(f"attention over packed sequences is not counted: query {query}")
         return math.prod(query[:-1]) * key[tokens] * (query[-1] + value[-1])
 
     return macs
@@ -185,7 +184,7 @@ def _norm(_inputs: Sequence[Value], outputs: Sequence[Value]) -> dict[str, int]:
 
 
 NORMS = "norms"
-"""The name of what is counted for norms, which is no operator's."""
+"""The name of the count of norms; no operator has it."""
 
 NORM_OPERATIONS = 5
 """fvcore's figure for a norm with weights: operations an element of the result."""
@@ -198,7 +197,7 @@ HANDLERS: Mapping[str, Callable[[Sequence[Value], Sequence[Value]], Any]] = {
     **dict.fromkeys(
         ("aten::batch_norm", "aten::group_norm", "aten::instance_norm", "aten::layer_norm"), _norm
     ),
-    # (B, heads, N, d); the composite operator, and what it may have been replaced by.
+    # (B, heads, N, d); the composite operator and its possible replacements.
     **dict.fromkeys(
         (
             "aten::scaled_dot_product_attention",
@@ -211,7 +210,7 @@ HANDLERS: Mapping[str, Callable[[Sequence[Value], Sequence[Value]], Any]] = {
         ),
         _attention(-2),
     ),
-    # (B, N, heads, d), or (B, N, d): xformers' kernels, its own and those that it borrows.
+    # (B, N, heads, d), or (B, N, d): xformers' kernels, and those that it borrows.
     **dict.fromkeys(
         (
             "aten::_efficient_attention_forward",
@@ -245,4 +244,4 @@ _CHEAP = """
 CHEAP = frozenset(f"aten::{name}" for name in _CHEAP.split())
 """Operators without multiply-accumulates worth counting: element-wise, shape, pooling."""
 
-__all__ = ["CHEAP", "HANDLERS", "Adapter", "CostError", "Count", "count"]
+__all__ = ["CHEAP", "HANDLERS", "Adapter", "Count", "CountError", "count"]

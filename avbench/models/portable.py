@@ -1,23 +1,24 @@
-"""The folder of an exported captioner: written, checked and read back here.
+"""The folder of an exported captioner: ``write`` makes it, ``load`` checks it and reads it back.
 
 It holds ``model.json`` (architecture, inputs, decoding, provenance, the other files' hashes),
 ``weights.safetensors``, ``tokenizer.json`` and a ``README.md`` for people. Nothing in it is
-pickled, and ``model.json`` names no path: the files' names are fixed.
+pickled. ``model.json`` names no path: the files' names are fixed.
 """
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from avbench.core import options
 from avbench.core.components import ComponentRef
+from avbench.core.digest import sha256
 from avbench.core.errors import AvbenchError, UnknownNameError
 from avbench.core.job import write_json
 from avbench.core.registry import SINGULAR, Registry
@@ -25,17 +26,17 @@ from avbench.data.tokenizer import FILE as TOKENIZER
 from avbench.data.tokenizer import Vocabulary
 from avbench.models.captioner import Captioner
 from avbench.models.settings import ComputeSettings, DecodeSettings
-from avbench.models.weights import MODEL, WEIGHTS, Architecture
+from avbench.models.weights import MODEL, WEIGHTS, Architecture, load_tensors
 
 FORMAT, VERSION = "avbench captioner", 1
-"""What ``model.json`` says that it is, and the version of its form."""
+"""The format that ``model.json`` states, and its version."""
 
 README = "README.md"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """Where a component came from when the captioner was exported."""
+    """The plugin that a component came from when the captioner was exported."""
 
     family: str
     name: str
@@ -45,46 +46,99 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileHash:
-    """What a file must hold."""
+    """The size and the hash that a file must have."""
 
     bytes: int
     sha256: str
 
+    @classmethod
+    def of(cls, path: Path) -> "FileHash":
+        """Return those of a file."""
+        return cls(bytes=path.stat().st_size, sha256=sha256(path))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """All that ``model.json`` says, but its format and version."""
+    """The contents of ``model.json``, except its format and version."""
 
     architecture: Architecture
     decode: DecodeSettings
     compute: ComputeSettings
     read: Literal["stored", "raw"]
-    """Among which frames testing chose, see ``data.prepared.single``."""
+    """The frames among which testing chose, see ``data.prepared.single``."""
     components: tuple[Origin, ...]
     """The plugins that the architecture needs."""
-    files: Mapping[str, FileHash]
+    files: Mapping[str, FileHash] = field(default_factory=dict)
+    """The weights and the tokenizer; ``write`` fills it in."""
     provenance: Mapping[str, Any]
-    """What it was made from and by; for people, nothing depends on it."""
+    """The suite, the stages and the versions behind it; for people, nothing depends on it."""
 
     @property
     def started_from(self) -> Mapping[str, str]:
-        """What each encoder's weights were before any training."""
+        """The initial weights of each encoder, before any training."""
         found: Mapping[str, str] = self.provenance.get("encoders", {})
         return found
 
 
-def hash_file(path: Path) -> FileHash:
-    """A file's size and SHA-256."""
-    with path.open("rb") as file:
-        return FileHash(
-            bytes=path.stat().st_size, sha256=hashlib.file_digest(file, "sha256").hexdigest()
-        )
+def write(
+    folder: Path, manifest: Manifest, registry: Registry, *, model: Path, vocabulary: Path
+) -> Manifest:
+    """Write the folder of a captioner, and check that it can be read back.
+
+    Args:
+        folder: the folder to write; it must not exist, or be empty.
+        manifest: what it says of the captioner; its ``files`` are filled in.
+        registry: the plugins that the captioner needs.
+        model: the folder of its training stage.
+        vocabulary: the folder of its vocabulary stage.
+
+    Raises:
+        AvbenchError: the plugins do not fit the captioner.
+        OSError: the folder cannot be written.
+    """
+    temporary = folder.parent / f".{folder.name}.{os.getpid()}"
+    try:
+        temporary.mkdir(parents=True)
+        shutil.copyfile(model / WEIGHTS, temporary / WEIGHTS)
+        shutil.copyfile(vocabulary / TOKENIZER, temporary / TOKENIZER)
+        hashes = {name: FileHash.of(temporary / name) for name in (TOKENIZER, WEIGHTS)}
+        manifest = replace(manifest, files=hashes)
+        data = {"format": FORMAT, "version": VERSION, **options.plain(manifest)}
+        write_json(temporary / MODEL, data)
+        (temporary / README).write_text(_readme(manifest), encoding="utf-8")
+        load(temporary, registry)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return manifest
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``model.json``."""
-    data = {"format": FORMAT, "version": VERSION, **options.plain(manifest)}
-    write_json(folder / MODEL, data)
+def load(folder: Path, registry: Registry) -> tuple[Manifest, Captioner, Vocabulary]:
+    """Load a captioner with its weights, and its tokenizer.
+
+    Raises:
+        AvbenchError: the folder is not whole, is of a later version, or does not fit the
+            installed plugins.
+    """
+    manifest = read_manifest(folder)
+    _check_components(folder, manifest, registry)
+    for name, expected in manifest.files.items():
+        _check_file(folder / name, expected)
+    architecture = manifest.architecture
+    try:
+        captioner = architecture.build(registry)
+    except ValueError as error:
+        raise AvbenchError(f"{folder / MODEL}: cannot be built: {error}") from error
+    try:
+        load_tensors(folder / WEIGHTS, captioner)
+    except (RuntimeError, SafetensorError) as error:
+        made = ", ".join(sorted({o.distribution for o in manifest.components}))
+        raise AvbenchError(
+            f"{folder / WEIGHTS}: does not fit the captioner that is installed ({error}); "
+            f"it was made with {made}"
+        ) from error
+    vocabulary = Vocabulary.from_file(folder / TOKENIZER, architecture.vocabulary)
+    return manifest, captioner.eval(), vocabulary
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -127,50 +181,40 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def load_parts(
-    folder: Path, manifest: Manifest, registry: Registry
-) -> tuple[Captioner, Vocabulary]:
-    """The captioner with its weights, and its tokenizer.
-
-    Raises:
-        AvbenchError: a plugin is missing or has other options, a file is missing or damaged, or
-            the weights do not fit what the plugins build.
-    """
-    _check_components(folder, manifest, registry)
-    for name, expected in manifest.files.items():
-        _check_file(folder / name, expected)
-    architecture = manifest.architecture
-    try:
-        captioner = architecture.build(registry)
-    except ValueError as error:
-        raise AvbenchError(f"{folder / MODEL}: cannot be built: {error}") from error
-    try:
-        captioner.load_state_dict(load_file(folder / WEIGHTS))
-    except (RuntimeError, SafetensorError) as error:
-        made = ", ".join(sorted({o.distribution for o in manifest.components}))
-        raise AvbenchError(
-            f"{folder / WEIGHTS}: does not fit the captioner that is installed ({error}); "
-            f"it was made with {made}"
-        ) from error
-    vocabulary = Vocabulary.from_file(folder / TOKENIZER, architecture.vocabulary)
-    return captioner.eval(), vocabulary
+def origins(architecture: Architecture, registry: Registry) -> tuple[Origin, ...]:
+    """Return the plugins that an architecture needs; a local one without its folder."""
+    found = []
+    for family, ref in _components_of(architecture):
+        component = registry.get(family, ref.name)
+        by = component.distribution
+        found.append(
+            Origin(
+                family=family,
+                name=ref.name,
+                module=component.module,
+                distribution=Path(by).name if os.sep in by else by,
+            )
+        )
+    return tuple(found)
 
 
-def components_of(architecture: Architecture) -> list[tuple[str, ComponentRef]]:
-    """Every component of an architecture, with its family."""
-    encoders = [("encoders", ref) for ref in architecture.model.encoders.values()]
-    return [
-        ("fusions", architecture.fusion),
-        ("modalities", architecture.modalities),
-        *encoders,
-    ]
+def _components_of(architecture: Architecture) -> Iterator[tuple[str, ComponentRef]]:
+    """Yield each component of an architecture, with its family."""
+    yield "fusions", architecture.fusion
+    yield "modalities", architecture.modalities
+    for ref in architecture.model.encoders.values():
+        yield "encoders", ref
 
 
 def _check_components(folder: Path, manifest: Manifest, registry: Registry) -> None:
-    """Whether every plugin is there and takes the options that it took."""
-    origins = {(o.family, o.name): o for o in manifest.components}
-    for family, ref in components_of(manifest.architecture):
-        origin = origins.get((family, ref.name))
+    """Check that every plugin is installed and takes the options that it took.
+
+    Raises:
+        AvbenchError: one does not.
+    """
+    known = {(o.family, o.name): o for o in manifest.components}
+    for family, ref in _components_of(manifest.architecture):
+        origin = known.get((family, ref.name))
         by = (
             f"'{origin.module}' ({origin.distribution})"
             if origin
@@ -198,9 +242,49 @@ def _check_components(folder: Path, manifest: Manifest, registry: Registry) -> N
 def _check_file(path: Path, expected: FileHash) -> None:
     if not path.is_file():
         raise AvbenchError(f"{path}: is missing; copy the whole folder, or export it again")
-    found = hash_file(path)
+    found = FileHash.of(path)
     if found != expected:
         raise AvbenchError(
             f"{path}: is damaged or was replaced: {found.bytes} bytes with SHA-256 "
             f"{found.sha256}, {MODEL} says {expected.bytes} bytes with {expected.sha256}"
         )
+
+
+def _readme(manifest: Manifest) -> str:
+    """Return the folder's README: its captioner, its use, its provenance."""
+    made, spec = manifest.provenance, manifest.architecture.input
+    streams = ", ".join(made["encoders"])
+    rows = [
+        *((axis, value) for axis, value in made["axes"].items() if value),
+        ("preset, data", f"{made['preset']}, {made['data']}"),
+        *((k, f"{t['dataset']}, loss {t['loss']['name']}") for k, t in made["training"].items()),
+        *((f"{m} encoder started from", text) for m, text in made["encoders"].items()),
+        (
+            "input",
+            f"{spec.frames} frames of {spec.size}×{spec.size}, {spec.mel_frames}×"
+            f"{spec.mel_bins} log-mel at {spec.sample_rate} Hz",
+        ),
+        ("decoding", f"beam {manifest.decode.beam}"),
+        *((s["name"], f"{s['value']:.2f} ({s['unit']})") for s in made["scores"]),
+    ]
+    lines = [
+        f"# {made['row']}" + (f", fine-tuned on {made['dataset']}" if made["dataset"] else ""),
+        "",
+        f"A video captioner that reads {streams}. Exported by {made['exported_by']} from the "
+        f"suite `{made['suite']}` ({made['title'] or 'untitled'}), seed {made['seed']}.",
+        "",
+        "    avbench caption THIS_FOLDER clip.mp4",
+        "",
+        "    import avbench",
+        '    captioner = avbench.load_captioner("THIS_FOLDER")',
+        '    print(captioner.caption("clip.mp4"))',
+        "",
+        "| what | value |",
+        "|---|---|",
+        *(f"| {what} | {value} |".replace("\n", " ") for what, value in rows),
+        "",
+        f"`{WEIGHTS}` holds the weights, `{TOKENIZER}` the tokenizer, `{MODEL}` architecture, "
+        "inputs, decoding, provenance and the hashes of both, which loading checks.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,9 +1,9 @@
-"""The weights that encoders start from: which options name them, and where they lie.
+"""Initial weights of encoders: the options that name them, and their paths on this machine.
 
 An encoder's option bears the mark ``InitialWeights``. In the spec of a stage a local file or
-folder stands as ``content:<digest>``, so that its contents count and not its place; where it
-lies on this machine is among what the stage's job says of the machine. Whatever loads trained
-weights right afterwards builds the encoders with the option cleared.
+folder is written as ``content:<digest>``, so that its contents count and not its path. The path on
+this machine is in the job's ``local``. If trained weights are loaded right afterwards, encoders
+are built with the option cleared.
 """
 
 import os
@@ -24,7 +24,7 @@ ROLE = "initial"
 
 
 def marked(config: type) -> dict[str, InitialWeights]:
-    """The options of a component that bear the mark, by name."""
+    """Return the options of a component that bear the mark, by name."""
     hints = get_type_hints(config, include_extras=True)
     return {
         name: mark
@@ -37,16 +37,16 @@ def marked(config: type) -> dict[str, InitialWeights]:
 def local_path(
     text: str, mark: InitialWeights, where: str, base: Path | None = None
 ) -> Path | None:
-    """The local file or folder that an option names; None where it is a name instead.
+    """Return the local file or folder that an option names; None: it is a name of weights.
 
     Args:
         text: the option.
-        mark: what names there are.
-        where: what errors name.
+        mark: tells the names of published weights.
+        where: the option's place, for error messages.
         base: the folder that relative paths start from; None: the current one.
 
     Raises:
-        DataError: it is neither.
+        DataError: it is neither a path nor such a name.
     """
     path = (base or Path()) / os.path.expanduser(text)
     if path.exists():
@@ -60,46 +60,46 @@ def local_path(
 
 
 def located(model: ModelSettings, registry: Registry) -> tuple[ModelSettings, dict[str, str]]:
-    """The model with digests for local files, and the paths that they stand for.
+    """Return the model with digests in place of local files, and the paths by digest.
 
     Raises:
         DataError: there is no such file.
     """
     places: dict[str, str] = {}
-    for modality, name, text, mark in _given(model, registry):
+    for modality, name, text, mark in _options_set(model, registry):
         path = local_path(text, mark, f"model.encoders.{modality}.{name}")
         if path is not None:
             content = CONTENT + digest(path)
             places[content] = str(path)
-            model = _with(model, modality, name, content)
+            model = _with_option(model, modality, name, content)
     return model, places
 
 
 def placed(model: ModelSettings, registry: Registry, places: Mapping[str, str]) -> ModelSettings:
-    """The model with the paths on this machine in place of digests.
+    """Return the model with the paths on this machine in place of digests.
 
     Raises:
-        DataError: a file's place is not known, or its contents are others than were planned.
+        DataError: a file's path is not known, or its contents have changed since the planning.
     """
-    for modality, name, text, _ in _given(model, registry):
+    for modality, name, text, _ in _options_set(model, registry):
         if not text.startswith(CONTENT):
             continue
         where = f"model.encoders.{modality}.{name}"
         if text not in places:
-            raise DataError(f"{where}: where {text} lies is not known; plan the suite again")
+            raise DataError(f"{where}: the path of {text} is not known; plan the suite again")
         path = Path(places[text])
         if not path.exists():
             raise DataError(f"{where}: no such file or folder: {path}")
         if CONTENT + digest(path) != text:
             raise DataError(f"{where}: {path} changed after the suite was planned; plan it again")
-        model = _with(model, modality, name, str(path))
+        model = _with_option(model, modality, name, str(path))
     return model
 
 
 def check_words(model: ModelSettings, registry: Registry, vocabulary: str | None) -> None:
-    """Whether the suite has the vocabulary that weights over words were made for.
+    """Check that the suite has the vocabulary that weights over words were made for.
 
-    Of published weights that are named it is only seen that a vocabulary is given.
+    For published weights it only checks that a vocabulary is given.
 
     Args:
         model: as the suite gives it, files as paths.
@@ -107,9 +107,9 @@ def check_words(model: ModelSettings, registry: Registry, vocabulary: str | None
         vocabulary: the suite's ``vocabulary.file``.
 
     Raises:
-        DataError: it is not set, or its tokens are others.
+        DataError: it is not set, or has other tokens.
     """
-    for modality, name, text, mark in _given(model, registry):
+    for modality, name, text, mark in _options_set(model, registry):
         if mark.words is None:
             continue
         where = f"model.encoders.{modality}.{name}"
@@ -130,19 +130,19 @@ def check_words(model: ModelSettings, registry: Registry, vocabulary: str | None
 
 
 def cleared(model: ModelSettings, registry: Registry) -> ModelSettings:
-    """The model with every encoder from scratch."""
-    for modality, name, _, mark in _given(model, registry):
+    """Return the model with every encoder from scratch."""
+    for modality, name, _, mark in _options_set(model, registry):
         config: Any = registry.get("encoders", model.encoders[modality].name).config
         defaults = {f.name: f.default for f in fields(config)}
         for option in (name, *mark.also):
-            model = _with(model, modality, option, defaults[option])
+            model = _with_option(model, modality, option, defaults[option])
     return model
 
 
-def _given(
+def _options_set(
     model: ModelSettings, registry: Registry
 ) -> Iterator[tuple[str, str, str, InitialWeights]]:
-    """Modality, option, its text and its mark, where the option is set."""
+    """Yield modality, option, its text and its mark, for each option that is set."""
     for modality, ref in model.encoders.items():
         for name, mark in marked(registry.get("encoders", ref.name).config).items():
             text = ref.options.get(name)
@@ -150,7 +150,7 @@ def _given(
                 yield modality, name, text, mark
 
 
-def _with(model: ModelSettings, modality: str, option: str, value: Any) -> ModelSettings:
+def _with_option(model: ModelSettings, modality: str, option: str, value: Any) -> ModelSettings:
     ref = model.encoders[modality]
     changed = replace(ref, options={**ref.options, option: value})
     return replace(model, encoders={**model.encoders, modality: changed})

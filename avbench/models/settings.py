@@ -1,7 +1,7 @@
 """The settings of the captioner: its geometry, its computation, its captions.
 
-Frozen dataclasses; each field says its unit and the paper's value, which is the default where
-the paper gives one. They stand in the specs of stages, and so are hashed.
+Frozen dataclasses. Each field states its unit and the paper's value, which is the default if the
+paper gives one. They are part of the specs of stages, and so are hashed.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class ModelSettings:
     decoder_layers: int = 3
     dropout: float = 0.1
     norm: Literal["pre", "post"] = "pre"
-    """Of the decoder; fusions and encoders have their own. Open in the paper (Eq. 8)."""
+    """Normalisation of the decoder; fusions and encoders have their own (open in Eq. 8)."""
     zeroing: Literal["zeros", "mask"] = "zeros"
     """A zeroed stream is attended to as zeros (Eq. 2), or hidden from attention."""
     encoders: Mapping[Modality, ComponentRef] = field(default_factory=dict)
@@ -40,18 +40,18 @@ class ModelSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComputeSettings:
-    """How the network is computed in training and generation; results differ in rounding."""
+    """Computation of the network in training and generation; results differ in rounding."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: matrix products and attention in bfloat16; weights, optimiser and losses in fp32."""
     attention: Backend = "auto"
-    """What computes attention in the fusion, the decoder and the encoders built of
+    """The implementation of attention in the fusion, the decoder and the encoders built of
     ``avbench.api.Attention`` (audio), see ``avbench.models.kernels.attention``. Video Swin
-    (attention in windows with a bias), BERT (sdpa) and timm's backbones have their own, whatever
-    is set here; the record says what ran."""
+    (attention in windows with a bias), BERT (sdpa) and timm's backbones have their own and ignore
+    this; the record lists the implementations that ran."""
     compile: bool = False
-    """Whether torch.compile compiles encoders, fusion and (in training) decoder; it needs a C++
-    compiler on the CPU, Triton on CUDA. Its graphs draw dropout of their own."""
+    """Compile encoders, fusion and (in training) decoder by torch.compile, which needs a C++
+    compiler on the CPU, Triton on CUDA. Compiled graphs draw another dropout."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,7 @@ class DecodeSettings:
     length_penalty: float = 1.0
     """Hypotheses compare by log probability over length to this power; 0: by log probability."""
     early_stopping: bool | Literal["never"] = False
-    """When a clip's search is over, once as many hypotheses as the beam is wide have ended: false:
+    """The end of a clip's search, once as many hypotheses as the beam is wide have ended. false:
     when no other looks better at its present length; never: when none can become better; true: at
     once (Hugging Face's meanings)."""
     batch: int = 32

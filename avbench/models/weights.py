@@ -1,4 +1,9 @@
-"""A trained captioner on disk: safetensors, and the settings that rebuild it as JSON."""
+"""Trained captioners on disk: the one place that writes and reads weights and architectures.
+
+A training stage leaves a folder with ``weights.safetensors`` and ``model.json``, the architecture
+that rebuilds the captioner. ``save`` writes both and ``load`` reads both. An exported captioner is
+a folder of its own (``avbench.models.portable``) around the same weights and architecture.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +27,7 @@ WEIGHTS, MODEL = "weights.safetensors", "model.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Architecture:
-    """All that rebuilds a captioner, but its weights."""
+    """Everything that rebuilds a captioner, except its weights."""
 
     model: ModelSettings
     input: InputSpec
@@ -33,16 +38,16 @@ class Architecture:
 
     @classmethod
     def of(cls, spec: Mapping[str, object], vocabulary: int) -> "Architecture":
-        """The architecture that a training stage's spec describes."""
+        """Return the architecture that a training stage's spec describes."""
         named = {name: spec[name] for name in ("model", "input", "fusion", "modalities")}
         return build(cls, {**named, "vocabulary": vocabulary})
 
     def build(self, registry: Registry, places: Mapping[str, str] | None = None) -> Captioner:
-        """A captioner with fresh weights, from the global random state.
+        """Build a captioner with initial weights, drawn from the global random state.
 
         Args:
-            registry: where the components are looked up.
-            places: where the files of initial weights lie on this machine.
+            registry: the registered components.
+            places: paths of the initial weights on this machine.
         """
         model = pretrained.placed(self.model, registry, places or {})
         return build_captioner(
@@ -50,7 +55,7 @@ class Architecture:
         )
 
     def bare(self, registry: Registry) -> "Architecture":
-        """The same without initial weights, to load trained ones into."""
+        """Return the same architecture without initial weights, to load trained ones into."""
         return replace(self, model=pretrained.cleared(self.model, registry))
 
 
@@ -58,46 +63,66 @@ def save(
     directory: Path,
     captioner: Captioner,
     architecture: Architecture,
-    tensors: Mapping[str, Tensor] | None = None,
+    tensors: Mapping[str, Tensor],
 ) -> None:
-    """Write weights, architecture, and what each encoder started from.
+    """Write a trained captioner into its stage's folder.
 
     Args:
-        directory: where.
-        captioner: whose.
-        architecture: what rebuilds it.
-        tensors: its weights; None: those that it has.
+        directory: the folder.
+        captioner: the captioner, for the names of the weights that its encoders started from.
+        architecture: rebuilds it.
+        tensors: its weights by name.
     """
-    write(directory / WEIGHTS, captioner.state_dict() if tensors is None else tensors)
+    write_tensors(directory / WEIGHTS, tensors)
     data = {"architecture": plain(architecture), "started_from": started_from(captioner)}
     write_json(directory / MODEL, data)
 
 
-def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors by name."""
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-
-
-def restore(directory: Path, captioner: Captioner) -> None:
-    """Load saved weights into a captioner of the same architecture.
-
-    Its encoders then started from what those of the saved one did.
-    """
-    captioner.load_state_dict(load_file(directory / WEIGHTS))
-    for modality, text in read_json(directory / MODEL)["started_from"].items():
-        encoder: Any = captioner.encoders[modality]
-        encoder.started_from = text
-
-
 def load(directory: Path, registry: Registry) -> tuple[Captioner, Architecture]:
-    """The captioner that a training stage left; the files of initial weights are not needed."""
-    saved = read_json(directory / MODEL)["architecture"]
-    architecture = build(Architecture, saved).bare(registry)
+    """Load the captioner that a training stage left; files of initial weights are not needed."""
+    architecture = read_architecture(directory, registry)
     captioner = architecture.build(registry)
     restore(directory, captioner)
     return captioner, architecture
 
 
+def read_architecture(directory: Path, registry: Registry) -> Architecture:
+    """Read the architecture of a training stage's captioner, without initial weights."""
+    saved = read_json(directory / MODEL)["architecture"]
+    return build(Architecture, saved).bare(registry)
+
+
+def restore(directory: Path, captioner: Captioner) -> None:
+    """Load a training stage's weights into a captioner of the same architecture.
+
+    Its encoders take over the names of the weights that the saved ones started from.
+    """
+    load_tensors(directory / WEIGHTS, captioner)
+    for modality, text in read_json(directory / MODEL)["started_from"].items():
+        encoder: Any = captioner.encoders[modality]
+        encoder.started_from = text
+
+
+def load_tensors(path: Path, captioner: Captioner) -> None:
+    """Load a file of weights into a captioner.
+
+    Raises:
+        RuntimeError: names or shapes do not fit.
+        SafetensorError: the file is malformed.
+    """
+    captioner.load_state_dict(read_tensors(path))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by name."""
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read tensors by name."""
+    return load_file(path)
+
+
 def started_from(captioner: Captioner) -> dict[str, str]:
-    """What each encoder's weights were before any training."""
+    """Return the initial weights of each encoder, before any training."""
     return {m: str(encoder.started_from) for m, encoder in captioner.encoders.items()}

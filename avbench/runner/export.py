@@ -1,7 +1,5 @@
-"""A cell of a suite that has been run, as a folder of its own (``avbench.models.portable``)."""
+"""Collects a trained cell of a suite into a folder of its own (``avbench.models.portable``)."""
 
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,21 +7,12 @@ from typing import Any
 from avbench import __version__
 from avbench.core import options
 from avbench.core.errors import AvbenchError, unknown
-from avbench.core.job import LOG, read_json
+from avbench.core.job import LOG
 from avbench.core.registry import Registry
-from avbench.data.tokenizer import FILE as TOKENIZER
-from avbench.models.portable import (
-    README,
-    Manifest,
-    Origin,
-    components_of,
-    hash_file,
-    load_parts,
-    read_manifest,
-    write_manifest,
-)
+from avbench.models import portable
+from avbench.models.portable import Manifest
 from avbench.models.settings import ComputeSettings, DecodeSettings
-from avbench.models.weights import MODEL, WEIGHTS, Architecture
+from avbench.models.weights import read_architecture
 from avbench.runner.plan import Cell, Plan, Stage, Store, Trial
 
 
@@ -57,24 +46,11 @@ def export(
     model = plan.stages[cell.finetune if cell else str(trial.pretrain)]
     folder = _finished(model, store, trial)
     words = _finished(plan.stages[model.parents["vocabulary"]], store, trial)
-    temporary = out.parent / f".{out.name}.{os.getpid()}"
+    manifest = _manifest(plan, store, registry, trial, cell, model)
     try:
-        temporary.mkdir(parents=True)
-        shutil.copyfile(folder / WEIGHTS, temporary / WEIGHTS)
-        shutil.copyfile(words / TOKENIZER, temporary / TOKENIZER)
-        architecture = options.build(Architecture, read_json(folder / MODEL)["architecture"])
-        made = _manifest(plan, store, registry, trial, cell, model, architecture.bare(registry))
-        hashes = {name: hash_file(temporary / name) for name in (TOKENIZER, WEIGHTS)}
-        manifest = Manifest(**made, files=hashes)
-        write_manifest(temporary, manifest)
-        (temporary / README).write_text(card(manifest), encoding="utf-8")
-        load_parts(temporary, read_manifest(temporary), registry)
-        temporary.replace(out)
+        return portable.write(out, manifest, registry, model=folder, vocabulary=words)
     except OSError as error:
         raise AvbenchError(f"--out {out}: cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return manifest
 
 
 def choose(plan: Plan, dataset: str | None, seed: int | None) -> tuple[Trial, Cell | None]:
@@ -136,41 +112,25 @@ def _manifest(
     trial: Trial,
     cell: Cell | None,
     model: Stage,
-    architecture: Architecture,
-) -> dict[str, Any]:
-    """All fields of the manifest but the files."""
+) -> Manifest:
+    """Return what the folder says of the captioner, its files' hashes aside."""
     generate = plan.stages[cell.generate] if cell else None
-    said = generate.spec if generate else {}
+    asked = generate.spec if generate else {}
     tested = (generate or model).parents["data"]
-    compute = options.build(ComputeSettings, said.get("compute", model.spec["compute"]))
-    origins = []
-    for family, ref in components_of(architecture):
-        found = registry.get(family, ref.name)
-        origins.append(
-            Origin(
-                family=family,
-                name=ref.name,
-                module=found.module,
-                distribution=_portable_name(found.distribution),
-            )
-        )
-    return {
-        "architecture": architecture,
-        "decode": options.build(DecodeSettings, said.get("decode", {})),
+    compute = options.build(ComputeSettings, asked.get("compute", model.spec["compute"]))
+    architecture = read_architecture(store.directory(model), registry)
+    return Manifest(
+        architecture=architecture,
+        decode=options.build(DecodeSettings, asked.get("decode", {})),
         # Any machine must be able to: kernels are chosen there, and nothing is compiled.
-        "compute": ComputeSettings(
+        compute=ComputeSettings(
             precision=compute.precision,
             attention="auto" if compute.attention == "xformers" else compute.attention,
         ),
-        "read": plan.stages[tested].spec["read"],
-        "components": tuple(origins),
-        "provenance": _provenance(plan, store, trial, cell, model),
-    }
-
-
-def _portable_name(distribution: str) -> str:
-    """What brought a plugin: a distribution, or a file without its folder."""
-    return Path(distribution).name if os.sep in distribution else distribution
+        read=plan.stages[tested].spec["read"],
+        components=portable.origins(architecture, registry),
+        provenance=_provenance(plan, store, trial, cell, model),
+    )
 
 
 def _provenance(
@@ -214,43 +174,3 @@ def _provenance(
         "commit": made.get("commit"),
         "exported_by": f"avbench {__version__}",
     }
-
-
-def card(manifest: Manifest) -> str:
-    """The folder's README: what it is, how it is used, what it was made from."""
-    made, spec = manifest.provenance, manifest.architecture.input
-    streams = ", ".join(made["encoders"])
-    rows = [
-        *((axis, value) for axis, value in made["axes"].items() if value),
-        ("preset, data", f"{made['preset']}, {made['data']}"),
-        *((k, f"{t['dataset']}, loss {t['loss']['name']}") for k, t in made["training"].items()),
-        *((f"{m} encoder started from", text) for m, text in made["encoders"].items()),
-        (
-            "input",
-            f"{spec.frames} frames of {spec.size}×{spec.size}, {spec.mel_frames}×"
-            f"{spec.mel_bins} log-mel at {spec.sample_rate} Hz",
-        ),
-        ("decoding", f"beam {manifest.decode.beam}"),
-        *((s["name"], f"{s['value']:.2f} ({s['unit']})") for s in made["scores"]),
-    ]
-    lines = [
-        f"# {made['row']}" + (f", fine-tuned on {made['dataset']}" if made["dataset"] else ""),
-        "",
-        f"A video captioner that reads {streams}. Exported by {made['exported_by']} from the "
-        f"suite `{made['suite']}` ({made['title'] or 'untitled'}), seed {made['seed']}.",
-        "",
-        "    avbench caption THIS_FOLDER clip.mp4",
-        "",
-        "    import avbench",
-        '    captioner = avbench.load_captioner("THIS_FOLDER")',
-        '    print(captioner.caption("clip.mp4"))',
-        "",
-        "| what | value |",
-        "|---|---|",
-        *(f"| {what} | {value} |".replace("\n", " ") for what, value in rows),
-        "",
-        f"`{WEIGHTS}` holds the weights, `{TOKENIZER}` the tokenizer, `{MODEL}` architecture, "
-        "inputs, decoding, provenance and the hashes of both, which loading checks.",
-        "",
-    ]
-    return "\n".join(lines)

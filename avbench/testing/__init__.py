@@ -1,7 +1,7 @@
-"""The contract of each family as plain functions, for plugin authors and for our own tests.
+"""The contract of each family as plain functions, for plugin authors and avbench's own tests.
 
-``check(component)`` runs a family's checks on one registered component and returns a finding
-each, with what was expected and what was got; nothing is raised. ``avbench check NAME`` prints
+``check(component)`` runs a family's checks on one registered component and returns a finding for
+each, with the expected and the observed result. It raises nothing. ``avbench check NAME`` prints
 them. In a plugin's own tests::
 
     from avbench.core.registry import load

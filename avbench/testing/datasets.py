@@ -1,4 +1,4 @@
-"""The contract of a dataset reader: its interface, and its clips where there are local files."""
+"""The contract of a dataset reader: its interface, and its clips if there are local files."""
 
 import inspect
 from typing import Any
@@ -7,7 +7,7 @@ from avbench.core.errors import AvbenchError
 from avbench.core.registry import Component
 from avbench.core.types import Clip
 from avbench.data.contracts import Dataset
-from avbench.testing.findings import Check, Finding, common, findings, first
+from avbench.testing.findings import Check, Finding, common_checks, first_problem, run_checks
 
 PROTOCOLS = ("coco", "paragraph")
 
@@ -17,19 +17,19 @@ def check_dataset(component: Component, options: Any = None) -> list[Finding]:
 
     Args:
         component: a registered reader.
-        options: an instance of its config that leads to local files; None: only what can be
-            told without them.
+        options: an instance of its config that leads to local files; None: run only the checks
+            that need none.
     """
-    checks = [*common(component, options), _check(interface, component)]
+    checks = [*common_checks(component, options), _check(interface, component)]
     if options is None:
         checks.append(_check(absent, component))
     else:
         checks += [_check(run, component, options) for run in (splits, clips, fingerprint)]
-    return findings(checks)
+    return run_checks(checks)
 
 
 def interface(component: Component) -> str | None:
-    """A Dataset with a known protocol; a report split unless it is a pre-training corpus."""
+    """A Dataset with a known protocol."""
     reader = component.build
     if not (inspect.isclass(reader) and issubclass(reader, Dataset)):
         return f"{reader!r}, which is no subclass of Dataset"
@@ -42,7 +42,7 @@ def interface(component: Component) -> str | None:
 
 
 def absent(component: Component) -> str | None:
-    """Without local files an error for users (AvbenchError), or splits that can be listed."""
+    """Without local files an AvbenchError, or splits that can be listed."""
     try:
         component.build(component.config()).splits()
     except AvbenchError:
@@ -51,7 +51,7 @@ def absent(component: Component) -> str | None:
 
 
 def splits(component: Component, options: Any) -> str | None:
-    """The train and report splits among those that the files hold; none of them for selection."""
+    """The files hold the train and report splits, and neither is the split for selection."""
     reader: Dataset = component.build(options)
     held = reader.splits()
     named = [s for s in (reader.train, reader.report) if s is not None]
@@ -70,7 +70,7 @@ def clips(component: Component, options: Any) -> str | None:
             return f"no clip in split '{split}'"
         if len({clip.id for clip in found}) != len(found):
             return f"an id twice in split '{split}'"
-        problem = first(_clip(clip) for clip in found)
+        problem = first_problem(_clip(clip) for clip in found)
         if problem:
             return f"split '{split}': {problem}"
     try:

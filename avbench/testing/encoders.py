@@ -10,7 +10,16 @@ from avbench.core.registry import Component
 from avbench.core.types import Batch, InputSpec, Tokens
 from avbench.models.contracts import Encoder, EncoderContext
 from avbench.models.macs import Adapter, count
-from avbench.testing.findings import Check, Finding, common, differs, findings, named, off, seeded
+from avbench.testing.findings import (
+    Check,
+    Finding,
+    beyond_closed_form,
+    common_checks,
+    differs,
+    list_names,
+    run_checks,
+    seeded,
+)
 
 INPUT = InputSpec(frames=4, size=32, mel_frames=16, mel_bins=8, speech_tokens=6, caption_tokens=4)
 """Small inputs: the contract does not depend on their size."""
@@ -24,18 +33,18 @@ def check_encoder(component: Component, options: Any = None) -> list[Finding]:
         component: a registered encoder.
         options: an instance of its config, e.g. of a small network; None: its defaults.
     """
-    return findings([*common(component, options), *_Subject(component, options).checks()])
+    return run_checks([*common_checks(component, options), *_Subject(component, options).checks()])
 
 
 class _Subject:
-    """An encoder, and what is done to it."""
+    """An encoder under test, and its checks."""
 
     def __init__(self, component: Component, options: Any) -> None:
         self.component, self.options = component, options
         self.context = EncoderContext(D=D, input=INPUT, vocabulary=VOCABULARY, pad=PAD)
 
     def checks(self) -> list[Check]:
-        """Every check of the contract."""
+        """Return every check of the contract."""
         stated = {
             self.shape: "(B, n_tokens, D), keep of booleans (B, n_tokens) or None",
             self.field: "an output that depends on its modality's field and on no other",
@@ -43,7 +52,7 @@ class _Subject:
             self.deterministic: "the same output twice in eval mode",
             self.permutation: "permuting the batch permutes the output",
             self.state: "a state dict carries the whole function to a new instance",
-            self.countable: "every operator's cost can be counted (avbench.models.macs)",
+            self.countable: "every operator's MACs can be counted (avbench.models.macs)",
             self.closed_form: "MACs within 0.1 % of its closed form, if it has one",
         }
         return [
@@ -58,7 +67,7 @@ class _Subject:
 
     @property
     def chosen(self) -> Any:
-        """The options; without any, the config's defaults."""
+        """The given options, or the config's defaults."""
         return self.component.config() if self.options is None else self.options
 
     def shape(self) -> str | None:
@@ -81,9 +90,9 @@ class _Subject:
         fields = {"video": "video", "audio": "audio", "text": "text"}
         if encoder.modality not in fields:
             return f"modality '{encoder.modality}', which no field of a batch is for"
-        before = _kept(encoder(given))
+        before = _without_padding(encoder(given))
         for name in fields:
-            after = _kept(encoder(replace(given, **{name: getattr(other, name)})))
+            after = _without_padding(encoder(replace(given, **{name: getattr(other, name)})))
             same = differs("output", after, before, within=0.0) is None
             if same == (name == encoder.modality):
                 return f"the output {'ignores' if same else 'depends on'} {name}"
@@ -95,7 +104,7 @@ class _Subject:
         lacking = [
             name for name, p in encoder.named_parameters() if p.requires_grad and p.grad is None
         ]
-        return named("no gradient on", lacking)
+        return list_names("no gradient on", lacking)
 
     def deterministic(self) -> str | None:
         encoder, given = self.build(), batch()
@@ -107,7 +116,11 @@ class _Subject:
         permuted = replace(
             given, video=given.video[order], audio=given.audio[order], text=given.text[order]
         )
-        return differs("permuted output", _kept(encoder(permuted)), _kept(encoder(given))[order])
+        return differs(
+            "permuted output",
+            _without_padding(encoder(permuted)),
+            _without_padding(encoder(given))[order],
+        )
 
     def state(self) -> str | None:
         encoder, other, given = self.build(), self.build(seed=1), batch()
@@ -121,7 +134,7 @@ class _Subject:
         formula = getattr(self.component.build, "closed_form", None)
         if formula is None:
             return None
-        return off(self.counted(), formula(self.chosen, self.context))
+        return beyond_closed_form(self.counted(), formula(self.chosen, self.context))
 
     def counted(self) -> int:
         encoder, given = self.build(), batch(1)
@@ -136,7 +149,7 @@ class _Subject:
 
 
 def batch(clips: int = B, *, seed: int = 0) -> Batch:
-    """Random inputs; texts of different lengths, padded."""
+    """Return random inputs; texts have different lengths and are padded."""
     generator = torch.Generator().manual_seed(seed)
 
     def integers(low: int, high: int, *shape: int) -> Tensor:
@@ -156,8 +169,8 @@ def batch(clips: int = B, *, seed: int = 0) -> Batch:
     )
 
 
-def _kept(tokens: Tokens) -> Tensor:
-    """The values, zero where padded: what a padded token holds is no one's business."""
+def _without_padding(tokens: Tokens) -> Tensor:
+    """Return the values, with zeros for padding, whose values may be anything."""
     if tokens.keep is None:
         return tokens.values
     return tokens.values * tokens.keep[..., None]

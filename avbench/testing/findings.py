@@ -1,4 +1,4 @@
-"""How a check is stated and what it finds."""
+"""Checks and their findings."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
@@ -13,12 +13,12 @@ from avbench.core.registry import Component
 
 AS_EXPECTED = "as expected"
 SHOWN = 3
-"""Names listed of those that a check found at fault."""
+"""Largest number of names that a finding lists."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """What one check found."""
+    """The result of one check."""
 
     check: str
     ok: bool
@@ -28,15 +28,15 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """A check: ``run`` returns None where the component passes, else what it got instead."""
+    """A check: ``run`` returns None if the component passes, else the observed fault."""
 
     name: str
     expected: str
     run: Callable[[], str | None]
 
 
-def findings(checks: Iterable[Check]) -> list[Finding]:
-    """Run checks in order; an exception is a finding too."""
+def run_checks(checks: Iterable[Check]) -> list[Finding]:
+    """Run checks in order; an exception counts as a finding."""
     return [_find(check) for check in checks]
 
 
@@ -45,15 +45,15 @@ def _find(check: Check) -> Finding:
         with seeded(0):
             got = check.run()
     except Exception as error:
-        said = str(error).splitlines() or [""]
-        got = f"{type(error).__name__}: {said[0]}"
+        lines = str(error).splitlines() or [""]
+        got = f"{type(error).__name__}: {lines[0]}"
     return Finding(
         check=check.name, ok=got is None, expected=check.expected, got=got or AS_EXPECTED
     )
 
 
-def common(component: Component, options: Any) -> list[Check]:
-    """What every component owes: default options, and a docstring with its source."""
+def common_checks(component: Component, options: Any) -> list[Check]:
+    """Return the checks of every component: default options, and a docstring with its source."""
 
     def defaults() -> str | None:
         if options is None:
@@ -63,8 +63,8 @@ def common(component: Component, options: Any) -> list[Check]:
     def source() -> str | None:
         own = inspect.getdoc(component.build) or ""
         module = inspect.getmodule(component.build)
-        said = f"{own}\n{inspect.getdoc(module) if module else ''}"
-        return None if "Source:" in said else f"docstring {own[:60]!r}"
+        docs = f"{own}\n{inspect.getdoc(module) if module else ''}"
+        return None if "Source:" in docs else f"docstring {own[:60]!r}"
 
     return [
         Check(name="options", expected="the config constructs by default", run=defaults),
@@ -78,14 +78,14 @@ def common(component: Component, options: Any) -> list[Check]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Fix the random state inside, and put it back."""
+    """Fix the random state inside, and restore it afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
 
 
 def differs(name: str, got: Tensor, expected: Tensor, *, within: float = 1e-5) -> str | None:
-    """None where two tensors are equal within a tolerance, else by how much they differ."""
+    """Return None if two tensors are equal within a tolerance, else their difference in words."""
     if got.shape != expected.shape:
         return f"{name}: shape {tuple(got.shape)} instead of {tuple(expected.shape)}"
     if not torch.isfinite(got).all():
@@ -95,21 +95,21 @@ def differs(name: str, got: Tensor, expected: Tensor, *, within: float = 1e-5) -
     return None if gap <= within * scale else f"{name}: differs by {gap:.2g}"
 
 
-def off(counted: int | float, closed: int | None) -> str | None:
-    """None where a count is within 0.1 % of its closed form, or has none; else both."""
+def beyond_closed_form(counted: int | float, closed: int | None) -> str | None:
+    """Return None if a count is within 0.1 % of its closed form, or has none; else both."""
     if closed is None or abs(counted - closed) <= 1e-3 * closed:
         return None
     return f"{counted:.0f} MACs counted, {closed} in closed form"
 
 
-def named(problem: str, names: list[str]) -> str | None:
-    """A list of culprits as one line; None where there is none."""
+def list_names(problem: str, names: list[str]) -> str | None:
+    """Return a problem with its names as one line; None: there are no names."""
     if not names:
         return None
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{problem} {', '.join(names[:SHOWN])}{more}"
 
 
-def first(problems: Iterable[str | None]) -> str | None:
-    """The first problem of several, or None."""
+def first_problem(problems: Iterable[str | None]) -> str | None:
+    """Return the first problem of several, or None."""
     return next((p for p in problems if p is not None), None)

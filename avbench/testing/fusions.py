@@ -12,7 +12,16 @@ from avbench.core.types import Modality, Tokens
 from avbench.models.attention_maps import attention_maps
 from avbench.models.contracts import Fusion, FusionContext
 from avbench.models.macs import Adapter, count
-from avbench.testing.findings import Check, Finding, common, differs, findings, named, off, seeded
+from avbench.testing.findings import (
+    Check,
+    Finding,
+    beyond_closed_form,
+    common_checks,
+    differs,
+    list_names,
+    run_checks,
+    seeded,
+)
 
 LENGTHS: Mapping[Modality, int] = {"audio": 5, "video": 6, "text": 4}
 B, D, HEADS, LAYERS = 3, 24, 4, 2
@@ -25,14 +34,14 @@ def check_fusion(component: Component, options: Any = None) -> list[Finding]:
         component: a registered fusion.
         options: an instance of its config; None: its defaults.
     """
-    checks = common(component, options)
+    checks = common_checks(component, options)
     every = list(chain.from_iterable(combinations(LENGTHS, n) for n in range(1, 4)))
     accepted = [streams for streams in every if _refusal(component, streams) is None]
     checks.append(_refuses(component, every))
     for streams in accepted:
         subject = _Subject(component, options, streams)
         checks += subject.checks()
-    return findings(checks)
+    return run_checks(checks)
 
 
 def _refusal(component: Component, streams: tuple[Modality, ...]) -> str | None:
@@ -61,14 +70,14 @@ def _refuses(component: Component, every: list[tuple[Modality, ...]]) -> Check:
 
 
 class _Subject:
-    """A fusion over one set of streams, and what is done to it."""
+    """A fusion under test over one set of streams, and its checks."""
 
     def __init__(self, component: Component, options: Any, streams: tuple[Modality, ...]) -> None:
         self.component, self.options, self.streams = component, options, streams
         self.context = FusionContext(streams=streams, D=D, heads=HEADS, layers=LAYERS)
 
     def checks(self) -> list[Check]:
-        """Every check of the contract on these streams."""
+        """Return every check of the contract on these streams."""
         stated = {
             self.shape: "(B, sum of N_m, D) and keep, streams in the order of the context",
             self.zeroed: "finite output whatever streams are zeroed, or hidden from attention",
@@ -78,7 +87,7 @@ class _Subject:
             self.deterministic: "the same output twice in eval mode",
             self.permutation: "permuting the batch permutes the output",
             self.state: "a state dict carries the whole function to a new instance",
-            self.countable: "every operator's cost can be counted (avbench.models.macs)",
+            self.countable: "every operator's MACs can be counted (avbench.models.macs)",
             self.closed_form: "MACs within 0.1 % of its closed form, if it has one",
             self.maps: "its attention sites, if any, give maps that sum to one and change nothing",
         }
@@ -95,11 +104,11 @@ class _Subject:
 
     @property
     def chosen(self) -> Any:
-        """The options; without any, the config's defaults."""
+        """The given options, or the config's defaults."""
         return self.component.config() if self.options is None else self.options
 
     def tokens(self, *, padded: bool = False) -> dict[Modality, Tokens]:
-        """Random tokens; padded ones end after 2, 3, … tokens, each stream at another place."""
+        """Return random tokens; padded streams end after 2, 3, … tokens, each at another place."""
         streams = {}
         for i, m in enumerate(self.streams):
             n = LENGTHS[m]
@@ -132,7 +141,7 @@ class _Subject:
         fusion, tokens = self.build(), self.tokens()
         for n in range(1, len(self.streams) + 1):
             for chosen in combinations(self.streams, n):
-                # All are zeroed for Shapley values; hidden, nothing would be left to attend to.
+                # Shapley values zero all streams; if all were hidden, no key would be left.
                 for hidden in (False, True) if n < len(self.streams) else (False,):
                     changed = tokens | {m: _zeros(tokens[m], hidden) for m in chosen}
                     if not torch.isfinite(fusion(changed).values).all():
@@ -150,7 +159,7 @@ class _Subject:
         fusion = self.build()
         (fusion(self.tokens()).values * torch.randn(D)).square().sum().backward()
         lacking = [name for name, p in fusion.named_parameters() if p.grad is None]
-        return named("no gradient on", lacking)
+        return list_names("no gradient on", lacking)
 
     def inputs(self) -> str | None:
         tokens = self.tokens()
@@ -160,7 +169,7 @@ class _Subject:
         lacking = [
             m for m, t in tokens.items() if t.values.grad is None or not t.values.grad.any()
         ]
-        return named("no gradient on", lacking)
+        return list_names("no gradient on", lacking)
 
     def deterministic(self) -> str | None:
         fusion, tokens = self.build(), self.tokens()
@@ -196,10 +205,10 @@ class _Subject:
         if formula is None:
             return None
         lengths = {m: LENGTHS[m] for m in self.streams}
-        return off(self.counted() / B, formula(self.chosen, self.context, lengths))
+        return beyond_closed_form(self.counted() / B, formula(self.chosen, self.context, lengths))
 
     def counted(self) -> int:
-        """MACs of the whole batch."""
+        """Return the MACs of the whole batch."""
         fusion, tokens = self.build(), self.tokens()
 
         def call(*values: Tensor) -> Tensor:
@@ -232,7 +241,7 @@ def _keep(tokens: Tokens) -> Tensor:
 
 
 def _zeros(tokens: Tokens, hidden: bool) -> Tokens:
-    """A zeroed stream, which the host may hide from attention as well."""
+    """Return a zeroed stream; ``hidden`` also hides it from attention."""
     return Tokens(
         values=torch.zeros_like(tokens.values),
         keep=torch.zeros_like(_keep(tokens)) if hidden else None,

@@ -10,7 +10,7 @@ from torch import nn
 
 from avbench.core.registry import Component
 from avbench.core.types import Modality, View, ViewLoss
-from avbench.testing.findings import Check, Finding, common, findings
+from avbench.testing.findings import Check, Finding, common_checks, run_checks
 from avbench.training.contracts import LossContext, LossStrategy, Objective, ProbeCurve
 
 STREAMS: tuple[tuple[Modality, ...], ...] = (
@@ -29,20 +29,20 @@ def check_loss(component: Component, options: Any = None) -> list[Finding]:
         component: a registered loss strategy.
         options: an instance of its config; None: its defaults.
     """
-    checks = common(component, options)
+    checks = common_checks(component, options)
     for streams in STREAMS:
         checks += _Subject(component, options, streams).checks()
-    return findings(checks)
+    return run_checks(checks)
 
 
 class _Subject:
-    """A strategy over one set of streams, and what is done to it."""
+    """A loss strategy under test over one set of streams, and its checks."""
 
     def __init__(self, component: Component, options: Any, streams: tuple[Modality, ...]) -> None:
         self.component, self.options, self.streams = component, options, streams
 
     def checks(self) -> list[Check]:
-        """Every check of the contract on these streams."""
+        """Return every check of the contract on these streams."""
         stated = {
             self.views: "the joint view first, then views of its streams, none twice",
             self.finite: "a finite scalar total, five steps in a row",
@@ -159,14 +159,14 @@ class _Subject:
 
 
 def _stepped(strategy: LossStrategy, step: int) -> Objective:
-    """What a step that is no more than one micro-batch asks of a strategy."""
+    """Call a strategy as a step of a single micro-batch does."""
     losses = _losses(strategy, step)
     strategy.observe(losses)
     return strategy.combine(losses)
 
 
 def _losses(strategy: LossStrategy, step: int) -> dict[View, ViewLoss]:
-    """Plausible losses: single modalities are worse than all together, each by its own gap."""
+    """Return plausible losses: each modality alone is worse than all together, by its own gap."""
     losses = {}
     for i, view in enumerate(strategy.views()):
         nats = torch.tensor(2.0 + 0.3 * i - 0.1 * step, requires_grad=True)
@@ -175,13 +175,13 @@ def _losses(strategy: LossStrategy, step: int) -> dict[View, ViewLoss]:
 
 
 class _Probe:
-    """A probe that answers with plausible curves and trains nothing."""
+    """A probe that returns plausible curves and trains nothing."""
 
     def __init__(self) -> None:
         self.calls = counting(1)
 
     def __call__(self, view: View, steps: int) -> ProbeCurve:
-        """Answer; each call a little differently, whatever is asked."""
+        """Return a curve, a little different at each call."""
         del view, steps
         i = next(self.calls)
         return ProbeCurve(

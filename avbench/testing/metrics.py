@@ -8,7 +8,7 @@ from typing import Any
 from avbench.core.registry import Component
 from avbench.core.types import Slot
 from avbench.evaluation.contracts import Metric, References, Score
-from avbench.testing.findings import Check, Finding, common, findings, first
+from avbench.testing.findings import Check, Finding, common_checks, first_problem, run_checks
 
 CAPTIONS: Mapping[str, tuple[str, ...]] = {
     "one": ("a red ball bounces on the floor", "the red ball is bouncing"),
@@ -45,7 +45,7 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
         return made.score(list(systems), references)
 
     def right() -> str | None:
-        """A reference scores better than an unrelated sentence, and in no figure worse."""
+        """A reference scores better than an unrelated sentence, and in no score worse."""
         gains = {
             g.name: (g.value - b.value) * (1 if g.higher_is_better else -1)
             for g, b in zip(*score(RIGHT, WRONG), strict=True)
@@ -56,7 +56,7 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
         return None if any(gains.values()) else "equal figures for both"
 
     def applies() -> str | None:
-        """Some figure, finite, with a name, a unit and a signature that names the metric."""
+        """At least one score, finite, with name, unit and a signature that names the metric."""
         scores = score(RIGHT)[0]
         odd = [
             s
@@ -78,7 +78,7 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
     def empty() -> str | None:
         """An empty hypothesis has a finite score, no better than a right one."""
         good, nothing = score(RIGHT, EMPTY)
-        return first(
+        return first_problem(
             None
             if math.isfinite(n.value) and (g.value >= n.value) == g.higher_is_better
             else f"{n.name}: {n.value} for empty captions, {g.value} for right ones"
@@ -88,7 +88,7 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
     def batched() -> str | None:
         """Several systems in one call score as each alone."""
         together = score(RIGHT, WRONG, EMPTY)
-        return first(
+        return first_problem(
             _differ(given, score(system)[0])
             for given, system in zip(together, (RIGHT, WRONG, EMPTY), strict=True)
         )
@@ -99,15 +99,15 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
         return f"ids {stray}" if stray else None
 
     def sums() -> str | None:
-        """Statistics, where a score gives them, have a row an item and sum up to the figure."""
-        return first(_recomputed(made, s) for s in score(RIGHT | {"two": WRONG["two"]})[0])
+        """Statistics, if a score has them, have one row per item and sum to the score."""
+        return first_problem(_recomputed(made, s) for s in score(RIGHT | {"two": WRONG["two"]})[0])
 
     own = [
         Check(name=run.__name__, expected=(inspect.getdoc(run) or "").rstrip("."), run=run)
         for run in (applies, right, order, empty, batched, items, sums)
     ]
     try:
-        return findings([*common(component, options), *own])
+        return run_checks([*common_checks(component, options), *own])
     finally:
         made.close()
 
@@ -125,7 +125,7 @@ def _recomputed(metric: Metric, score: Score) -> str | None:
 
 
 def _differ(these: Sequence[Score], those: Sequence[Score]) -> str | None:
-    return first(
+    return first_problem(
         None
         if a.name == b.name and math.isclose(a.value, b.value, rel_tol=1e-9, abs_tol=1e-9)
         else f"{a.name}: {a.value} and {b.name}: {b.value}"

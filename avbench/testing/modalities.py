@@ -4,7 +4,7 @@ from typing import Any
 
 from avbench.core.registry import Component
 from avbench.models.contracts import ModalityConfiguration
-from avbench.testing.findings import Check, Finding, common, findings, named
+from avbench.testing.findings import Check, Finding, common_checks, list_names, run_checks
 
 KNOWN = ("audio", "video", "text")
 """The modalities that a batch has a field for."""
@@ -30,7 +30,7 @@ def check_modality(component: Component, options: Any = None) -> list[Finding]:
 
     def streams() -> str | None:
         unknown = [m for m in build().streams if m not in KNOWN]
-        return named("unknown streams", unknown) or (None if build().streams else "no stream")
+        return list_names("unknown streams", unknown) or (None if build().streams else "no stream")
 
     def order() -> str | None:
         given = build().streams
@@ -51,4 +51,4 @@ def check_modality(component: Component, options: Any = None) -> list[Finding]:
         same: "the same configuration from the same options",
     }
     own = [Check(name=run.__name__, expected=said, run=run) for run, said in stated.items()]
-    return findings([*common(component, options), *own])
+    return run_checks([*common_checks(component, options), *own])

@@ -1,8 +1,8 @@
 """Training checkpoints: written atomically, verified when read, the last few kept.
 
-A file's name holds its step and the hash of its contents. They hold tensors and plain values
-only, and are read as such. Beside them lie the weights of the best step so far, where a training
-looks for it: a checkpoint of step n goes with the newest of these that is of step n or before.
+A file's name holds its step and the hash of its contents. A file holds tensors and plain values
+only. If a training selects its best step, that step's weights lie beside the checkpoints: a
+checkpoint of step n goes with the newest best weights of step n or before.
 """
 
 import hashlib
@@ -13,20 +13,23 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from torch import Tensor
+
+from avbench.core.digest import sha256
+from avbench.models.weights import read_tensors, write_tensors
 
 FOLDER = "checkpoints"
 BEST = "best-"
 HEX = 32
-"""Digits of a hash."""
-_hash = hashlib.sha256  # the quickest of the cryptographic ones, where processors help with it
+"""Hexadecimal digits of a hash."""
 
 
 class _Hashed:
-    """A file that hashes what is written to it, so that nothing need be read again."""
+    """A file that hashes what is written to it, so that nothing is read again."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._hash = _hash()
+        self._hash = hashlib.sha256()
 
     def write(self, data: bytes | memoryview) -> int:
         self._hash.update(data)
@@ -41,13 +44,13 @@ class _Hashed:
 
 
 def save(state: Mapping[str, Any], directory: Path, step: int, keep: int) -> Path:
-    """Write the newest checkpoint of a stage; a kill leaves the ones before.
+    """Write the newest checkpoint of a stage; a kill leaves the earlier ones.
 
     Args:
         state: tensors and plain values.
-        directory: of the stage.
-        step: how many steps it has behind it.
-        keep: how many checkpoints to keep, the newest.
+        directory: the stage's folder.
+        step: the number of finished steps.
+        keep: the number of newest checkpoints to keep.
     """
     written = place(directory)
     with written.open("wb") as file:
@@ -59,7 +62,7 @@ def save(state: Mapping[str, Any], directory: Path, step: int, keep: int) -> Pat
     written.replace(path)
     for old in newest_first(directory)[max(keep, 1) :]:
         old.unlink()
-    # The best weights that no checkpoint goes with any more.
+    # Best weights that belong to no checkpoint any more.
     needed = [best_at(directory, step_of(kept)) for kept in newest_first(directory)]
     oldest = step_of(newest_first(directory)[-1])
     for best in _bests(directory):
@@ -68,8 +71,10 @@ def save(state: Mapping[str, Any], directory: Path, step: int, keep: int) -> Pat
     return path
 
 
-def commit_best(written: Path, directory: Path, step: int) -> Path:
-    """Make a written file the best weights of a stage, those of ``step``."""
+def save_best(tensors: Mapping[str, Tensor], directory: Path, step: int) -> Path:
+    """Write the best weights of a stage so far, those after ``step`` steps."""
+    written = place(directory)
+    write_tensors(written, tensors)
     with written.open("rb") as file:
         os.fsync(file.fileno())
     path = directory / FOLDER / f"{BEST}{step:09d}-{digest(written)}.safetensors"
@@ -77,20 +82,26 @@ def commit_best(written: Path, directory: Path, step: int) -> Path:
     return path
 
 
+def load_best(directory: Path, step: int) -> dict[str, Tensor] | None:
+    """Read the best weights of the first ``step`` steps; None: there are none."""
+    path = best_at(directory, step)
+    return None if path is None else read_tensors(path)
+
+
 def best_at(directory: Path, step: int) -> Path | None:
-    """The best weights among those of the first ``step`` steps; None: there are none."""
+    """Find the best weights of the first ``step`` steps; None: there are none."""
     return max((p for p in _bests(directory) if step_of(p) <= step), default=None)
 
 
 def forget_bests(directory: Path, after: int) -> None:
-    """Drop best weights of later steps than ``after``: a resumed training makes them again."""
+    """Delete best weights of later steps than ``after``: a resumed training makes them again."""
     for path in _bests(directory):
         if step_of(path) > after:
             path.unlink()
 
 
 def step_of(path: Path) -> int:
-    """How many steps a checkpoint, or best weights, have behind them."""
+    """Return the number of steps behind a checkpoint or best weights."""
     return int(path.stem.removeprefix(BEST).partition("-")[0])
 
 
@@ -99,22 +110,22 @@ def _bests(directory: Path) -> list[Path]:
 
 
 def place(directory: Path) -> Path:
-    """Where to write the next checkpoint before it is committed."""
+    """Return the path at which a file is written before it gets its name."""
     folder = directory / FOLDER
     folder.mkdir(exist_ok=True)
     return folder / "writing"
 
 
 def newest_first(directory: Path) -> list[Path]:
-    """The checkpoints of a stage."""
+    """Return the checkpoints of a stage, the newest first."""
     return sorted((directory / FOLDER).glob("[0-9]*-*.pt"), reverse=True)
 
 
 def load(directory: Path) -> dict[str, Any] | None:
-    """The newest whole checkpoint of a stage, or None where there is none.
+    """Load the newest undamaged checkpoint of a stage; None: there is none.
 
     Warns:
-        UserWarning: a checkpoint is damaged; the one before it is taken, or none.
+        UserWarning: a checkpoint is damaged; an earlier one is loaded, or none.
     """
     for path in newest_first(directory):
         step = step_of(path)
@@ -124,19 +135,18 @@ def load(directory: Path) -> dict[str, Any] | None:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             return state
         warnings.warn(
-            f"checkpoint {damaged[0]} is damaged (its hash is not that of its name); "
-            f"going on from the one before step {step}, if there is one",
+            f"checkpoint {damaged[0]} is damaged: its contents do not have the hash in its "
+            f"name. Training resumes from a checkpoint before step {step}, if there is one",
             stacklevel=2,
         )
     return None
 
 
 def whole(path: Path) -> bool:
-    """Whether a file has the hash that its name says."""
+    """Return True if a file has the hash that its name states."""
     return digest(path) == path.stem.rpartition("-")[2]
 
 
 def digest(path: Path) -> str:
-    """The hash of a file's contents."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, _hash).hexdigest()[:HEX]
+    """Return the hash of a file's contents."""
+    return sha256(path)[:HEX]

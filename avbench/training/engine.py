@@ -1,7 +1,7 @@
-"""Where a captioner trains: one process or several, through Lightning Fabric.
+"""Devices and processes: runs a training on one process or several, through Lightning Fabric.
 
-Several processes are started from outside, as torchrun does; each knows its rank by the
-environment. All that is said of a step, such as its losses, is then the same in all of them.
+Several processes are started from outside, as torchrun does; each reads its rank from the
+environment. A step's results, such as its losses, are the same in all of them.
 """
 
 import os
@@ -20,14 +20,14 @@ from avbench.data.tokenizer import PAD
 from avbench.models.captioner import Captioner
 from avbench.training import checkpoint, fsdp
 
-Strategy = Literal["ddp", "fsdp"]
+Parallelism = Literal["ddp", "fsdp"]
 
 Weigh = Callable[[Mapping[View, ViewLoss]], Tensor]
-"""Makes one objective of the losses of the views."""
+"""Combines the losses of the views into one objective."""
 
 
 class Pass(nn.Module):
-    """The part of a step that a process computes, as plain tensors, which Fabric can watch."""
+    """The forward pass of one process, as plain tensors, which Fabric can track."""
 
     def __init__(self, captioner: Captioner) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Pass(nn.Module):
     def forward(
         self, batch: Batch, views: Sequence[View], per: float, measured: Sequence[View]
     ) -> tuple[Tensor, Tensor]:
-        """Nats and token probabilities of ``views``, then of ``measured``; see ``Captioner``."""
+        """Return nats and token probabilities of ``views``, then of ``measured``."""
         losses = list(self.captioner(batch, views, per=per, measured=measured).values())
         return (
             torch.stack([loss.nats for loss in losses]),
@@ -49,9 +49,12 @@ class Engine:
 
     Args:
         device: of this process.
-        tracked: a folder for TensorBoard's files, or None for none; resuming appends to it.
-        strategy: what several processes hold of the weights, gradients and moments: each all of
-            them (ddp), or each its part (fsdp). They compute the same.
+        tracked: a folder for TensorBoard's files; None: none. Resuming appends to it.
+        strategy: for several processes: each holds all weights, gradients and moments (ddp), or
+            each holds a part of them (fsdp). The results are the same.
+
+    Attributes:
+        fully_sharded: True if each process holds a part of every weight.
 
     Raises:
         AvbenchError: TensorBoard is wanted and not installed, or PyTorch is too old for fsdp.
@@ -62,14 +65,14 @@ class Engine:
         device: torch.device,
         *,
         tracked: Path | None = None,
-        strategy: Strategy = "ddp",
+        strategy: Parallelism = "ddp",
     ) -> None:
         from lightning_fabric import Fabric
 
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         processes = int(os.environ.get("WORLD_SIZE", "1"))
-        self.sharded = processes > 1 and strategy == "fsdp"
-        several = fsdp.strategy(processes) if self.sharded else "ddp"
+        self.fully_sharded = processes > 1 and strategy == "fsdp"
+        several = fsdp.fabric_strategy(processes) if self.fully_sharded else "ddp"
         self._module: nn.Module | None = None
         self.fabric: Any = Fabric(
             accelerator=device.type,
@@ -82,13 +85,13 @@ class Engine:
 
     @property
     def rank(self) -> int:
-        """This process among all, from 0; only 0 writes files."""
+        """The number of this process, from 0; only 0 writes files."""
         rank: int = self.fabric.global_rank
         return rank
 
     @property
     def world(self) -> int:
-        """How many processes there are."""
+        """The number of processes."""
         world: int = self.fabric.world_size
         return world
 
@@ -101,16 +104,16 @@ class Engine:
     def set_up(
         self, captioner: Captioner, optimiser: Callable[[Captioner], torch.optim.Optimizer]
     ) -> tuple[nn.Module, Any]:
-        """A captioner and its optimiser, ready for ``backward``.
+        """Prepare a captioner and its optimiser for ``backward``.
 
         Args:
-            captioner: what is trained; its weights are shared out where processes hold parts.
-            optimiser: makes that of its parameters, as they are then.
+            captioner: the captioner to train; its weights are sharded if processes hold parts.
+            optimiser: makes the optimiser of the captioner's parameters, after sharding.
         """
-        if self.sharded:
-            made = Pass(captioner)
-            module: nn.Module = self.fabric.setup_module(made)
-            self._module = made
+        if self.fully_sharded:
+            sharded = Pass(captioner)
+            module: nn.Module = self.fabric.setup_module(sharded)
+            self._module = sharded
             return module, self.fabric.setup_optimizers(optimiser(captioner))
         module, ready = self.fabric.setup(Pass(captioner), optimiser(captioner))
         return module, ready
@@ -125,7 +128,7 @@ class Engine:
         measured: Sequence[View] = (),
         observe: Callable[[Mapping[View, ViewLoss]], object] = lambda _: None,
     ) -> dict[View, ViewLoss]:
-        """Add up the gradients of a step.
+        """Accumulate the gradients of a step.
 
         Args:
             module: from ``set_up``.
@@ -133,14 +136,14 @@ class Engine:
             views: the losses to train.
             weigh: called for each micro-batch, with this process's share of the losses.
             measured: further losses, without gradients.
-            observe: called once, with the losses of the whole step: before they are weighed
-                where there is one micro-batch, after the last of several.
+            observe: called once, with the losses of the whole step: before they are weighed if
+                there is one micro-batch, after the last of several.
 
         Returns:
-            The losses of the whole step, without gradients: of all processes and micro-batches.
+            The losses of the whole step, over all processes and micro-batches, without gradients.
         """
         tokens = self.sum(sum(int((part.captions[:, 1:] != PAD).sum()) for part in parts))
-        # Gradients are averaged over processes and added up over micro-batches.
+        # Gradients are averaged over processes and summed over micro-batches.
         per = tokens / self.world
         every = [*views, *measured]
         total = torch.zeros(2, len(every), device=self.device)
@@ -162,21 +165,21 @@ class Engine:
         return whole
 
     def mean(self, value: Tensor) -> Tensor:
-        """A tensor's mean over the processes."""
+        """Return a tensor's mean over the processes."""
         if self.world == 1:
             return value
         reduced: Tensor = self.fabric.all_reduce(value, reduce_op="mean")
         return reduced
 
     def sum(self, value: int) -> int:
-        """A count's sum over the processes."""
+        """Return a count's sum over the processes."""
         if self.world == 1:
             return value
         given = torch.tensor(value, device=self.device)
         return int(self.fabric.all_reduce(given, reduce_op="sum"))
 
     def gather(self, value: Any) -> list[Any]:
-        """What every process says, by rank."""
+        """Return the values of all processes, by rank."""
         if self.world == 1:
             return [value]
         found: list[Any] = [None] * self.world
@@ -184,41 +187,41 @@ class Engine:
         return found
 
     def agree(self, *flags: bool) -> tuple[bool, ...]:
-        """Each flag, true in all processes where it is in any."""
+        """Return each flag, True in all processes if it is in any."""
         if self.world == 1:
             return flags
         given = torch.tensor(flags, dtype=torch.float32, device=self.device)
         return tuple(bool(x) for x in self.fabric.all_reduce(given, reduce_op="sum"))
 
     def track(self, step: int, figures: Mapping[str, float]) -> None:
-        """Log a step's figures where they are tracked beside ``curve.csv``."""
+        """Log a step's figures to TensorBoard too, if it is used."""
         if self.fabric.loggers:
             self.fabric.log_dict(figures, step)
 
     def tensors(self, captioner: Captioner) -> dict[str, Tensor]:
-        """A captioner's weights by name, whole; called by all processes, of use to the first."""
+        """Return a captioner's whole weights by name, in the first process; all must call it."""
         whole: dict[str, Tensor] = self._whole(captioner.state_dict())
         return whole
 
     def gathered(self) -> AbstractContextManager[None]:
-        """Within it every process can compute with what is trained, apart from the others."""
+        """Within it every process can run the trained captioner independently of the others."""
         if self._module is None:
             return nullcontext()
         return fsdp.gathered(self._module)
 
     def norm(self, parameters: Sequence[nn.Parameter]) -> float:
-        """The norm of the gradients of parameters; called by all processes."""
+        """Return the norm of the gradients of parameters; called by all processes."""
         grads = [p.grad for p in parameters if p.grad is not None]
         return float(self._whole(torch.nn.utils.get_total_norm(grads), everywhere=True))
 
     def _whole(self, value: Any, *, everywhere: bool = False) -> Any:
-        if not self.sharded:
+        if not self.fully_sharded:
             return value
         return fsdp.whole(value, keep=everywhere or self.rank == 0)
 
     @contextmanager
     def alike(self, *seed: object) -> Iterator[None]:
-        """Within it all processes draw the same, by a seed; one process draws as ever."""
+        """Within it all processes draw alike, by a seed; a single process draws as usual."""
         if self.world == 1:
             yield
             return
@@ -228,14 +231,14 @@ class Engine:
             yield
 
     def random_states(self) -> list[dict[str, Tensor]]:
-        """The states of the random generators of every process, by rank."""
+        """Return the states of the random generators of every process, by rank."""
         mine = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             mine["cuda"] = torch.cuda.get_rng_state(self.device)
         return self.gather(mine)
 
     def restore_random(self, states: Sequence[Mapping[str, Tensor]]) -> None:
-        """Set the generators of this process to what they were; a rank that was not is left."""
+        """Restore the generators of this process; a rank without a saved state keeps its own."""
         if self.rank < len(states):
             torch.set_rng_state(states[self.rank]["cpu"])
             if self.device.type == "cuda" and "cuda" in states[self.rank]:
@@ -245,10 +248,10 @@ class Engine:
         """Write a checkpoint of a stage; called by all processes.
 
         Args:
-            directory: of the stage.
-            step: how many steps it has behind it.
-            state: plain data, and modules and optimisers, of which their state is kept.
-            keep: how many checkpoints to keep, the newest.
+            directory: the stage's folder.
+            step: the number of finished steps.
+            state: plain data, and modules and optimisers, whose state is written.
+            keep: the number of newest checkpoints to keep.
         """
         plain = {
             name: self._whole(value.state_dict() if hasattr(value, "state_dict") else value)
@@ -259,43 +262,43 @@ class Engine:
         self.fabric.barrier()
 
     def load(self, directory: Path, into: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Restore modules and optimisers from a stage's newest whole checkpoint.
+        """Restore modules and optimisers from a stage's newest undamaged checkpoint.
 
         Args:
-            directory: of the stage.
+            directory: the stage's folder.
             into: modules and optimisers by their names in the state.
 
         Returns:
-            What else it holds, or None where there is no checkpoint.
+            The other entries of its state; None: there is no checkpoint.
         """
         state = checkpoint.load(directory)
         if state is None:
             return None
         for name, target in into.items():
             found = state.pop(name)
-            if self.sharded and isinstance(target, nn.Module):
+            if self.fully_sharded and isinstance(target, nn.Module):
                 own = target.state_dict()
                 found = {k: fsdp.like(v, own[k]) for k, v in found.items()}
-            elif self.sharded:
+            elif self.fully_sharded:
                 found = fsdp.optimiser_state(target, found)
             target.load_state_dict(found)
         return state
 
     def clip(self, module: nn.Module, optimiser: Any, norm: float) -> float:
-        """Clip the gradients to a norm; the norm they had."""
-        if self.sharded:
+        """Clip the gradients to a norm; return the norm before."""
+        if self.fully_sharded:
             total = torch.nn.utils.clip_grad_norm_(module.parameters(), norm)
             return float(self._whole(total, everywhere=True))
-        had = self.fabric.clip_gradients(
+        before = self.fabric.clip_gradients(
             module, optimiser, max_norm=norm, error_if_nonfinite=False
         )
-        return float(had)
+        return float(before)
 
 
 def _losses(
     views: Sequence[View], nats: Tensor, probabilities: Tensor, tokens: int
 ) -> dict[View, ViewLoss]:
-    """Figures that stand side by side, by view."""
+    """Return the losses by view, from tensors with one entry per view."""
     return {
         view: ViewLoss(nats=n, token_probability=p, tokens=tokens)
         for view, n, p in zip(views, nats, probabilities, strict=True)
@@ -305,7 +308,7 @@ def _losses(
 def _tensorboard(folder: Path) -> Any:
     from lightning_fabric import loggers
 
-    # Exported by name only to those who do not check types.
+    # Its lazy exports are not visible to a type checker.
     logger: Any = loggers
     try:
         return logger.TensorBoardLogger(root_dir=folder, name="", version="")

@@ -1,7 +1,7 @@
-"""A captioner shared out among processes: each holds a part of every weight (FSDP2).
+"""Fully sharded training (FSDP2): each process holds a part of every weight.
 
-What leaves these processes, checkpoints and weights, is whole and like any other: a training may
-be resumed on another number of processes, sharded or not.
+Checkpoints and weights are written whole, as without sharding. A training may resume on another
+number of processes, sharded or not.
 
 Source: PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel (Zhao et al., 2023);
 ``torch.distributed.fsdp.fully_shard``.
@@ -19,11 +19,11 @@ from avbench.core.errors import AvbenchError
 from avbench.models.captioner import Captioner
 
 NEEDED = "2.14"
-"""Earlier versions do not see the tensors within dataclasses, which encoders and fusions give."""
+"""Earlier versions miss tensors within dataclasses, which encoders and fusions return."""
 
 
-def strategy(processes: int) -> Any:
-    """Fabric's strategy that shards the module which it is given.
+def fabric_strategy(processes: int) -> Any:
+    """Return Fabric's strategy that shards the module set up with it.
 
     Raises:
         AvbenchError: the installed PyTorch is too old.
@@ -34,16 +34,18 @@ def strategy(processes: int) -> Any:
         raise AvbenchError(
             f"--strategy fsdp: needs torch {NEEDED} or later, got {torch.__version__}"
         )
-    # Exported by name only to those who do not check types.
-    made: Any = strategies
-    return made.ModelParallelStrategy(_shard, data_parallel_size=processes, tensor_parallel_size=1)
+    # Its lazy exports are not visible to a type checker.
+    untyped: Any = strategies
+    return untyped.ModelParallelStrategy(
+        _shard, data_parallel_size=processes, tensor_parallel_size=1
+    )
 
 
 def _shard(module: nn.Module, mesh: Any) -> nn.Module:
-    """Shard the encoders and the fusion each by itself, the rest together.
+    """Shard each encoder and the fusion by itself, the rest together.
 
-    Only one of them is whole at a time in the forward pass. They are what a captioner calls as
-    modules alone, whatever plugins they are.
+    Only one of them is whole at a time in the forward pass. These are the plugins that a
+    captioner calls as modules.
     """
     from torch.distributed.fsdp import fully_shard
 
@@ -58,7 +60,7 @@ def _shard(module: nn.Module, mesh: Any) -> nn.Module:
 
 @contextmanager
 def gathered(module: nn.Module) -> Iterator[None]:
-    """Every weight whole in every process, so that each can compute by itself, without gradients.
+    """Make every weight whole in every process, so that each computes alone, without gradients.
 
     Called by all processes.
     """
@@ -77,13 +79,13 @@ def gathered(module: nn.Module) -> Iterator[None]:
 
 
 def whole(value: Any, *, keep: bool) -> Any:
-    """Plain data whose sharded tensors are whole, in memory of the CPU.
+    """Return plain data with its sharded tensors made whole, in CPU memory.
 
     Called by all processes with the same structure.
 
     Args:
         value: tensors in mappings, lists and tuples.
-        keep: whether this process has any use for them; the others let go of each at once.
+        keep: True if this process needs them; the others drop each one at once.
     """
     from torch.distributed.tensor import DTensor
 
@@ -92,27 +94,27 @@ def whole(value: Any, *, keep: bool) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(whole(v, keep=keep) for v in value)
     if isinstance(value, DTensor):
-        gathered_: Tensor = value.full_tensor()
-        return gathered_.cpu() if keep else None
+        full: Tensor = value.full_tensor()
+        return full.cpu() if keep else None
     return value
 
 
 def like(value: Any, example: Tensor) -> Any:
-    """A whole tensor shared out as an example of its shape is; anything else as it is."""
+    """Shard a whole tensor as an example of its shape is; return anything else unchanged."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     if not isinstance(example, DTensor) or not isinstance(value, Tensor):
         return value
     if value.shape != example.shape:
         return value
-    # All processes have read the same file: nothing need be sent.
+    # All processes have read the same file, so nothing is sent.
     return distribute_tensor(
         value.to(example.device), example.device_mesh, example.placements, src_data_rank=None
     )
 
 
 def optimiser_state(optimiser: Any, state: Mapping[str, Any]) -> dict[str, Any]:
-    """An optimiser's whole state, shared out as its parameters are."""
+    """Shard an optimiser's whole state as its parameters are."""
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     shared = {
         i: {name: like(value, parameters[i]) for name, value in of_parameter.items()}

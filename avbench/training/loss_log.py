@@ -1,4 +1,4 @@
-"""The log of a training stage: one CSV row a figure, in step order."""
+"""The log of a training stage: one CSV row per figure, in step order."""
 
 import csv
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class Curve:
 
 
 def read(directory: Path) -> list[tuple[int, str, float]]:
-    """The whole rows of a stage's curve; a row cut by a kill is left out."""
+    """Read the complete rows of a stage's curve; a row cut by a kill is skipped."""
     path = directory / CURVE
     if not path.exists():
         return []
@@ -49,7 +49,7 @@ def read(directory: Path) -> list[tuple[int, str, float]]:
 
 
 def tail(directory: Path, share: float) -> dict[str, dict[int, float]]:
-    """Each figure over the last ``share`` of a stage's steps, by step."""
+    """Return each figure over the last ``share`` of a stage's steps, by step."""
     rows = read(directory)
     last = max((step for step, _, _ in rows), default=0)
     found: dict[str, dict[int, float]] = {}
@@ -60,7 +60,7 @@ def tail(directory: Path, share: float) -> dict[str, dict[int, float]]:
 
 
 def final_losses(directory: Path, share: float = 0.05) -> dict[str, float]:
-    """Mean of each loss over the last ``share`` of a stage's steps, nats per token."""
+    """Return the mean of each loss over the last ``share`` of a stage's steps, nats per token."""
     return {
         name: fmean(values.values())
         for name, values in sorted(tail(directory, share).items())

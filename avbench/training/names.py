@@ -6,5 +6,5 @@ JOINT = "L"
 
 
 def loss_names(streams: Iterable[str]) -> list[str]:
-    """``L``, and ``L_m`` and ``gap_m`` of every stream."""
-    return [JOINT, *(f"{what}_{m}" for what in ("L", "gap") for m in streams)]
+    """Return ``L``, and ``L_m`` and ``gap_m`` of every stream."""
+    return [JOINT, *(f"{prefix}_{m}" for prefix in ("L", "gap") for m in streams)]

@@ -1,4 +1,4 @@
-"""Lends a loss strategy a copy of the model, to see what training on one view does."""
+"""Probes: a loss strategy trains a copy of the model on one view and measures it."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -15,15 +15,15 @@ from avbench.training.engine import Engine
 from avbench.training.settings import TrainSettings
 
 FIXED_EPOCH = -1
-"""The draws of the measured slices: the same each time, so that only the model differs."""
+"""The epoch whose draws the measured slices take: fixed, so that only the model differs."""
 
 
 class Interrupted(Exception):  # noqa: N818
-    """A probe or an evaluation was left early, as its stage must leave; nothing of it counts."""
+    """A probe or an evaluation was left early because its stage must leave; drop its results."""
 
 
 def optimiser(captioner: Captioner, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Adam, as in Sec. 4.2 (with decoupled decay where a weight decay is set)."""
+    """Make Adam, as in Sec. 4.2 (with decoupled decay if a weight decay is set)."""
     return torch.optim.AdamW(
         [p for p in captioner.parameters() if p.requires_grad],
         lr=settings.lr,
@@ -36,9 +36,8 @@ def optimiser(captioner: Captioner, settings: TrainSettings) -> torch.optim.Opti
 class Prober:
     """Implements ``contracts.Probe`` for one step of a run.
 
-    The copy takes a fresh optimiser and the learning rates that the run's schedule has for these
-    steps; the random state is put back afterwards, so that probing changes nothing but the
-    strategy's weights.
+    The copy takes a fresh optimiser and the run's learning rates for these steps. The random
+    state is restored afterwards, so that probing changes nothing but the strategy's weights.
     """
 
     captioner: Captioner
@@ -52,7 +51,7 @@ class Prober:
     """The run's learning rate at a step."""
     engine: Engine
     stopped: Callable[[], bool] = lambda: False
-    """Whether the stage has been asked to leave."""
+    """Returns True once the stage has been asked to leave."""
 
     def __call__(self, view: View, steps: int) -> ProbeCurve:
         """Train a copy for ``steps`` steps on one view; see ``contracts.Probe``."""
@@ -76,7 +75,7 @@ class Prober:
     def _train(self, captioner: Captioner, view: View, steps: int) -> None:
         for m, encoder in captioner.encoders.items():
             if m not in view:
-                # No gradient reaches it, for which several processes would wait.
+                # No gradient reaches it, and several processes would wait for one.
                 encoder.requires_grad_(False)
         module, adam = self.engine.set_up(captioner, lambda it: optimiser(it, self.settings))
         captioner.train()
@@ -94,14 +93,14 @@ class Prober:
             adam.step()
 
     def _slice(self, rows: Sequence[int]) -> list[int]:
-        """A fixed slice of rows, the same in every probe of a run."""
+        """Return a fixed slice of rows, the same in every probe of a run."""
         order = torch.randperm(len(rows), generator=generator(self.seed, "slice", len(rows)))
         return sorted(rows[i] for i in order[: SLICE_BATCHES * self.feed.batch].tolist())
 
     def _measure(self, captioner: Captioner, rows: Sequence[int], view: View) -> float:
-        """Mean nats per token of one view over rows, without dropout; the same in all processes.
+        """Return the mean nats per token of one view over rows, without dropout.
 
-        Each process measures its part of the rows.
+        Each process measures its part of the rows; the mean is the same in all of them.
         """
         captioner.eval()
         total, tokens = 0.0, 0

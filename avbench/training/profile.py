@@ -1,22 +1,22 @@
-"""What a combination costs: MACs and FLOPs of a caption, parameters, and MACs of its training.
+"""The stage ``profile``: MACs, FLOPs and parameters of a captioner, and MACs of its training.
 
 Conventions, for one clip:
 
 - ``macs_g``: every encoded stream's encoder, the fusion, the decoder's layers and the output
   projection, once; the decoder under teacher forcing over ``caption_tokens`` − 1 positions.
   FLOPs are 2 × MACs.
-- ``closed_form_g``: the same from the geometry alone (``avbench.models.closed_form``), where every
-  component has a formula; None where one has none.
+- ``closed_form_g``: the same from the geometry alone (``avbench.models.closed_form``); None if
+  a component has no formula.
 - ``train_macs_g``: a training step's MACs over its clips. A backward pass counts twice its
   forward pass, so a step is 3 × (encoders + fusion and decoder in every view of the loss, with a
-  caption a task); what the loss's probes spend is spread over the steps of the run.
+  caption a task). The MACs of the loss's probes are spread over the steps of the run.
 - Left out: element-wise work (see ``avbench.models.macs``), the optimiser, and measurements for
   the log.
 
-What the encoders' weights are, and which attention backend runs, changes no figure here. Networks
-are built and traced on the CPU, not on the meta device: the shape functions of convolutions there
-do not take the sizes that PyTorch's tracer hands them. So a process keeps the encoders that it has
-counted, for stages that share them.
+Neither the encoders' weights nor the attention backend changes a figure here. Networks are built
+and traced on the CPU, not on the meta device, whose shape functions of convolutions refuse the
+sizes that PyTorch's tracer hands them. A process keeps the encoders that it has counted for other
+stages that share them.
 """
 
 import json
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from avbench.core.components import ComponentRef
 from avbench.core.job import Job
-from avbench.core.options import build, make, plain
+from avbench.core.options import build, plain
 from avbench.core.registry import Registry
 from avbench.core.types import Batch, InputSpec, Modality, Tokens, View
 from avbench.data.tokenizer import PAD
@@ -37,33 +37,32 @@ from avbench.models import pretrained
 from avbench.models.captioner import Captioner, build_captioner, build_encoder
 from avbench.models.closed_form import decoder_macs, output_projection_macs
 from avbench.models.contracts import Encoder, EncoderContext, FusionContext
-from avbench.models.macs import Adapter, CostError, Count, count
+from avbench.models.macs import Adapter, Count, count
 from avbench.models.settings import ModelSettings
-from avbench.training.contracts import SLICE_BATCHES, LossContext, LossStrategy, ProbeCurve
+from avbench.training.contracts import SLICE_BATCHES, LossStrategy, ProbeCurve, build_loss
 
 GIGA, MEGA = 1e9, 1e6
 NOMINAL_STEPS = 100_000
-"""Length of a run that is given in epochs: its data, and so its steps, are not known here. Only
-probes that are not a fixed share of the run depend on it."""
+"""Steps of a run whose length is set in epochs: its data, and so its steps, are not known here.
+Only probes that are not a fixed share of the run depend on it."""
 STAND_IN = ProbeCurve(train_before=2.0, train_after=1.0, held_before=2.1, held_after=1.5)
-"""What the recording probe answers; only how often it is asked matters."""
-
+"""The answer of the recording probe; only the number of calls matters."""
 
 OUTPUT = "output projection"
 """The part of a captioner that maps the decoder's positions to logits over the vocabulary."""
 
 _built: dict[str, Encoder] = {}
-"""The encoders of this process by all that they are built from; never trained, only counted."""
+"""The encoders of this process by everything that they are built from; counted, not trained."""
 _counted: WeakKeyDictionary[nn.Module, dict[InputSpec, Count]] = WeakKeyDictionary()
-"""What was counted of an encoder."""
+"""The counts of an encoder, by its input."""
 
 
 def run(job: Job) -> dict[str, Any]:
-    """The profile stage.
+    """Count the MACs and parameters of a captioner and of its training.
 
     Returns:
-        ``macs_g``, ``flops_g``, ``params_m``, ``closed_form_g`` (None where a component has no
-        formula), ``norms_g`` (what fvcore would add for norms), ``train_macs_g`` (None without
+        ``macs_g``, ``flops_g``, ``params_m``, ``closed_form_g`` (None if a component has no
+        formula), ``norms_g`` (the norms, which fvcore counts too), ``train_macs_g`` (None without
         pre-training), ``positions`` (of the caption that the decoder reads), and ``parts``: MACs
         (G), closed form (G) and parameters (M) of each encoder, the fusion, the decoder's layers
         and the output projection.
@@ -89,7 +88,8 @@ def run(job: Job) -> dict[str, Any]:
     train = None
     if spec["train"] is not None:
         asked = spec["train"]
-        loss = strategy(build(ComponentRef, asked["loss"]), captioner, job.registry)
+        streams = captioner.configuration.encoded
+        loss = build_loss(build(ComponentRef, asked["loss"]), streams, job.registry)
         steps = asked["steps"] or NOMINAL_STEPS
         train = profile.training(loss, captions=len(asked["tasks"]), steps=steps) / GIGA
     sizes = parameters(captioner)
@@ -112,7 +112,7 @@ def run(job: Job) -> dict[str, Any]:
 def _encoder_of(
     stream: Modality, ref: ComponentRef, context: EncoderContext, registry: Registry
 ) -> Encoder:
-    """An encoder, built once a process for all stages that have the same."""
+    """Return an encoder, built once per process for all stages that share it."""
     module = registry.get("encoders", ref.name).module
     key = json.dumps([stream, module, plain(ref), plain(context)], sort_keys=True)
     if key not in _built:
@@ -128,9 +128,9 @@ def closed_form(
     fusion: ComponentRef,
     registry: Registry,
 ) -> dict[str, int | None]:
-    """MACs of each part by formula, for one view and one caption; None: it has no formula.
+    """Return the MACs of each part by formula, for one view and one caption; None: no formula.
 
-    Of the captioner only its streams and their numbers of tokens are looked at.
+    The captioner tells its streams and their numbers of tokens, nothing else.
     """
     encoding = EncoderContext(D=model.D, input=inputs, vocabulary=vocabulary, pad=PAD)
     streams = captioner.configuration.streams
@@ -160,16 +160,8 @@ def _formula(registry: Registry, family: str, ref: ComponentRef, *context: Any) 
     return macs
 
 
-def strategy(loss: ComponentRef, captioner: Captioner, registry: Registry) -> LossStrategy:
-    """The loss strategy of a training stage."""
-    component = registry.get("losses", loss.name)
-    context = LossContext(streams=captioner.configuration.encoded)
-    made: LossStrategy = make(component, loss.options, context)
-    return made
-
-
 def parameters(captioner: Captioner) -> dict[str, int]:
-    """Parameters by part, each counted once."""
+    """Return the number of parameters by part, each counted once."""
     seen: set[int] = set()
 
     def fresh(module: nn.Module) -> int:
@@ -195,10 +187,10 @@ class Profile:
         self.encoders: dict[Modality, int] = {m: c.macs for m, c in self._encoded.items()}
 
     def parts(self) -> dict[str, int]:
-        """MACs of each encoder, the fusion, the decoder's layers and the output projection.
+        """Return MACs of each encoder, the fusion, the decoder's layers and output projection.
 
-        For one view and one caption. The output projection is what the decoder computes outside
-        the modules that it is made of.
+        For one view and one caption. The output projection is the part of the decoder's work that
+        none of its modules does.
         """
         taught = self.teach([self.captioner.joint], 1).modules
         whole = taught["captioner.decoder"]
@@ -211,31 +203,31 @@ class Profile:
         return {f"encoder {m}": n for m, n in self.encoders.items()} | split
 
     def norms(self) -> int:
-        """What fvcore would add for norms, for one view and one caption."""
+        """Return the MACs that fvcore adds for norms, for one view and one caption."""
         taught = self.teach([self.captioner.joint], 1)
         return taught.norms + sum(c.norms for c in self._encoded.values())
 
     def teach(self, views: Sequence[View], captions: int) -> Count:
-        """The forward pass from encoded tokens to logits: every view, ``captions`` a clip."""
+        """Count the forward pass from encoded tokens to logits, ``captions`` per clip."""
         key = tuple(views), captions
         if key not in self._taught:
             self._taught[key] = self._teach(*key)
         return self._taught[key]
 
-    def training(self, strategy: LossStrategy, *, captions: int, steps: int) -> float:
-        """MACs of one clip's part in a training step, probes included.
+    def training(self, loss: LossStrategy, *, captions: int, steps: int) -> float:
+        """Return the MACs of one clip's part in a training step, probes included.
 
         Args:
-            strategy: the loss.
-            captions: target captions a clip, one a task.
-            steps: length of the training, over which what probes spend is spread.
+            loss: the loss strategy.
+            captions: target captions per clip, one per task.
+            steps: length of the training, over which the cost of probes is spread.
         """
         encoders = sum(self.encoders.values())
-        step = 3 * (encoders + self.teach(strategy.views(), captions).macs)
+        step = 3 * (encoders + self.teach(loss.views(), captions).macs)
         probed = 0
-        for view, length in probes(strategy, steps):
+        for view, length in probes(loss, steps):
             alone = self.teach([view], captions).macs
-            # A probe encodes every stream; only those of its view lead back.
+            # A probe encodes every stream; gradients reach only those of its view.
             trained = encoders + 2 * sum(self.encoders[m] for m in view) + 3 * alone
             # Two slices, before and after, forward only.
             measured = 4 * SLICE_BATCHES * (encoders + alone)
@@ -283,7 +275,7 @@ class Profile:
         return count(Adapter({"encoder": encoder}, call), *inputs)
 
     def _batch(self, captions: int) -> Batch:
-        """One clip of the right shapes, with no padding in its text."""
+        """Return one clip of the right shapes, with no padding in its text."""
         i = self.inputs
         return Batch(
             video=torch.zeros(1, i.frames, 3, i.size, i.size, dtype=torch.uint8),
@@ -295,10 +287,10 @@ class Profile:
         )
 
 
-def probes(strategy: LossStrategy, steps: int) -> list[tuple[View, int]]:
-    """Every probe that a strategy would ask for in a run: its view and its length in steps.
+def probes(loss: LossStrategy, steps: int) -> list[tuple[View, int]]:
+    """Return every probe of a run: its view and its length in steps.
 
-    The strategy is asked, not guessed at: it is given a probe that only writes down the calls.
+    The loss runs with a probe that only records the calls.
     """
     asked: list[tuple[View, int]] = []
 
@@ -306,20 +298,6 @@ def probes(strategy: LossStrategy, steps: int) -> list[tuple[View, int]]:
         asked.append((view, steps))
         return STAND_IN
 
-    for _, length in sorted(strategy.probe_at(steps).items()):
-        strategy.reestimate(recording, length)
+    for _, length in sorted(loss.probe_at(steps).items()):
+        loss.reestimate(recording, length)
     return asked
-
-
-__all__ = [
-    "OUTPUT",
-    "CostError",
-    "Count",
-    "Profile",
-    "closed_form",
-    "count",
-    "parameters",
-    "probes",
-    "run",
-    "strategy",
-]

@@ -1,5 +1,6 @@
-"""What a training runs on and by: its clips, batches, learning rates and checkpoints."""
+"""The schedule of a training: its rows, batches, steps, learning rates and checkpoints."""
 
+import math
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from avbench.training.settings import TrainSettings
 
 
 def rate(step: int, steps: int, warmup: float) -> float:
-    """Factor on the learning rate: linear warm-up, then linear decay to zero (Sec. 4.2)."""
+    """Return the learning rate's factor: linear warm-up, then linear decay to 0 (Sec. 4.2)."""
     rise = max(1, round(warmup * steps))
     if step < rise:
         return (step + 1) / rise
@@ -22,12 +23,12 @@ def rate(step: int, steps: int, warmup: float) -> float:
 def hold_out(
     data: ClipData, share: float, seed: int, without: Collection[str] = ()
 ) -> tuple[list[int], list[int]]:
-    """Rows to train on, and rows of whole videos that are kept out for probes.
+    """Divide the clips into rows to train on and rows of whole videos kept out for probes.
 
     Clips of the videos ``without``, and those without a caption for any task, are in neither.
 
     Raises:
-        DataError: there is a share to keep out and but one video, or no clip has a target.
+        DataError: a share must be kept out of a single video, or no clip has a target.
     """
     videos = sorted({clip.video for clip in data.split.clips}.difference(without))
     held: set[str] = set()
@@ -51,7 +52,7 @@ def hold_out(
 
 
 def batch_size(settings: TrainSettings, clips: int, world: int) -> int:
-    """Clips of a step: what the settings say, or as many as there are, in equal parts.
+    """Return the clips per step: as set, or all clips if they are fewer, in equal parts.
 
     Raises:
         DataError: they do not divide among processes and micro-batches.
@@ -68,8 +69,13 @@ def batch_size(settings: TrainSettings, clips: int, world: int) -> int:
     return size
 
 
+def step_count(settings: TrainSettings, per_epoch: int) -> int:
+    """Return the optimiser steps of a training, at ``per_epoch`` steps a pass over the clips."""
+    return settings.steps or max(1, math.ceil((settings.epochs or 0.0) * per_epoch))
+
+
 class Saving:
-    """When checkpoints are due: every so many seconds or steps, by what this machine asks for."""
+    """Decides when checkpoints are due: every so many seconds or steps, as this machine asks."""
 
     def __init__(self, local: Mapping[str, Any]) -> None:
         self.keep = int(local.get("checkpoint_keep", 2))
@@ -78,10 +84,10 @@ class Saving:
         self._last = time.monotonic()
 
     def due(self, step: int) -> bool:
-        """Whether a checkpoint is due after ``step`` steps."""
+        """Return True if a checkpoint is due after ``step`` steps."""
         by_steps = self._steps is not None and step % int(self._steps) == 0
         return by_steps or time.monotonic() - self._last > self._seconds
 
     def done(self) -> None:
-        """One has been written."""
+        """Note that a checkpoint has been written."""
         self._last = time.monotonic()

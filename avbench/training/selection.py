@@ -1,8 +1,8 @@
-"""Which step's weights are a training's result: the best one's on clips for selection.
+"""Selection of a training's result: the weights of the best step on clips for selection.
 
-The captioner says its captions every so often, each process those of its share of the clips; the
-first one scores them and keeps the weights where they are better than any before. Nothing random
-is drawn, so that the training itself is the same with it and without.
+At fixed intervals each process captions its share of the clips. The first process scores the
+captions and keeps the weights if the score is the best so far. Nothing random is drawn, so
+training is the same with selection and without.
 """
 
 import time
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from avbench.core.errors import AvbenchError, DataError, unknown
@@ -26,7 +25,6 @@ from avbench.data.prepared.split import PreparedSplit
 from avbench.data.tokenizer import Vocabulary
 from avbench.evaluation.contracts import Metric, Score
 from avbench.evaluation.splits import ReportSplit, SelectSplit
-from avbench.models import weights
 from avbench.models.captioner import Captioner
 from avbench.models.generation import captions
 from avbench.models.settings import DecodeSettings
@@ -36,12 +34,12 @@ from avbench.training.probe import Interrupted
 from avbench.training.settings import SelectionSettings
 
 PATIENCE = 1.0
-"""Seconds in which a notice that ended the scoring must have come."""
+"""Seconds within which a notice that ended the scoring arrives here too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scoring:
-    """How captions are made and scored."""
+    """The search for captions, and the metrics that score them."""
 
     decode: DecodeSettings
     metrics: Sequence[tuple[str, Metric]]
@@ -49,7 +47,7 @@ class Scoring:
 
     @classmethod
     def of(cls, job: Job, by: str) -> "Scoring":
-        """What a training's spec says.
+        """Build the search and the metrics that a training's spec names.
 
         Args:
             job: the training.
@@ -69,8 +67,8 @@ class Selection:
 
     Args:
         split: the clips.
-        settings: when, and by which score.
-        scoring: how captions are made and scored.
+        settings: the interval and the score that decides.
+        scoring: the search and the metrics.
         vocabulary: spells the captions.
         spec: geometry of the inputs.
         engine: of the training.
@@ -116,7 +114,7 @@ class Selection:
         engine: Engine,
         seed: int,
     ) -> "Selection":
-        """The selection that a training stage asks for.
+        """Make the selection that a training stage asks for.
 
         Args:
             job: the training.
@@ -131,7 +129,7 @@ class Selection:
         return cls(split, settings, Scoring.of(job, settings.by), vocabulary, spec, engine)
 
     def begin(self) -> None:
-        """See that a metric gives the score that decides, before any step is trained.
+        """Check that a metric gives the score that decides, before any step is trained.
 
         Raises:
             DataError: none does.
@@ -140,7 +138,7 @@ class Selection:
             self._score({clip.id: "" for clip in self.split.clips})
 
     def every(self, per_epoch: int) -> int:
-        """Steps between two evaluations.
+        """Return the number of steps between two evaluations.
 
         Args:
             per_epoch: steps of one pass over the training clips.
@@ -149,7 +147,7 @@ class Selection:
         return self.settings.every_steps or max(1, round((epochs or 1.0) * per_epoch))
 
     def due(self, step: int, steps: int, per_epoch: int) -> bool:
-        """Whether the weights after ``step`` of ``steps`` steps are to be evaluated."""
+        """Return True if the weights after ``step`` of ``steps`` steps must be evaluated."""
         done = self.curve[-1][0] if self.curve else 0
         return step > done and (step % self.every(per_epoch) == 0 or step == steps)
 
@@ -161,10 +159,10 @@ class Selection:
         Called by all processes.
 
         Args:
-            captioner: what is trained.
-            step: how many steps it has behind it.
-            directory: of the stage.
-            stopped: whether the stage has been asked to leave.
+            captioner: the captioner in training.
+            step: the number of finished steps.
+            directory: the stage's folder.
+            stopped: returns True once the stage has been asked to leave.
 
         Returns:
             The score.
@@ -172,15 +170,15 @@ class Selection:
         Raises:
             Interrupted: the stage must leave; nothing of the evaluation counts.
         """
-        said: dict[str, str] = {}
-        for share in self.engine.gather(self._say(captioner, stopped)):
-            said |= share
+        found: dict[str, str] = {}
+        for share in self.engine.gather(self._captions(captioner, stopped)):
+            found |= share
         mine = None
         try:
-            mine = self._score(said) if self.engine.rank == 0 else None
+            mine = self._score(found) if self.engine.rank == 0 else None
         except AvbenchError as error:
-            # A notice reaches what scores the captions too (the tokenizer's Java), maybe first.
-            if not _soon(stopped):
+            # A notice also reaches the scorer (the tokenizer's Java), possibly first.
+            if not _happens_soon(stopped):
                 raise
             warnings.warn(f"selection: left on a notice: {error}", stacklevel=2)
         score: tuple[float, bool] | None = self.engine.gather(mine)[0]
@@ -192,26 +190,23 @@ class Selection:
         if not before or (value if higher else -value) > max(before):
             tensors = self.engine.tensors(captioner)
             if self.engine.rank == 0:
-                written = checkpoint.place(directory)
-                weights.write(written, tensors)
-                checkpoint.commit_best(written, directory, step)
+                checkpoint.save_best(tensors, directory, step)
         return value
 
     def best(self, directory: Path) -> dict[str, Tensor] | None:
-        """The best step's weights; None where no step was evaluated."""
-        path = checkpoint.best_at(directory, self.curve[-1][0]) if self.curve else None
-        return None if path is None else load_file(path)
+        """Read the best step's weights; None: no step was evaluated."""
+        return checkpoint.load_best(directory, self.curve[-1][0]) if self.curve else None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must keep; the best weights lie beside it."""
+        """Return the state that a checkpoint keeps; the best weights lie beside it."""
         return {"curve": [list(point) for point in self.curve]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore ``state_dict``."""
+        """Restore the state that ``state_dict`` returned."""
         self.curve = [(int(step), float(value)) for step, value in state["curve"]]
 
     def record(self, directory: Path, per_epoch: int) -> dict[str, Any]:
-        """What the training's record says of it."""
+        """Return the selection's part of the training's record."""
         best = checkpoint.best_at(directory, self.curve[-1][0]) if self.curve else None
         split = self.split
         return {
@@ -228,15 +223,19 @@ class Selection:
         }
 
     def close(self) -> None:
-        """End what the metrics keep between calls."""
+        """Close the metrics, which may keep processes between calls."""
         for _, metric in self._scoring.metrics:
             metric.close()
 
-    def _say(self, captioner: Captioner, stopped: Callable[[], bool]) -> dict[str, str]:
-        """The captions of this process's clips."""
-        said: dict[str, str] = {}
+    def _captions(self, captioner: Captioner, stopped: Callable[[], bool]) -> dict[str, str]:
+        """Return the captions of this process's clips, by clip id.
+
+        Raises:
+            Interrupted: the stage must leave.
+        """
+        captioned: dict[str, str] = {}
         rows, size = self._feed.rows, self._feed.batch
-        most = -(-len(self.split.rows) // self.engine.world)  # of any process
+        most = -(-len(self.split.rows) // self.engine.world)  # clips of any process
         captioner.eval()
         with torch.no_grad(), self.engine.gathered():
             for first in range(0, most, size):
@@ -252,17 +251,22 @@ class Selection:
                         view=captioner.joint,
                         length=self._length,
                     )
-                    said |= dict(zip(batch.ids, (caption for caption, _ in found), strict=True))
-        return said
+                    texts = (caption for caption, _ in found)
+                    captioned |= dict(zip(batch.ids, texts, strict=True))
+        return captioned
 
-    def _score(self, said: Mapping[str, str]) -> tuple[float, bool]:
-        """The score of captions that decides, and whether more of it is better."""
+    def _score(self, captioned: Mapping[str, str]) -> tuple[float, bool]:
+        """Return the score that decides, and True if higher is better.
+
+        Raises:
+            DataError: no metric gives this score.
+        """
         asked = self.settings.by
         metrics = [m for _, m in self._scoring.metrics if self._metric in (None, m)]
         names: list[str] = []
         for metric in metrics:
             level = self.split.level(clip_by_clip=metric.clip_by_clip)
-            (scores,) = metric.score([level.join(said)], level.references)
+            (scores,) = metric.score([level.join(captioned)], level.references)
             names += [score.name for score in scores]
             for score in scores:
                 if score.name == asked:
@@ -272,18 +276,18 @@ class Selection:
         raise DataError(f"selection.by: {unknown('score', asked, names)} (of {tried})")
 
 
-def _soon(happens: Callable[[], bool]) -> bool:
-    """Whether something has happened, or does within ``PATIENCE``."""
+def _happens_soon(happened: Callable[[], bool]) -> bool:
+    """Return True if something has happened, or does within ``PATIENCE``."""
     deadline = time.monotonic() + PATIENCE
-    while not happens() and time.monotonic() < deadline:
+    while not happened() and time.monotonic() < deadline:
         time.sleep(0.02)
-    return happens()
+    return happened()
 
 
 def _select_split(
     job: Job, train: PreparedSplit, settings: SelectionSettings, seed: int
 ) -> SelectSplit:
-    """The clips for selection that the plan chose, or some of the training clips."""
+    """Return the clips for selection: those that the plan chose, or some training clips."""
     if settings.on_report:
         report = ReportSplit.open(job.parents["report"])
         return SelectSplit.reported(report, stamped=True)

@@ -1,35 +1,35 @@
 """The settings of pre-training and fine-tuning.
 
-Frozen dataclasses; each field says its unit and the paper's value, which is the default where
-the paper gives one. They stand in the specs of stages, and so are hashed.
+Frozen dataclasses. Each field states its unit and the paper's value, which is the default if the
+paper gives one. They are part of the specs of stages, and so are hashed.
 """
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from avbench.core.components import ComponentRef
-from avbench.data.settings import SamplingSettings, Task
+from avbench.data.settings import SamplingSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelectionSettings:
-    """How the best step of a training is found, where ``select`` is ``best``.
+    """The search for the best step of a training, used if ``select`` is ``best``.
 
-    Captions are scored on the dataset's own split for selection (the reader's option ``select``)
-    or, where there is none, on training videos that are kept out of training.
+    Captions are scored on the dataset's own split for selection (the reader's option ``select``).
+    If there is none, training videos are kept out of training for it.
     """
 
     by: str = "cider"
     """The score that decides, as a metric of ``evaluate.metrics`` names it."""
     every_epochs: float | None = None
-    """Passes over the clips between two evaluations; give either this or every_steps, or neither:
-    one pass."""
+    """Passes over the clips between two evaluations; give this, every_steps, or neither: one
+    pass."""
     every_steps: int | None = None
     """Optimiser steps between two evaluations. The last step is always evaluated."""
     beam: int = 1
-    """Beam width; 1: greedy. What else there is to a search is as in ``decode``."""
+    """Beam width; 1: greedy. The other settings of the search are those of ``decode``."""
     share: float = 0.1
-    """Share of the training videos, by seed, where the dataset has no split of its own."""
+    """Share of the training videos, drawn by seed, if the dataset has no split of its own."""
     on_report: bool = False
     """Select on the split that is reported. Scores are then no longer those of unseen clips, and
     every table of the suite says so."""
@@ -49,13 +49,10 @@ class SelectionSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainSettings:
-    """One training stage: pre-training or fine-tuning."""
+class TrainSettings(SamplingSettings):
+    """One training stage, pre-training or fine-tuning; its clips are sampled by these too."""
 
     loss: ComponentRef
-    tasks: tuple[Task, ...] = ("pcc",)
-    pnc_share: float = 1.0
-    """Share of the clips with a next caption for which a step predicts it too; beside pcc."""
     epochs: float | None = None
     """Passes over the clips; give either this or steps."""
     steps: int | None = None
@@ -71,35 +68,21 @@ class TrainSettings:
     clip_norm: float | None = 1.0
     """Largest gradient norm; None: unclipped. Open in the paper."""
     accumulate: int = 1
-    """Micro-batches that a step's batch is computed in, one after the other, to save memory."""
+    """Micro-batches into which a step's batch is divided to save memory; computed in turn."""
     clips_per_video: int = 1
     """Clips drawn together from one long video in an iteration (paper: 3 in pre-training)."""
-    spec_augment: bool = True
-    mask_speech: float = 0.0
-    """Share of the input ASR word pieces that are masked (V+T's leak; BERT: 15 %)."""
     measure_every: int = 50
     """Steps between measurements of every mono-modal loss, without gradients (Fig. 4)."""
     select: Literal["last", "best"] = "last"
-    """Whose weights are the result: the last step's, as the paper reports, or the best one's on
-    clips for selection, see ``selection``."""
+    """The step whose weights are the result: the last one, as the paper reports, or the best one
+    on clips for selection, see ``selection``."""
     selection: SelectionSettings = field(default_factory=SelectionSettings)
-    """What ``best`` means; without effect where ``select`` is ``last``."""
-
-    @property
-    def sampling(self) -> SamplingSettings:
-        """How clips are drawn."""
-        return SamplingSettings(
-            tasks=self.tasks,
-            pnc_share=self.pnc_share,
-            spec_augment=self.spec_augment,
-            mask_speech=self.mask_speech,
-        )
+    """The meaning of ``best``; without effect if ``select`` is ``last``."""
 
     def __post_init__(self) -> None:
+        SamplingSettings.__post_init__(self)  # super() does not know a class with slots
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"give epochs or steps, got {self.epochs=} and {self.steps=}")
-        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
-            raise ValueError(f"tasks must be pcc, pnc or both, got {list(self.tasks)}")
         for name in (
             "steps",
             "epochs",
@@ -112,14 +95,6 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")
-        if not 0 < self.pnc_share <= 1:
-            raise ValueError(f"pnc_share must be in (0, 1], got {self.pnc_share}")
-        if self.pnc_share < 1 and set(self.tasks) != {"pcc", "pnc"}:
-            raise ValueError(
-                f"pnc_share {self.pnc_share} needs the tasks pcc and pnc, got {list(self.tasks)}"
-            )
-        if not 0 <= self.mask_speech <= 1:
-            raise ValueError(f"mask_speech must be in [0, 1], got {self.mask_speech}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be in [0, 1), got {self.warmup}")
         if self.batch % self.accumulate:

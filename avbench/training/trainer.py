@@ -1,37 +1,24 @@
 """The one training loop, for every loss strategy, in pre-training and fine-tuning."""
 
-import hashlib
-import math
 import signal
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from avbench.core.errors import AvbenchError, DataError
-from avbench.core.job import INTERRUPTED, LEFT, NOTICES, Job
+from avbench.core.errors import DataError
+from avbench.core.job import INTERRUPTED, LEFT, NOTICES
 from avbench.core.types import Batch, Modality, View, ViewLoss
-from avbench.data.dataset import ClipData, Share
-from avbench.data.loader import Feed
-from avbench.models.captioner import Captioner
-from avbench.models.compute import compile_parts, place
-from avbench.models.settings import ComputeSettings
 from avbench.training import checkpoint, loss_log
-from avbench.training.contracts import LossStrategy
-from avbench.training.engine import Engine
 from avbench.training.probe import Interrupted, Prober, optimiser
-from avbench.training.schedule import Saving, batch_size, hold_out, rate
-from avbench.training.selection import Selection
-from avbench.training.settings import TrainSettings
-
-_FP32 = ComputeSettings()
+from avbench.training.schedule import Saving, rate
+from avbench.training.training_job import TrainingJob
 
 
 def view_name(view: View, joint: View) -> str:
-    """``L`` for the joint view, ``L_audio`` and so on for the others (Eq. 1 and 2)."""
+    """Return ``L`` for the joint view, ``L_audio`` and so on for the others (Eq. 1 and 2)."""
     return "L" if view == joint else f"L_{'+'.join(sorted(view))}"
 
 
@@ -39,97 +26,60 @@ class Trainer:
     """Trains a captioner on prepared clips under a loss strategy.
 
     Everything random is a function of (seed, step), except dropout, whose generator is in the
-    checkpoint; so a run that was killed ends as one that was not.
+    checkpoint; so a killed run resumes to bit-identical results.
+
+    Args:
+        training: the parts that it trains with.
     """
 
-    def __init__(
-        self,
-        captioner: Captioner,
-        strategy: LossStrategy,
-        data: ClipData,
-        settings: TrainSettings,
-        *,
-        seed: int,
-        engine: Engine,
-        compute: ComputeSettings = _FP32,
-        workers: int = 0,
-        selection: Selection | None = None,
-    ) -> None:
-        self.captioner = place(captioner, compute, engine.device)
-        self.strategy = strategy
-        self.settings = settings
-        self.seed = seed
-        self.engine = engine
-        self.joint = captioner.joint
-        self.selection = selection
-        without = selection.split.carved_videos if selection is not None else ()
-        rows, self.held_out = hold_out(data, strategy.held_out, seed, without)
-        share = Share(rank=engine.rank, world=engine.world, parts=settings.accumulate)
-        self.feed = Feed(
-            data=data,
-            rows=rows,
-            batch=batch_size(settings, len(rows), engine.world),
-            group=settings.clips_per_video,
-            device=engine.device,
-            workers=workers,
-            share=share,
+    def __init__(self, training: TrainingJob) -> None:
+        self.job = training.job
+        self.settings = training.settings
+        self.steps = training.steps
+        self.seed = training.seed
+        self.engine = training.engine
+        self.captioner = training.captioner
+        self.joint = training.captioner.joint
+        self.loss = training.loss
+        self.feed = training.feed
+        self.held_out = training.held_out
+        self.selection = training.selection
+        self.module, self.optimiser = self.engine.set_up(
+            self.captioner, lambda captioner: optimiser(captioner, self.settings)
         )
-        epochs = settings.epochs or 0.0
-        self.steps = settings.steps or max(1, math.ceil(epochs * self.feed.per_epoch))
-        compile_parts([*captioner.encoders.values(), captioner.fusion, captioner.decoder], compute)
-        self.module, self.optimiser = engine.set_up(captioner, lambda it: optimiser(it, settings))
         self.step = 0
         self.stop = False
-        if engine.sharded and strategy.probe_at(self.steps):
-            raise AvbenchError(
-                f"loss '{settings.loss.name}': it probes copies of the model, which processes "
-                "that hold a part each (--strategy fsdp) cannot make; use --strategy ddp"
-            )
+        self._log: loss_log.Curve | None = None
+        self._saving = Saving(self.job.local)
 
-    @property
-    def held_out_hash(self) -> str:
-        """A hash of the ids of the clips that are kept out for probes; empty where none are."""
-        clips = self.feed.data.split.clips
-        ids = sorted(clips[i].id for i in self.held_out)
-        return hashlib.blake2b("\n".join(ids).encode(), digest_size=8).hexdigest() if ids else ""
-
-    def fit(self, directory: Path, job: Job) -> None:
-        """Train to the last step, saving as it goes; resumes from the checkpoint if any."""
-        saving = Saving(job.local)
-        first = self.engine.rank == 0
+    def fit(self) -> None:
+        """Train to the last step and save on the way; resume from the checkpoint if any."""
         if self.selection is not None:
             self.selection.begin()
-        self._resume(directory)
-        log = loss_log.Curve(directory, self.step) if first else None
-        schedule = self.strategy.probe_at(self.steps)
+        self._resume()
+        if self.engine.rank == 0:
+            self._log = loss_log.Curve(self.job.directory, self.step)
+        schedule = self.loss.probe_at(self.steps)
         previous = {number: signal.signal(number, self._notice) for number in NOTICES}
         try:
-            self._select(directory, job, log, saving)  # what a notice left undone
+            self._select()  # an evaluation that a notice left undone
             for parts in self.feed.batches(self.step, self.steps, self.seed):
                 figures: dict[str, float] = {}
                 if self.step in schedule:
-                    if first:
-                        job.progress(self.step, self.steps, "probing")
-                    try:
-                        figures |= self.strategy.reestimate(self._prober(), schedule[self.step])
-                    except Interrupted:
-                        self._leave(directory, job, log, saving)
+                    figures |= self._probe(schedule[self.step])
                 figures |= self._step(parts)
-                if log is not None:
-                    log.add(self.step, figures)
-                self.engine.track(self.step, figures)
+                self._record(self.step, figures)
                 self.step += 1
-                if first:
-                    job.progress(self.step, self.steps, f"L {figures['L']:.3f}")
-                self._select(directory, job, log, saving)
-                stop, save = self.engine.agree(self.stop, saving.due(self.step))
+                self._progress(f"L {figures['L']:.3f}")
+                self._select()
+                stop, save = self.engine.agree(self.stop, self._saving.due(self.step))
                 if stop:
-                    self._leave(directory, job, log, saving)
+                    self._leave()
                 if save:
-                    self._save(directory, log, saving)
+                    self._save()
         finally:
-            if log is not None:
-                log.close()
+            if self._log is not None:
+                self._log.close()
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
@@ -137,49 +87,61 @@ class Trainer:
         """On SIGTERM or SIGUSR1, a scheduler's notice: save after this step and leave."""
         self.stop = True
 
-    def _leave(
-        self, directory: Path, job: Job, log: loss_log.Curve | None, saving: Saving
-    ) -> NoReturn:
-        """Save, say that it was a notice, and leave."""
-        self._save(directory, log, saving)
-        if self.engine.rank == 0:
-            job.progress(self.step, self.steps, LEFT)
+    def _leave(self) -> NoReturn:
+        """Save, report that the cause was a notice, and leave."""
+        self._save()
+        self._progress(LEFT)
         raise SystemExit(INTERRUPTED)
 
-    def _select(
-        self, directory: Path, job: Job, log: loss_log.Curve | None, saving: Saving
-    ) -> None:
-        """Evaluate the captioner where that is due."""
-        chosen = self.selection
-        if chosen is None or not chosen.due(self.step, self.steps, self.feed.per_epoch):
-            return
-        if log is not None:
-            job.progress(self.step, self.steps, "selecting")
+    def _progress(self, note: str) -> None:
+        """Report the progress of the stage; only the first process does."""
+        if self.engine.rank == 0:
+            self.job.progress(self.step, self.steps, note)
+
+    def _record(self, step: int, figures: Mapping[str, float]) -> None:
+        """Log the figures of a step."""
+        if self._log is not None:
+            self._log.add(step, figures)
+        self.engine.track(step, figures)
+
+    def _probe(self, length: int) -> Mapping[str, float]:
+        """Let the loss probe copies of the model for ``length`` steps; return figures to log."""
+        self._progress("probing")
         try:
-            value = chosen.evaluate(self.captioner, self.step, directory, lambda: self.stop)
+            return self.loss.reestimate(self._prober(), length)
         except Interrupted:
-            self._leave(directory, job, log, saving)
-        figures = {f"select_{chosen.settings.by}": value}
-        if log is not None:
-            log.add(self.step - 1, figures)
-        self.engine.track(self.step - 1, figures)
+            self._leave()
+
+    def _select(self) -> None:
+        """Evaluate the captioner if that is due."""
+        selection = self.selection
+        if selection is None or not selection.due(self.step, self.steps, self.feed.per_epoch):
+            return
+        self._progress("selecting")
+        try:
+            value = selection.evaluate(
+                self.captioner, self.step, self.job.directory, lambda: self.stop
+            )
+        except Interrupted:
+            self._leave()
+        self._record(self.step - 1, {f"select_{selection.settings.by}": value})
 
     def _step(self, parts: Sequence[Batch]) -> dict[str, float]:
-        """One optimiser step; returns what to log."""
+        """Take one optimiser step; return figures to log."""
         self.captioner.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self._lr(self.step)
         self.optimiser.zero_grad(set_to_none=True)
-        views = self.strategy.views()
+        views = self.loss.views()
         log: dict[str, float] = {}
         weights: dict[View, float] = {}
         own: list[Tensor] = []
 
         def observe(losses: Mapping[View, ViewLoss]) -> None:
-            log.update(self.strategy.observe({view: losses[view] for view in views}))
+            log.update(self.loss.observe({view: losses[view] for view in views}))
 
         def weigh(losses: Mapping[View, ViewLoss]) -> Tensor:
-            objective = self.strategy.combine(losses)
+            objective = self.loss.combine(losses)
             weights.update(objective.weights)
             nats = [loss.nats for loss in losses.values()]
             own.append(torch.stack([objective.total, *nats]).detach())
@@ -195,7 +157,7 @@ class Trainer:
         encoders = {m: list(e.parameters()) for m, e in self.captioner.encoders.items()}
         norms = self._gradient_norms(encoders) if measuring else {}
         with self.engine.alike(self.seed, "modulate", self.step):
-            self.strategy.modulate(encoders)
+            self.loss.modulate(encoders)
         figures = {view_name(v, self.joint): loss.nats.item() for v, loss in losses.items()}
         figures |= {f"w_{'+'.join(sorted(v))}": w for v, w in weights.items()}
         figures |= log | norms | (self._gaps(losses) if measuring else {})
@@ -209,12 +171,15 @@ class Trainer:
     def _check(
         self, losses: Sequence[Tensor], own: Sequence[Tensor], parts: Sequence[Batch]
     ) -> None:
-        """Stop where a loss is not finite, by what all processes know: all of them or none.
+        """Refuse losses that are not finite, in all processes alike.
 
         Args:
-            losses: of all processes and micro-batches.
-            own: of each micro-batch of this process what it minimised, and its losses.
+            losses: means over all processes and micro-batches.
+            own: for each micro-batch of this process its objective, then its losses.
             parts: these micro-batches.
+
+        Raises:
+            DataError: one is not finite.
         """
         known = [*losses, *(of[0] for of in own if self.engine.world == 1)]
         if torch.isfinite(torch.stack(known)).all():
@@ -228,21 +193,21 @@ class Trainer:
         )
 
     def _gaps(self, losses: Mapping[View, ViewLoss]) -> dict[str, float]:
-        """``L_m − L`` of each modality, signed."""
+        """Return ``L_m − L`` of each modality, signed."""
         joint = losses[self.joint].nats
         return {f"gap_{'+'.join(v)}": (losses[v].nats - joint).item() for v in self._single()}
 
     def _gradient_norms(
         self, encoders: Mapping[Modality, Sequence[nn.Parameter]]
     ) -> dict[str, float]:
-        """The norm of each encoder's gradient, before it is modulated or clipped."""
+        """Return the norm of each encoder's gradient, before it is modulated or clipped."""
         return {f"gradient_{m}": self.engine.norm(found) for m, found in encoders.items()}
 
     def _lr(self, step: int) -> float:
         return self.settings.lr * rate(step, self.steps, self.settings.warmup)
 
     def _single(self) -> list[View]:
-        """Each modality alone, where there are several."""
+        """Return each modality alone as a view; none if there is only one."""
         streams = self.captioner.configuration.encoded  # ordered, unlike the joint view
         return [frozenset({m}) for m in streams] if len(streams) > 1 else []
 
@@ -259,23 +224,25 @@ class Trainer:
             stopped=lambda: self.stop,
         )
 
-    def _save(self, directory: Path, log: loss_log.Curve | None, saving: Saving) -> None:
+    def _save(self) -> None:
         """Write a checkpoint; the log goes first, so that no checkpoint is ahead of it."""
-        if log is not None:
-            log.flush()
+        if self._log is not None:
+            self._log.flush()
         state = {
             "model": self.module,
             "optimiser": self.optimiser,
             "step": self.step,
-            "strategy": self.strategy.state_dict(),
+            "strategy": self.loss.state_dict(),
             "random": self.engine.random_states(),
         }
         if self.selection is not None:
             state["selection"] = self.selection.state_dict()
-        self.engine.save(directory, self.step, state, saving.keep)
-        saving.done()
+        self.engine.save(self.job.directory, self.step, state, self._saving.keep)
+        self._saving.done()
 
-    def _resume(self, directory: Path) -> None:
+    def _resume(self) -> None:
+        """Restore the newest checkpoint, if there is one."""
+        directory = self.job.directory
         state = self.engine.load(directory, {"model": self.module, "optimiser": self.optimiser})
         if self.selection is not None and state is not None:
             self.selection.load_state_dict(state["selection"])
@@ -285,5 +252,5 @@ class Trainer:
         if state is None:
             return
         self.step = state["step"]
-        self.strategy.load_state_dict(state["strategy"])
+        self.loss.load_state_dict(state["strategy"])
         self.engine.restore_random(state["random"])

@@ -1,9 +1,9 @@
-"""The layers that the fusions of Sec. 3.3 are made of, one class an equation.
+"""The layers of the fusions of Sec. 3.3, one class per equation.
 
-Open in the paper, and decided here for all fusions alike, so that their rows compare: layers are
-pre-norm with residuals, and then one LayerNorm closes the fused output (``FusedOutput``), as it
-does in every pre-norm stack; with ``norm="post"`` there is none, as each layer ends with one.
-All streams of a layer are updated at once, from the values before the layer.
+The paper leaves these open, and they are the same for all fusions, so that their rows compare.
+Layers are pre-norm with residuals. One LayerNorm then closes the fused output (``FusedOutput``),
+as in every pre-norm stack. With ``norm="post"`` there is none, as each layer ends with one. All
+streams of a layer are updated at once, from the values before the layer.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ class LocalOptions:
     """Options of the fusions without global tokens."""
 
     norm: Norm = "pre"
-    """Where normalisation stands in a layer; Eq. 8 shows none."""
+    """Position of the normalisation in a layer; Eq. 8 shows none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,29 +40,31 @@ class GlobalOptions:
     """Options of the fusions with global tokens."""
 
     norm: Norm = "pre"
-    """Where normalisation stands in a layer; Eq. 8 shows none."""
+    """Position of the normalisation in a layer; Eq. 8 shows none."""
     global_tokens: int = 1
     """Global tokens per modality; the paper says a few."""
     shared: bool = False
     """One global layer for all modalities; Eq. 11 writes one for each."""
     global_embedding: Literal["type", "none"] = "type"
-    """What is added to the learnt global tokens: their modality's type embedding, or nothing."""
+    """Added to the learnt global tokens: their modality's type embedding, or nothing."""
 
     def __post_init__(self) -> None:
         if self.global_tokens < 1:
             raise ValueError(f"global_tokens must be at least 1, got {self.global_tokens}")
 
 
-def only_for(count: int, streams: tuple[Modality, ...], name: str, equation: str) -> str | None:
-    """Why a fusion that is defined for ``count`` streams refuses these, or None."""
+def refuse_unless(
+    count: int, streams: tuple[Modality, ...], name: str, equation: str
+) -> str | None:
+    """Return a reason to refuse these streams unless there are ``count``; None: accept them."""
     if len(streams) == count:
         return None
     got = ", ".join(streams) or "none"
     return f"{name} is defined for {count} streams ({equation}), got {len(streams)}: {got}"
 
 
-def accept(refusal: str | None) -> None:
-    """Raise what ``refuses`` says.
+def raise_refusal(refusal: str | None) -> None:
+    """Raise the reason that ``refuses`` returned, if any.
 
     Raises:
         ValueError: there is a refusal.
@@ -72,24 +74,24 @@ def accept(refusal: str | None) -> None:
 
 
 def transformer(context: FusionContext, norm: Norm) -> TransformerLayer:
-    """T(X, Y) of Eq. 8 in the model's geometry."""
+    """Make T(X, Y) of Eq. 8 in the model's geometry."""
     return TransformerLayer(context.D, context.heads, dropout=context.dropout, norm=norm)
 
 
 def block(stream: Modality) -> Block:
-    """A stream's tokens as a block of a sequence."""
+    """Return a stream's tokens as a block of a sequence."""
     return "tokens", stream
 
 
 def attention_of(layer: nn.Module) -> Attention:
-    """The attention of a Transformer layer that a container of modules gave."""
+    """Return the attention of a Transformer layer, taken from a container of modules."""
     if not isinstance(layer, TransformerLayer):
         raise TypeError(f"expected a TransformerLayer, got {type(layer).__name__}")
     return layer.attention
 
 
-def stacked(*branches: Iterable[nn.Module]) -> list[AttentionSite]:
-    """The sites of stacks of layers that run side by side, layer by layer."""
+def sites_of(*branches: Iterable[nn.Module]) -> list[AttentionSite]:
+    """Return the sites of stacks of layers that run side by side, layer by layer."""
     return [
         site
         for i, layers in enumerate(zip(*branches, strict=True))
@@ -117,7 +119,7 @@ class MergedLayer(nn.Module):
         }
 
     def sites(self, layer: int) -> list[AttentionSite]:
-        """One: every stream reads every stream."""
+        """Return one site: every stream reads every stream."""
         blocks = tuple(block(m) for m in self.streams)
         module = self.transformer.attention
         return [
@@ -144,7 +146,7 @@ class CrossLayer(nn.Module):
         return updated
 
     def sites(self, layer: int) -> list[AttentionSite]:
-        """Two: each stream reads the other."""
+        """Return two sites: each stream reads the other."""
         return [
             AttentionSite(
                 module=attention_of(self.transformers[m]),
@@ -168,12 +170,12 @@ class GlobalTokens(nn.Module):
         )
 
     def forward(self, tokens: Mapping[Modality, Tokens]) -> dict[Modality, Float[Tensor, "B G D"]]:
-        """Give each stream its first global tokens, with its type embedding.
+        """Return each stream's first global tokens, with its type embedding.
 
         Raises:
             ValueError: the type embedding is wanted and the host gave none.
         """
-        started = {}
+        initial = {}
         for m, values in self.values.items():
             if self.embedding == "type":
                 if tokens[m].type_embedding is None:
@@ -182,8 +184,8 @@ class GlobalTokens(nn.Module):
                         "got None; allowed without it: 'none'"
                     )
                 values = values + tokens[m].type_embedding
-            started[m] = values.expand(tokens[m].values.shape[0], -1, -1)
-        return started
+            initial[m] = values.expand(tokens[m].values.shape[0], -1, -1)
+        return initial
 
 
 class GlobalLayer(nn.Module):
@@ -220,7 +222,7 @@ class GlobalLayer(nn.Module):
         return updated, updated_global
 
     def sites(self, layer: int) -> list[AttentionSite]:
-        """Two: each stream and its global tokens read the stream and the other's global tokens."""
+        """Return two sites: a stream and its tokens read it and the other's global tokens."""
         return [
             AttentionSite(
                 module=attention_of(self.transformers[self.key[m]]),
@@ -235,12 +237,12 @@ class GlobalLayer(nn.Module):
 
 
 def average(first: Tokens, second: Tokens) -> Tokens:
-    """φ ← (φ of one branch + φ of the other) / 2 (Eq. 12)."""
+    """Return φ ← (φ of one branch + φ of the other) / 2 (Eq. 12)."""
     return replace(first, values=(first.values + second.values) / 2)
 
 
 class FusedOutput(nn.Module):
-    """The streams' tokens, concatenated, and normalised where the layers are pre-norm."""
+    """Concatenates the streams' tokens, and normalises them if the layers are pre-norm."""
 
     def __init__(self, context: FusionContext, norm: Norm) -> None:
         super().__init__()
@@ -248,6 +250,6 @@ class FusedOutput(nn.Module):
         self.norm = nn.LayerNorm(context.D) if norm == "pre" else nn.Identity()
 
     def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
-        """[φᵃ; φᵛ; …] in the order of the context."""
+        """Return [φᵃ; φᵛ; …] in the order of the context."""
         fused = join([tokens[m] for m in self.streams])
         return Tokens(values=self.norm(fused.values), keep=fused.keep)

@@ -21,14 +21,14 @@ from ._layers import (
     CrossLayer,
     FusedOutput,
     LocalOptions,
-    accept,
-    only_for,
-    stacked,
+    raise_refusal,
+    refuse_unless,
+    sites_of,
 )
 
 
 def cross_macs(D: int, streams: Sequence[int], *, layers: int = 3) -> int:
-    """Cross fusion of two streams (Eq. 10)."""
+    """Return the MACs of cross fusion of two streams (Eq. 10)."""
     a, v = streams
     return layers * (transformer_layer_macs(D, a, v) + transformer_layer_macs(D, v, a))
 
@@ -50,7 +50,7 @@ class CrossFusion(Fusion):
 
     def __init__(self, options: LocalOptions, context: FusionContext) -> None:
         super().__init__()
-        accept(self.refuses(context.streams))
+        raise_refusal(self.refuses(context.streams))
         self.layers = nn.ModuleList(
             CrossLayer(context.streams, context, options.norm) for _ in range(context.layers)
         )
@@ -60,7 +60,7 @@ class CrossFusion(Fusion):
     @classmethod
     def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
         """Refuse all but two streams: the equation has no other form."""
-        return only_for(2, streams, "cross fusion", "Eq. 10")
+        return refuse_unless(2, streams, "cross fusion", "Eq. 10")
 
     @classmethod
     def closed_form(
@@ -69,7 +69,7 @@ class CrossFusion(Fusion):
         context: FusionContext,
         tokens: Mapping[Modality, int],
     ) -> int:
-        """One layer a stream that reads the other, times the layers."""
+        """Return the MACs of one layer per stream, which reads the other, times the layers."""
         streams = [tokens[m] for m in context.streams]
         return cross_macs(context.D, streams, layers=context.layers)
 
@@ -81,8 +81,8 @@ class CrossFusion(Fusion):
         return fused
 
     def sites(self) -> Sequence[AttentionSite]:
-        """Every layer's attention."""
-        return stacked(self.layers)
+        """Return every layer's attention."""
+        return sites_of(self.layers)
 
 
 @hookimpl

@@ -22,14 +22,14 @@ from ._layers import (
     GlobalLayer,
     GlobalOptions,
     GlobalTokens,
-    accept,
-    only_for,
-    stacked,
+    raise_refusal,
+    refuse_unless,
+    sites_of,
 )
 
 
 def global_macs(D: int, streams: Sequence[int], *, layers: int = 3, global_tokens: int = 1) -> int:
-    """Global cross fusion of two streams (Eq. 11); shared layers cost the same."""
+    """Return the MACs of global cross fusion (Eq. 11), the same for shared layers."""
     a, v = streams
     each = (transformer_layer_macs(D, n + global_tokens, n + global_tokens) for n in (a, v))
     return layers * sum(each)
@@ -55,7 +55,7 @@ class GlobalCrossFusion(Fusion):
 
     def __init__(self, options: GlobalOptions, context: FusionContext) -> None:
         super().__init__()
-        accept(self.refuses(context.streams))
+        raise_refusal(self.refuses(context.streams))
         self.global_tokens = GlobalTokens(context.streams, context.D, options)
         self.layers = nn.ModuleList(
             GlobalLayer(context.streams, context, options) for _ in range(context.layers)
@@ -66,13 +66,13 @@ class GlobalCrossFusion(Fusion):
     @classmethod
     def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
         """Refuse all but two streams: the equation has no other form."""
-        return only_for(2, streams, "global cross fusion", "Eq. 11")
+        return refuse_unless(2, streams, "global cross fusion", "Eq. 11")
 
     @classmethod
     def closed_form(
         cls, options: GlobalOptions, context: FusionContext, tokens: Mapping[Modality, int]
     ) -> int:
-        """One layer a stream with its global tokens, times the layers."""
+        """Return the MACs of one layer per stream and its global tokens, times the layers."""
         return global_macs(
             context.D,
             [tokens[m] for m in context.streams],
@@ -89,8 +89,8 @@ class GlobalCrossFusion(Fusion):
         return fused
 
     def sites(self) -> Sequence[AttentionSite]:
-        """Every layer's attention."""
-        return stacked(self.layers)
+        """Return every layer's attention."""
+        return sites_of(self.layers)
 
 
 @hookimpl

@@ -22,9 +22,9 @@ from ._layers import (
     GlobalOptions,
     GlobalTokens,
     MergedLayer,
-    accept,
     average,
-    stacked,
+    raise_refusal,
+    sites_of,
 )
 from .global_ import global_macs
 from .merged import merged_macs
@@ -53,7 +53,7 @@ class GlobalVAMergedVTFusion(Fusion):
 
     def __init__(self, options: GlobalOptions, context: FusionContext) -> None:
         super().__init__()
-        accept(self.refuses(context.streams))
+        raise_refusal(self.refuses(context.streams))
         depth = range(context.layers)
         self.global_tokens = GlobalTokens(SOUND, context.D, options)
         self.global_layers = nn.ModuleList(GlobalLayer(SOUND, context, options) for _ in depth)
@@ -78,29 +78,33 @@ class GlobalVAMergedVTFusion(Fusion):
     def closed_form(
         cls, options: GlobalOptions, context: FusionContext, tokens: Mapping[Modality, int]
     ) -> int:
-        """Global fusion of sound and picture, merged fusion of picture and text."""
-        wide = global_macs(
+        """Return the MACs of global fusion (sound, picture) and merged fusion (picture, text)."""
+        global_branch = global_macs(
             context.D,
             [tokens[m] for m in SOUND],
             layers=context.layers,
             global_tokens=options.global_tokens,
         )
-        near = merged_macs(context.D, [tokens[m] for m in SPEECH], layers=context.layers)
-        return wide + near
+        local_branch = merged_macs(context.D, [tokens[m] for m in SPEECH], layers=context.layers)
+        return global_branch + local_branch
 
     def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
         """Fuse the streams to (B, sum of N_m, D)."""
         global_tokens = self.global_tokens(tokens)
         for global_layer, local_layer in zip(self.global_layers, self.local_layers, strict=True):
-            wide, global_tokens = global_layer(tokens, global_tokens)
-            near = local_layer(tokens)
-            tokens = {**wide, **near, "video": average(wide["video"], near["video"])}
+            global_branch, global_tokens = global_layer(tokens, global_tokens)
+            local_branch = local_layer(tokens)
+            tokens = {
+                **global_branch,
+                **local_branch,
+                "video": average(global_branch["video"], local_branch["video"]),
+            }
         fused: Tokens = self.output(tokens)
         return fused
 
     def sites(self) -> Sequence[AttentionSite]:
-        """Every layer's attention, global and local."""
-        return stacked(self.global_layers, self.local_layers)
+        """Return every layer's attention, global and local."""
+        return sites_of(self.global_layers, self.local_layers)
 
 
 @hookimpl

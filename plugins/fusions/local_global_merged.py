@@ -22,10 +22,10 @@ from ._layers import (
     GlobalOptions,
     GlobalTokens,
     MergedLayer,
-    accept,
     average,
-    only_for,
-    stacked,
+    raise_refusal,
+    refuse_unless,
+    sites_of,
 )
 from .global_ import global_macs
 from .merged import merged_macs
@@ -34,9 +34,9 @@ from .merged import merged_macs
 def local_global_merged_macs(
     D: int, streams: Sequence[int], *, layers: int = 3, global_tokens: int = 1
 ) -> int:
-    """Local-global merged fusion (Eq. 12)."""
-    wide = global_macs(D, streams, layers=layers, global_tokens=global_tokens)
-    return wide + merged_macs(D, streams, layers=layers)
+    """Return the MACs of local-global merged fusion (Eq. 12)."""
+    global_branch = global_macs(D, streams, layers=layers, global_tokens=global_tokens)
+    return global_branch + merged_macs(D, streams, layers=layers)
 
 
 @final
@@ -58,7 +58,7 @@ class LocalGlobalMergedFusion(Fusion):
 
     def __init__(self, options: GlobalOptions, context: FusionContext) -> None:
         super().__init__()
-        accept(self.refuses(context.streams))
+        raise_refusal(self.refuses(context.streams))
         streams, depth = context.streams, range(context.layers)
         self.global_tokens = GlobalTokens(streams, context.D, options)
         self.global_layers = nn.ModuleList(GlobalLayer(streams, context, options) for _ in depth)
@@ -71,13 +71,13 @@ class LocalGlobalMergedFusion(Fusion):
     @classmethod
     def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
         """Refuse all but two streams: Eq. 11 has no other form."""
-        return only_for(2, streams, "local-global merged fusion", "Eq. 11 and 12")
+        return refuse_unless(2, streams, "local-global merged fusion", "Eq. 11 and 12")
 
     @classmethod
     def closed_form(
         cls, options: GlobalOptions, context: FusionContext, tokens: Mapping[Modality, int]
     ) -> int:
-        """The branches' layers; a shared layer runs for each stream all the same."""
+        """Return the MACs of both branches; a shared layer still runs for each stream."""
         return local_global_merged_macs(
             context.D,
             [tokens[m] for m in context.streams],
@@ -89,15 +89,15 @@ class LocalGlobalMergedFusion(Fusion):
         """Fuse the streams to (B, sum of N_m, D)."""
         global_tokens = self.global_tokens(tokens)
         for global_layer, local_layer in zip(self.global_layers, self.local_layers, strict=True):
-            wide, global_tokens = global_layer(tokens, global_tokens)
-            near = local_layer(tokens)
-            tokens = {m: average(wide[m], near[m]) for m in tokens}
+            global_branch, global_tokens = global_layer(tokens, global_tokens)
+            local_branch = local_layer(tokens)
+            tokens = {m: average(global_branch[m], local_branch[m]) for m in tokens}
         fused: Tokens = self.output(tokens)
         return fused
 
     def sites(self) -> Sequence[AttentionSite]:
-        """Every layer's attention, global and local."""
-        return stacked(self.global_layers, self.local_layers)
+        """Return every layer's attention, global and local."""
+        return sites_of(self.global_layers, self.local_layers)
 
 
 @hookimpl

@@ -21,13 +21,13 @@ from ._layers import (
     FusedOutput,
     LocalOptions,
     MergedLayer,
-    accept,
-    stacked,
+    raise_refusal,
+    sites_of,
 )
 
 
 def merged_macs(D: int, streams: Sequence[int], *, layers: int = 3) -> int:
-    """Merged fusion (Eq. 9)."""
+    """Return the MACs of merged fusion (Eq. 9)."""
     n = sum(streams)
     return layers * transformer_layer_macs(D, n, n)
 
@@ -51,7 +51,7 @@ class MergedFusion(Fusion):
 
     def __init__(self, options: LocalOptions, context: FusionContext) -> None:
         super().__init__()
-        accept(self.refuses(context.streams))
+        raise_refusal(self.refuses(context.streams))
         self.layers = nn.ModuleList(
             MergedLayer(context.streams, context, options.norm) for _ in range(context.layers)
         )
@@ -82,8 +82,8 @@ class MergedFusion(Fusion):
         return fused
 
     def sites(self) -> Sequence[AttentionSite]:
-        """Every layer's attention."""
-        return stacked(self.layers)
+        """Return every layer's attention."""
+        return sites_of(self.layers)
 
 
 @hookimpl

@@ -23,7 +23,7 @@ class GBlendOptions:
     """Options of G-Blend."""
 
     mode: Literal["online", "offline"] = "online"
-    """Re-estimate at every super-epoch, or once from the initial model."""
+    """Re-estimate the weights at every super-epoch, or once from the initial model."""
     first: float = 0.1
     """Length of the first super-epoch, as a share of the run (theirs: 10 of 45–100 epochs)."""
     then: float = 0.05
@@ -33,7 +33,7 @@ class GBlendOptions:
     held_out: float = 0.08
     """Share of the training videos kept out of training for L^V; never validation or test."""
     floor: float = 0.01
-    """O is taken as at least this share of L^V_N, so that a vanishing O cannot blow up."""
+    """Least value of O as a share of L^V_N, so that weights stay finite as O vanishes."""
     normalise: Literal["sum", "joint"] = "sum"
     """Weights sum to one, or the joint head's weight is one."""
 
@@ -45,7 +45,7 @@ class GBlendOptions:
 
 
 def overfitting_to_generalisation(curve: ProbeCurve, floor: float) -> tuple[float, float, float]:
-    """G, O and the unnormalised weight G/O² of one head.
+    """Return G, O and the unnormalised weight G/O² of one head.
 
     Args:
         curve: L^T and L^V before and after the probe, nats per token.
@@ -73,10 +73,10 @@ class GBlend(LossStrategy):
     - Heads are the shared decoder with the other modalities zeroed, not classifiers of their own.
     - Super-epochs are shares of a run (``first``, ``then``), not 10 and 5 epochs, so that a short
       run re-estimates too. Until the first estimate, at the first step, weights are uniform.
-    - L^T and L^V are measured without dropout on fixed slices, of four batches at most, of the
-      clips that are trained on and of those held out, not on all of them.
-    - Probes take the learning rates that the run's schedule has for these steps, with a fresh
-      optimiser; the offline probe goes through the run's schedule from its start.
+    - L^T and L^V are measured without dropout on fixed slices, of at most four batches, of the
+      training clips and of those held out, not on all of them.
+    - Probes take the run's learning rates for these steps, with a fresh optimiser; the offline
+      probe goes through the run's schedule from its start.
     - O² is floored (``floor``), and G below 0 counts as 0. If no head gains, the previous weights
       stay. Every raw G and O is logged.
 
@@ -94,16 +94,16 @@ class GBlend(LossStrategy):
         self._normalise()
 
     def views(self) -> tuple[View, ...]:
-        """The joint view, then each modality alone."""
+        """Return the joint view, then each modality alone."""
         return self._views
 
     def combine(self, losses: Mapping[View, ViewLoss]) -> Objective:
-        """The weighted sum."""
+        """Return the weighted sum of the losses."""
         terms = [weight * losses[view].nats for view, weight in self.weights.items()]
         return Objective(total=sum(terms[1:], start=terms[0]), weights=dict(self.weights))
 
     def probe_at(self, steps: int) -> Mapping[int, int]:
-        """Super-epochs of a run: first step to length, at least one step each."""
+        """Return the super-epochs of a run: first step to length, at least one step each."""
         if len(self._views) == 1:
             return {}
         if self._options.mode == "offline":
@@ -117,7 +117,7 @@ class GBlend(LossStrategy):
         return schedule
 
     def reestimate(self, probe: Probe, steps: int) -> Mapping[str, float]:
-        """Probe every head and set the weights; every raw G and O is logged."""
+        """Probe every head and set the weights; return every raw G and O for the log."""
         log: dict[str, float] = {}
         raw: dict[View, float] = {}
         for view in self._views:
@@ -132,7 +132,7 @@ class GBlend(LossStrategy):
         return log
 
     def state_dict(self) -> dict[str, Any]:
-        """The weights, head by head in the order of the views."""
+        """Return the weights of the heads, in the order of the views."""
         return {"weights": [self.weights[view] for view in self._views]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

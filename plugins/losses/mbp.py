@@ -1,4 +1,4 @@
-"""Modality Balanced Pre-training."""
+"""Modality balanced pre-training (MBP)."""
 
 import math
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ class MBPOptions:
     beta: float = 0.99
     """Smoothing of the weights, per iteration (paper: 0.99)."""
     start: float | None = None
-    """w⁽⁰⁾ of every modality, on which the paper is silent. None: uniform, 1 over their number, as
-    the softmax of equal gaps gives; 0: an average over nothing yet, by which Eq. 5 lets the
-    mono-modal losses in over about 1 / (1 − β) steps."""
+    """w⁽⁰⁾ of every modality; the paper does not state it. None: uniform, 1 over their number, as
+    the softmax of equal gaps gives; 0: Eq. 5 then raises the weights of the mono-modal losses over
+    about 1 / (1 − β) steps."""
 
     def __post_init__(self) -> None:
         if not self.alpha > 0:
@@ -42,7 +42,7 @@ class MBPOptions:
 
 
 class MBP(LossStrategy):
-    """Modality Balanced Pre-training: the joint loss plus weighted mono-modal losses.
+    """Modality balanced pre-training: the joint loss plus weighted mono-modal losses.
 
     With ``G_m = (L_m − L)²`` (Eq. 3), the weights follow the gaps::
 
@@ -50,12 +50,12 @@ class MBP(LossStrategy):
         w_m ← β·w_m + (1 − β)·w̃_m             (Eq. 5)
         total = L + Σ_m w_m·L_m                (Eq. 4)
 
-    The paper leaves open where the weights start (``start``; here: uniform), in which unit α acts
-    (here: nats per target token) and more than two modalities (here: the same formula over all
-    streams; with a single stream the mono-modal loss is the loss, so this is the plain loss). The
-    square hides the gap's sign, so the signed gap is logged. Weights carry no gradient. They are
-    of the step's own losses, as in Eq. 4–6; where a step is accumulated over micro-batches, these
-    are known only after its last, and the step is weighted by those of the step before.
+    The paper leaves open the initial weights (``start``; here: uniform), the unit of α (here: nats
+    per target token) and more than two modalities (here: the same formula over all streams; with a
+    single stream the mono-modal loss is the loss, so this is the plain loss). The square hides the
+    gap's sign, so the signed gap is logged. Weights carry no gradient. They follow the step's own
+    losses, as in Eq. 4–6. If a step is accumulated over micro-batches, its losses are known only
+    after the last one, and the weights follow the step before.
 
     Source: Exploring the Role of Audio in Video Captioning (Shen et al.), Sec. 3.2, Eq. 2–6
     """
@@ -71,11 +71,11 @@ class MBP(LossStrategy):
         self.weights = dict.fromkeys(self._single, start)
 
     def views(self) -> tuple[View, ...]:
-        """The joint view, then each modality alone."""
+        """Return the joint view, then each modality alone."""
         return (self._joint, *self._single.values())
 
     def observe(self, losses: Mapping[View, ViewLoss]) -> Mapping[str, float]:
-        """Update the weights from the gaps of a step; logs the signed gaps."""
+        """Update the weights from the gaps of a step; return the signed gaps for the log."""
         joint = losses[self._joint].nats
         gaps = {m: (losses[view].nats - joint).item() for m, view in self._single.items()}
         if gaps:
@@ -87,7 +87,7 @@ class MBP(LossStrategy):
         return {f"gap_{m}": gap for m, gap in gaps.items()}
 
     def combine(self, losses: Mapping[View, ViewLoss]) -> Objective:
-        """The joint loss plus the weighted mono-modal ones."""
+        """Return the joint loss plus the weighted mono-modal ones."""
         total = losses[self._joint].nats
         for m, weight in self.weights.items():
             total = total + weight * losses[self._single[m]].nats
@@ -97,7 +97,7 @@ class MBP(LossStrategy):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The smoothed weights."""
+        """Return the smoothed weights."""
         return {"weights": dict(self.weights)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

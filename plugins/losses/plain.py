@@ -15,11 +15,11 @@ class Plain(LossStrategy):
         self._joint: View = frozenset(context.streams)
 
     def views(self) -> tuple[View, ...]:
-        """The joint view only."""
+        """Return the joint view only."""
         return (self._joint,)
 
     def combine(self, losses: Mapping[View, ViewLoss]) -> Objective:
-        """The joint loss."""
+        """Return the joint loss."""
         return Objective(total=losses[self._joint].nats, weights={self._joint: 1.0})
 
 

@@ -19,9 +19,9 @@ OPTIONS = {"bos": 101, "eos": 102, "length": 1 + TOKENS, "length_penalty": 1.0}
 class Recomputing(Decoder):
     """The decoder without a cache: a step computes every beam's prefix and its memory anew."""
 
-    def remember(self, fused, rows=None):
+    def project(self, fused, rows=None):
         self.fused, self.said = fused, []
-        return super().remember(fused, rows)
+        return super().project(fused, rows)
 
     def step(self, ids, memory, past):
         B, W = ids.shape
@@ -30,7 +30,7 @@ class Recomputing(Decoder):
         own = past.own[:, :, : past.size]
         prefix = torch.cat(self.said, dim=1)[:, None].expand_as(own)[own].view(B * W, -1)
         rows = torch.arange(B).repeat_interleave(W)
-        fresh = super().remember(self.fused, rows)
+        fresh = super().project(self.fused, rows)
         x = self.words(prefix) + self.positions.weight[: prefix.shape[1]]
         for layer, kept in zip(self.layers, fresh.layers, strict=True):
             x = layer(x, kept, fresh.mask)

@@ -19,7 +19,7 @@ from avbench.data.dataset import ClipData
 from avbench.data.loader import Feed
 from avbench.data.prepared import stage as prepare
 from avbench.data.prepared.split import PreparedSplit
-from avbench.data.settings import VocabularySettings
+from avbench.data.settings import SamplingSettings, VocabularySettings
 from avbench.data.settings import WorldSettings as World
 from avbench.data.tokenizer import Vocabulary
 from avbench.data.world import stage as world
@@ -29,6 +29,7 @@ from avbench.training.probe import optimiser
 from avbench.training.schedule import rate
 from avbench.training.settings import TrainSettings
 from avbench.training.trainer import Trainer
+from avbench.training.training_job import TrainingJob
 from tests.steps import Case, Step, make_case
 
 FUSION = "local_global_merged"
@@ -59,22 +60,22 @@ def prepared(folder: Path, spec: InputSpec, videos: int) -> ClipData:
             directory=places["vocabulary"], parents={"data/howto100m": places["data"]},
         )
     )  # fmt: skip
-    training = TrainSettings(loss=ComponentRef(name="plain"), tasks=("pcc", "pnc"), steps=1)
+    sampling = SamplingSettings(tasks=("pcc", "pnc"))
     words = Vocabulary.open(places["vocabulary"])
-    return ClipData(PreparedSplit.open(places["data"]), words, spec, sampling=training.sampling)
+    return ClipData(PreparedSplit.open(places["data"]), words, spec, sampling=sampling)
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipData:
     """Clips at the geometry of the preset tiny."""
-    spec = make_case("tiny", FUSION, 1).input
+    spec = make_case("tiny", FUSION, 1).architecture.input
     return prepared(tmp_path_factory.mktemp("clips"), spec, videos=6)
 
 
 class InMemory:
     """A feed that gives one batch again and again."""
 
-    rows = held_out = ()
+    rows = ()
     per_epoch = 1
 
     def __init__(self, batch: Batch) -> None:
@@ -92,13 +93,22 @@ def of(given: Case, loss: str) -> TrainSettings:
     )  # fmt: skip
 
 
-def trainer_of(given: Case, clips: ClipData, loss: str) -> Trainer:
+def trainer_of(given: Case, work: Job, loss: str) -> Trainer:
     """A trainer as a stage makes it, fed from memory."""
-    made = Trainer(
-        given.captioner, given.strategy(loss), clips, of(given, loss), seed=0, engine=Engine(CPU)
+    return Trainer(
+        TrainingJob(
+            job=work,
+            settings=of(given, loss),
+            steps=STEPS,
+            seed=0,
+            engine=Engine(CPU),
+            architecture=given.architecture,
+            captioner=given.captioner,
+            loss=given.strategy(loss),
+            feed=InMemory(given.batch),  # type: ignore[arg-type]
+            held_out=(),
+        )
     )
-    made.feed = InMemory(given.batch)  # type: ignore[assignment]
-    return made
 
 
 class Bare:
@@ -145,15 +155,14 @@ def job(folder: Path) -> Job:
 
 
 @pytest.mark.parametrize("loss", ["mbp", "plain"])
-def test_the_loop_against_a_bare_loop(compare, one_core, clips, tmp_path, loss: str) -> None:
+def test_the_loop_against_a_bare_loop(compare, one_core, tmp_path, loss: str) -> None:
     """Progress, curve, strategy, Fabric and all else that a step does not need."""
     ours, theirs = (make_case("tiny", FUSION, 12, chance=False) for _ in range(2))
-    trainer, bare = trainer_of(ours, clips, loss), Bare(theirs, loss)
-    work = job(tmp_path / "run")
+    trainer, bare = trainer_of(ours, job(tmp_path / "run"), loss), Bare(theirs, loss)
 
     def fit() -> None:
         trainer.step = 0
-        trainer.fit(work.directory, work)
+        trainer.fit()
 
     fit()
     bare()
@@ -232,7 +241,7 @@ def test_a_checkpoint_against_writing_its_bytes(compare, one_core, tmp_path) -> 
 
 def test_reading_at_the_papers_geometry(tabulated, one_core, benchmark, tmp_path) -> None:
     """How many clips a second one core reads: what worker processes must keep up with."""
-    spec = make_case("paper", FUSION, 1).input
+    spec = make_case("paper", FUSION, 1).architecture.input
     data = prepared(tmp_path, spec, videos=1)
     feed = Feed(data=data, rows=range(len(data)), batch=len(data), group=1, device=CPU)
 

@@ -164,7 +164,7 @@ def test_auto_takes_xformers_where_it_has_the_kernels(
     monkeypatch.setattr(attention, "_library", lambda: kernels)
     given = [t.detach()[..., :width].requires_grad_() for t in projected()]
     assert attend(*given)[1] == "sdpa"  # not asked for on the CPU
-    monkeypatch.setattr(attention, "_offered", lambda _: True)
+    monkeypatch.setattr(attention, "_auto_tries_xformers", lambda _: True)
     kernel = "xformers" if width == DIM else "sdpa"
     assert attend(*given)[1] == (kernel if backward else "sdpa")
     with torch.no_grad():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avbench.api import Tokens
-from avbench.models.decoder import Decoder, Past
+from avbench.models.decoder import BeamCache, Decoder
 from avbench.models.generation import beam_search
 from tests.huggingface import HuggingFace
 
@@ -54,7 +54,7 @@ def log_probabilities(decoder: Decoder, fused: Tokens, clip: int, ids: list[int]
     """Of every next token, (V,): the whole prefix computed anew, padding cut away."""
     values = fused.values[clip]
     one = Tokens(values=(values if fused.keep is None else values[fused.keep[clip]])[None])
-    return decoder(torch.tensor([ids]), decoder.remember(one))[0, -1].log_softmax(-1)
+    return decoder(torch.tensor([ids]), decoder.project(one))[0, -1].log_softmax(-1)
 
 
 def log_probability(decoder: Decoder, fused: Tokens, clip: int, ids: list[int]) -> float:
@@ -268,28 +268,28 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_caption(decoder, fused, penal
 def test_cached_decoding_equals_recomputing_the_prefix(decoder, fused) -> None:
     ids = torch.randint(0, 6, (3, 6))
     with torch.inference_mode():
-        memory = decoder.remember(fused)
-        past = Past(memory, length=6, beam=1)
-        steps = [decoder.step(ids[:, i : i + 1], memory, past) for i in range(6)]
+        memory = decoder.project(fused)
+        cache = BeamCache(memory, length=6, beam=1)
+        steps = [decoder.step(ids[:, i : i + 1], memory, cache) for i in range(6)]
         torch.testing.assert_close(torch.cat(steps, dim=1), decoder(ids, memory))
 
 
 def test_a_beam_reads_its_own_line_and_the_clips_memory_only(decoder, fused) -> None:
     """Lines that branch, die out and change places, against each line computed whole."""
     with torch.inference_mode():
-        memory = decoder.remember(fused)
-        past = Past(memory, length=6, beam=4)
+        memory = decoder.project(fused)
+        cache = BeamCache(memory, length=6, beam=4)
         lines = torch.full((3, 1, 1), BOS)
-        logits = decoder.step(lines[:, :, -1], memory, past)
+        logits = decoder.step(lines[:, :, -1], memory, cache)
         for _ in range(5):
             parents = torch.randint(0, lines.shape[1], (3, 4))
-            past.follow(parents)
+            cache.reorder(parents)
             ids = torch.randint(0, 6, (3, 4))
             kept = lines.gather(1, parents[:, :, None].expand(-1, -1, lines.shape[2]))
             lines = torch.cat([kept, ids[:, :, None]], dim=2)
-            logits = decoder.step(ids, memory, past)
+            logits = decoder.step(ids, memory, cache)
         rows = torch.arange(3).repeat_interleave(4)
-        whole = decoder(lines.flatten(0, 1), decoder.remember(fused, rows))[:, -1]
+        whole = decoder(lines.flatten(0, 1), decoder.project(fused, rows))[:, -1]
         torch.testing.assert_close(logits.flatten(0, 1), whole)
 
 
@@ -353,7 +353,7 @@ def test_bfloat16_gives_scores_in_float32_and_the_captions_own(decoder, fused) -
         assert found.scores.dtype == torch.float32
         for clip, ids in enumerate(said(found.ids)):
             one = Tokens(values=fused.values[clip : clip + 1])
-            logits = decoder(torch.tensor([ids[:-1]]), decoder.remember(one))[0].float()
+            logits = decoder(torch.tensor([ids[:-1]]), decoder.project(one))[0].float()
             own = logits.log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None]).sum()
             torch.testing.assert_close(found.scores[clip], own, rtol=0.05, atol=0.05)
 

@@ -24,7 +24,7 @@ from avbench.core.options import plain
 from avbench.core.registry import load
 from avbench.models.closed_form import transformer_layer_macs
 from avbench.models.layers import TransformerLayer
-from avbench.models.macs import Adapter, CostError, count
+from avbench.models.macs import Adapter, CountError, count
 from avbench.models.settings import ModelSettings
 from avbench.training import profile as cost
 from avbench.training.contracts import SLICE_BATCHES
@@ -232,7 +232,7 @@ def test_products_in_every_form(function: Any, shapes: list[tuple[int, ...]], ma
     ],
 )
 def test_an_uncounted_operator_is_an_error(function: Any, operator: str) -> None:
-    with pytest.raises(CostError, match=f"Function: no handler counts {re.escape(operator)}"):
+    with pytest.raises(CountError, match=f"Function: no handler counts {re.escape(operator)}"):
         count(Function(function), torch.randn(2, 4, 4))
 
 
@@ -244,13 +244,13 @@ def test_an_autograd_function_is_an_error() -> None:
         def forward(ctx: Any, x: Tensor) -> Tensor:
             return x @ x
 
-    with pytest.raises(CostError, match="prim::PythonOp"):
+    with pytest.raises(CountError, match="prim::PythonOp"):
         count(Function(Product.apply), torch.randn(4, 4))
 
 
 def test_an_einsum_of_three_is_an_error() -> None:
     x = torch.randn(3, 3)
-    with pytest.raises(CostError, match=r"einsum 'ab,bc,cd->ad' is not counted"):
+    with pytest.raises(CountError, match=r"einsum 'ab,bc,cd->ad' is not counted"):
         count(Function(lambda x: torch.einsum("ab,bc,cd->ad", x, x, x)), x)
 
 
@@ -264,7 +264,7 @@ def test_xformers_attention_is_counted_like_any_other() -> None:
     batch, heads, d, queries, keys = 2, 3, 8, 10, 12
     q, k = torch.randn(batch, queries, heads, d), torch.randn(batch, keys, heads, d)
     assert count(Function(operator), q, k, k).macs == 2 * batch * heads * queries * keys * d
-    with pytest.raises(CostError, match="packed sequences"):
+    with pytest.raises(CountError, match="packed sequences"):
         count(Function(operator), q[0, :, 0], k[0, :, 0], k[0, :, 0])
 
 

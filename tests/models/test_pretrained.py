@@ -239,7 +239,7 @@ def test_places_are_found_again_and_checked(tmp_path: Path) -> None:
     file.write_bytes(b"x")
     located, places = pretrained.located(model(str(file)), REGISTRY)
     assert pretrained.placed(located, REGISTRY, places) == model(str(file))
-    with pytest.raises(DataError, match=r"weights: where content:\w+ lies is not known; plan"):
+    with pytest.raises(DataError, match=r"weights: the path of content:\w+ is not known; plan"):
         pretrained.placed(located, REGISTRY, {})
     file.write_bytes(b"y")
     with pytest.raises(DataError, match=r"a\.pth changed after the suite was planned; plan it"):

@@ -235,7 +235,7 @@ def test_the_last_checkpoints_are_kept_and_a_damaged_one_falls_back(tmp_path) ->
     newest, before = checkpoint.newest_first(tmp_path)
     assert checkpoint.load(tmp_path) == {"step": 4}
     newest.write_bytes(newest.read_bytes()[:-7])
-    with pytest.warns(UserWarning, match=r"000000004-.*is damaged .*before step 4"):
+    with pytest.warns(UserWarning, match=r"000000004-.*is damaged: .*before step 4"):
         assert checkpoint.load(tmp_path) == {"step": 3}
     before.write_bytes(b"")
     with pytest.warns(UserWarning, match="is damaged"):
@@ -492,4 +492,4 @@ def test_probes_of_a_model_in_parts_are_refused(narrated, tmp_path) -> None:
 def test_parts_need_a_torch_that_sees_into_dataclasses(monkeypatch) -> None:
     monkeypatch.setattr(torch, "__version__", "2.13.1+cpu")
     with pytest.raises(AvbenchError, match=r"--strategy fsdp: needs torch 2.14 or later, got 2.1"):
-        fsdp.strategy(2)
+        fsdp.fabric_strategy(2)

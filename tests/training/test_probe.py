@@ -6,41 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from avbench.core.options import build, make
-from avbench.core.registry import load
 from avbench.core.types import View
-from avbench.data.dataset import ClipData, derive_seed
-from avbench.data.tokenizer import Vocabulary
-from avbench.models.weights import Architecture
+from avbench.data.dataset import derive_seed
 from avbench.training.contracts import SLICE_BATCHES, ProbeCurve
-from avbench.training.engine import Engine
 from avbench.training.probe import FIXED_EPOCH, optimiser
-from avbench.training.settings import TrainSettings
 from avbench.training.trainer import Trainer
+from avbench.training.training_job import TrainingJob
 from tests.training.test_training import job
 
 A, AV = frozenset({"audio"}), frozenset({"audio", "video"})
 
 
 @pytest.fixture
-def trainer(narrated: dict[str, Path], narrated_data: ClipData, tmp_path: Path) -> Trainer:
+def trainer(narrated: dict[str, Path], tmp_path: Path) -> Trainer:
     """One that has trained three of eight steps under G-Blend; it drops out."""
-    from avbench.training.contracts import LossContext
-
-    work = job(narrated, tmp_path / "a", loss="gblend")
-    settings = build(TrainSettings, work.spec["train"])
-    torch.manual_seed(0)
-    vocabulary = Vocabulary.open(narrated["vocabulary"])
-    captioner = Architecture.of(work.spec, vocabulary.rows).build(load())
-    context = LossContext(streams=("audio", "video"))
-    made = Trainer(
-        captioner,
-        make(load().get("losses", "gblend"), {}, context),
-        narrated_data,
-        settings,
-        seed=0,
-        engine=Engine(torch.device("cpu")),
-    )
+    made = Trainer(TrainingJob.build(job(narrated, tmp_path / "a", loss="gblend")))
     for parts in made.feed.batches(0, 3, 0):
         made._step(parts)
         made.step += 1
@@ -65,11 +45,11 @@ def by_hand(trainer: Trainer, view: View, steps: int) -> ProbeCurve:
             found.append(sum(loss.nats.item() * loss.tokens for loss in losses) / tokens)
         return found
 
-    torch.manual_seed(derive_seed(0, "probe", 3, *sorted(view)))
+    torch.manual_seed(derive_seed(trainer.seed, "probe", 3, *sorted(view)))
     before = measured()
     adam = optimiser(probed, trainer.settings)
     probed.train()
-    order = derive_seed(0, "probe order", 3)
+    order = derive_seed(trainer.seed, "probe order", 3)
     for step, (batch,) in enumerate(trainer.feed.batches(0, steps, order), start=3):
         adam.param_groups[0]["lr"] = trainer._lr(step)
         adam.zero_grad()

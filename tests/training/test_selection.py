@@ -32,6 +32,7 @@ from avbench.runner.planner import make_plan
 from avbench.training import checkpoint, loss_log
 from avbench.training import stage as train
 from avbench.training.schedule import hold_out
+from avbench.training.selection import Selection
 from avbench.training.settings import SelectionSettings
 from tests.training.test_engine import close, spec, start
 from tests.training.test_engine import job as folder_job
@@ -209,14 +210,14 @@ def test_a_kill_after_the_weights_were_kept_and_before_a_checkpoint(
 ) -> None:
     whole, broken = (selecting(narrated, tmp_path / n, Arbitrary()) for n in ("whole", "broken"))
     expected = train.run(whole)
-    commit = checkpoint.commit_best
+    save_best = checkpoint.save_best
 
     def killed(*arguments: object) -> Path:
-        commit(*arguments)  # type: ignore[arg-type]
+        save_best(*arguments)  # type: ignore[arg-type]
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "commit_best", killed)
+        patch.setattr(checkpoint, "save_best", killed)
         with pytest.raises(KilledError):
             train.run(broken)
     (left,) = (broken.directory / checkpoint.FOLDER).glob("best-*")
@@ -295,8 +296,7 @@ def test_old_best_weights_go_when_no_checkpoint_goes_with_them(tmp_path) -> None
 
     def commit(step: int, *, best: bool) -> list[int]:
         if best:
-            checkpoint.place(tmp_path).write_bytes(f"best {step}".encode())
-            checkpoint.commit_best(checkpoint.place(tmp_path), tmp_path, step)
+            checkpoint.save_best({"step": torch.tensor(step)}, tmp_path, step)
         checkpoint.save({"step": step}, tmp_path, step, keep=2)
         return sorted(map(checkpoint.step_of, (tmp_path / checkpoint.FOLDER).glob("best-*")))
 
@@ -441,7 +441,7 @@ def test_at_run_time_too(narrated) -> None:
     report = ReportSplit.open(narrated["data"])
     assert not isinstance(report, SelectSplit)
     with pytest.raises(Exception, match="SelectSplit"):
-        train.Selection(report, *([None] * 5))
+        Selection(report, *([None] * 5))
 
 
 # ------------------------------------------------------------------ suites

@@ -13,6 +13,7 @@ from avbench.core.job import Job
 from avbench.core.options import plain
 from avbench.core.types import InputSpec
 from avbench.data.dataset import ClipData, StepSampler
+from avbench.data.settings import SamplingSettings
 from avbench.models.settings import ComputeSettings, ModelSettings
 from avbench.models.weights import WEIGHTS
 from avbench.training import checkpoint, loss_log
@@ -238,9 +239,7 @@ def test_the_share_of_next_captions_is_an_option(narrated_data) -> None:
             narrated_data.split,
             narrated_data.vocabulary,
             narrated_data.spec,
-            sampling=TrainSettings(
-                loss=ComponentRef(name="plain"), steps=1, tasks=("pcc", "pnc"), pnc_share=share
-            ).sampling,
+            sampling=SamplingSettings(tasks=("pcc", "pnc"), pnc_share=share),
         )
         return [len(data[i, epoch].captions) for epoch in range(20) for i in range(len(data))]
 

@@ -1,9 +1,9 @@
-"""Scaled dot-product attention (Eq. 7) on the backends that there are.
+"""Scaled dot-product attention (Eq. 7) on several backends.
 
 ``sdpa`` is PyTorch's own and runs everywhere. ``xformers`` is an extra whose kernels run on CUDA
 only. ``reference`` is the formula, an explicit softmax: slow, for tests. ``auto`` takes xformers
-where it is installed and has a kernel for the shapes, the type, the mask and the device, and
-PyTorch's elsewhere, and in compiled graphs. All give the same values up to rounding.
+if it is installed and has a kernel for the shapes, the type, the mask and the device, and
+PyTorch's otherwise and in compiled graphs. All give the same values up to rounding.
 """
 
 from functools import cache
@@ -19,7 +19,7 @@ from avbench.core.errors import AvbenchError
 Backend = Literal["auto", "sdpa", "xformers", "reference"]
 
 ALIGNMENT = 8
-"""xformers wants the rows of a mask to start at multiples of this many elements."""
+"""The rows of a mask for xformers start at multiples of this many elements."""
 
 
 def attend(
@@ -32,7 +32,7 @@ def attend(
     dropout: float = 0.0,
     backend: Backend = "auto",
 ) -> tuple[Float[Tensor, "B H Q d"], str]:
-    """Attend; a query that may read no key gives zeros.
+    """Attend; a query that may read no key yields zeros.
 
     Args:
         query: projected queries, split into heads.
@@ -41,13 +41,13 @@ def attend(
         mask: True where a key may be read; None: everywhere.
         causal: each query reads keys up to its own position; not together with a mask.
         dropout: probability of dropping an attention weight.
-        backend: see the module.
+        backend: see the module's docstring.
 
     Returns:
         The attended values, and the backend that ran.
 
     Raises:
-        AvbenchError: ``xformers`` is asked for, and is not installed or has no kernel for this.
+        AvbenchError: ``xformers`` is requested, but not installed or without a kernel for this.
         ValueError: a mask and ``causal`` are given together.
     """
     if causal and mask is not None:
@@ -72,7 +72,7 @@ def attention_weights(
     mask: Bool[Tensor, "#B 1 #Q K"] | None = None,
     causal: bool = False,
 ) -> Float[Tensor, "B H Q K"]:
-    """softmax(Q·Kᵀ/√d): rows sum to one, or to zero where no key may be read."""
+    """Return softmax(Q·Kᵀ/√d): rows sum to one, or to zero if no key may be read."""
     scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
     if causal:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
@@ -87,7 +87,7 @@ def attention_weights(
 
 @cache
 def _library() -> Any:
-    """Xformers' attention, or None where it is not installed."""
+    """Return xformers' attention module; None: it is not installed."""
     try:
         from xformers.ops import fmha
     except ImportError:
@@ -105,8 +105,8 @@ def _xformers(
     *,
     needed: bool,
 ) -> Tensor | None:
-    """Attention by xformers' kernels; None where they cannot and another backend may."""
-    if not needed and not _offered(query):
+    """Attend by xformers' kernels; None: it has none, and another backend may run."""
+    if not needed and not _auto_tries_xformers(query):
         return None
     fmha = _library()
     if fmha is None:
@@ -139,13 +139,13 @@ def _xformers(
     return attended if mask is None else attended.masked_fill(~mask.any(-1, keepdim=True), 0)
 
 
-def _offered(query: Tensor) -> bool:
-    """Whether ``auto`` asks xformers."""
+def _auto_tries_xformers(query: Tensor) -> bool:
+    """Return True if ``auto`` tries xformers."""
     return query.device.type == "cuda" and not torch.compiler.is_compiling()
 
 
 def _bias(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor | None:
-    """A mask as what xformers adds to the scores, its rows aligned."""
+    """Return a mask as the bias that xformers adds to the scores, with aligned rows."""
     if mask is None:
         return None
     B, H, Q, _ = query.shape

@@ -1,8 +1,8 @@
 """Linear layers through oneDNN, where PyTorch would take a slower library.
 
-PyTorch multiplies fp32 matrices on the CPU by MKL, which takes AVX2 kernels on AMD processors: by
-processor, half to nine tenths of the rate that oneDNN, which PyTorch ships too, reaches there with
-AVX-512. Everywhere else (other devices and types, tracing, compilation, builds without oneDNN)
+PyTorch multiplies fp32 matrices on the CPU by MKL, which takes AVX2 kernels on AMD processors. By
+processor, they reach half to nine tenths of the rate of oneDNN, which PyTorch ships too and which
+uses AVX-512. On other devices and types, in traced or compiled graphs and in builds without oneDNN
 this is ``F.linear``.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import register_flop_formula
 
-# Without annotations in torch.
+# These are not annotated in torch.
 backend: Any = torch.backends.mkldnn
 jit: Any = torch.jit
 AVAILABLE: bool = backend.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -29,9 +29,9 @@ ROWS = 4096
 
 
 def portable(x: Tensor) -> bool:
-    """Whether only PyTorch's public operators should be used.
+    """Return True if only PyTorch's public operators must be used.
 
-    So it is off the CPU, in a traced or compiled graph, and where autocast chooses the type.
+    That is so off the CPU, in a traced or compiled graph, and if autocast chooses the type.
     """
     return (
         x.device.type != "cpu"
@@ -49,11 +49,11 @@ def linear(
     gelu: bool = False,
     add: Tensor | None = None,
 ) -> Tensor:
-    """``x·weightᵀ + bias``, then GELU or the sum with another tensor.
+    """Return ``x·weightᵀ + bias``, then GELU or the sum with another tensor.
 
     Args:
         x: (*, K).
-        weight: (N, K), or what ``packed`` made of it.
+        weight: (N, K), or the result of ``packed``.
         bias: (N).
         gelu: apply the exact GELU.
         add: (*, N), added to the result; not with gelu.
@@ -73,10 +73,10 @@ def linear(
 
 
 def packed(weight: Tensor) -> Tensor:
-    """A weight (N, K) for many calls of ``linear``, laid out as oneDNN multiplies it.
+    """Lay out a weight (N, K) once for many calls of ``linear``, as oneDNN multiplies it.
 
-    Otherwise each call lays it out anew. For inference: it has no gradient, is of its type alone
-    and cannot be copied. Where oneDNN does not multiply its type, it stays as it is.
+    Otherwise each call lays it out again. For inference only: the result has no gradient, keeps
+    its type and cannot be copied. A type that oneDNN does not multiply is returned unchanged.
     """
     if weight.device.type != "cpu" or weight.dtype not in FAST:
         return weight
@@ -117,7 +117,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _outer(grad: Tensor, x: Tensor) -> Tensor:
-    """``gradᵀ·x`` of (rows, N) and (rows, K); the narrower operand is the one transposed."""
+    """Return ``gradᵀ·x`` of (rows, N) and (rows, K); the narrower operand is transposed."""
     if grad.dtype != torch.float32:
         return grad.t() @ x
     if grad.shape[1] > x.shape[1]:
@@ -137,7 +137,7 @@ if AVAILABLE:
 
     @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
     def _count(x: Any, second: Any, third: Any, *_: Any, **__: Any) -> int:
-        """What torch's counter counts; the overload that adds has the weight in third place."""
+        """Count FLOPs for torch; the overload that adds has the weight in third place."""
         n, k = third if third is not None and len(third) == 2 else second
         macs: int = math.prod(x[:-1]) * n * k
         return 2 * macs

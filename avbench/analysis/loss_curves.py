@@ -18,9 +18,9 @@ from matplotlib.lines import Line2D
 
 from avbench.analysis import pretraining
 from avbench.analysis.pretraining import Line
-from avbench.reports.figures import saved, style
+from avbench.reports.drawing import saved, style
+from avbench.reports.records import Records
 from avbench.reports.table import Picture
-from avbench.runner.plan import Plan, Store
 from avbench.training.names import JOINT
 
 LOSS = "loss"
@@ -37,13 +37,14 @@ Panel = dict[str, dict[int, list[Line]]]
 """Loss strategy → seed → lines."""
 
 
-def loss_picture(plan: Plan, store: Store) -> Picture | None:
+def loss_picture(records: Records) -> Picture | None:
     """Fig. 4 of a suite's finished pre-trainings; None where none has several modalities."""
     panels: dict[str, Panel] = {}
     weighed: dict[str, bool] = {}
     measured: set[int] = set()
     every: set[int] = set()
-    done = pretraining.stages(plan, store).values()
+    done = pretraining.stages(records).values()
+    store, plan = records.store, records.plan
     axes = [a for a in plan.axes if a != LOSS and len({t.axes.get(a, "") for t, _ in done}) > 1]
     for trial, stage in done:
         made = pretraining.lines(store, stage)

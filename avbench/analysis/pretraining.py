@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
+from avbench.reports.records import Records
 from avbench.runner.plan import Plan, Stage, Store, Trial
 from avbench.training import loss_log
 from avbench.training.names import JOINT, loss_names
@@ -31,14 +32,13 @@ class Line:
     """Measured steps to a point."""
 
 
-def stages(plan: Plan, store: Store) -> dict[str, tuple[Trial, Stage]]:
+def stages(records: Records) -> dict[str, tuple[Trial, Stage]]:
     """The pre-trainings that are done, each once, with the first trial that needs it."""
     found: dict[str, tuple[Trial, Stage]] = {}
-    for trial in plan.trials:
-        if trial.pretrain is not None and trial.pretrain not in found:
-            stage = plan.stages[trial.pretrain]
-            if store.done(stage):
-                found[trial.pretrain] = trial, stage
+    for trial in records.plan.trials:
+        id_ = trial.pretrain
+        if id_ is not None and id_ not in found and records.results(id_) is not None:
+            found[id_] = trial, records.plan.stages[id_]
     return found
 
 
@@ -78,13 +78,13 @@ def figures(plan: Plan) -> list[str]:
     return loss_names(streams) if trained else []
 
 
-def of_trial(plan: Plan, store: Store, trial: Trial) -> dict[str, float]:
-    """Losses and gaps at the end of a trial's pre-training; none where it is not done."""
-    stage = None if trial.pretrain is None else plan.stages[trial.pretrain]
-    if stage is None or not store.done(stage):
+def of_trial(records: Records, trial: Trial) -> dict[str, float]:
+    """Return the losses and gaps at the end of a trial's pre-training; none if it is not done."""
+    if trial.pretrain is None or records.results(trial.pretrain) is None:
         return {}
-    known = figures(plan)
-    return {name: value for name, value in closing(store, stage).items() if name in known}
+    known = figures(records.plan)
+    ends = closing(records.store, records.plan.stages[trial.pretrain])
+    return {name: value for name, value in ends.items() if name in known}
 
 
 def weighs(store: Store, stage: Stage) -> bool:

@@ -75,4 +75,4 @@ def _system(one: Scored) -> System | None:
     sums = statistics(one)
     if sums is None:
         return None
-    return System(sums=sums, figure=partial(one.metric.from_sums, one.score.name))
+    return System(sums=sums, from_sums=partial(one.metric.from_sums, one.score.name))

@@ -5,7 +5,6 @@ The one place for what an alteration is and what it is called: ``video zeroed`` 
 needs torch.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,27 +34,3 @@ class Alteration:
 def altered_label(label: str, name: str) -> str:
     """What a row is called under an alteration."""
     return f"{label} – {name}"
-
-
-def explained(alterations: Iterable[Alteration]) -> list[str]:
-    """What stands under a table that shows them."""
-    notes: dict[str, None] = {}
-    for made in alterations:
-        match made.how:
-            case "zeroed":
-                text = "A zeroed stream is zeros at the cross-modal encoder (Eq. 2)."
-            case "swapped":
-                text = (
-                    "A swapped stream is that of another clip, of another video as far as the "
-                    f"split allows (a permutation without fixed points, seed {made.seed})."
-                )
-            case "noised":
-                db = made.noise_db or 0.0
-                share = 100 / (1 + 10 ** (db / 10))
-                text = (
-                    f"A noised stream has Gaussian noise added, {db:g} dB below the clip's own "
-                    f"variance (frames then rounded to pixels; of words {share:.3g} % are "
-                    f"replaced; seed {made.seed})."
-                )
-        notes[text] = None
-    return list(notes)

@@ -70,7 +70,7 @@ WITHOUT = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CostRow:
+class RowCosts:
     """What a profile recorded of one row, and what its suite holds it against."""
 
     record: str
@@ -84,8 +84,8 @@ class CostRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One derived figure."""
+class DerivedCost:
+    """One cost of a row, as long rows have it."""
 
     metric: str
     value: float
@@ -99,7 +99,9 @@ def quantities(table: str | None) -> dict[str, float]:
     return {line["quantity"]: float(line["value"]) for line in lines if "quantity" in line}
 
 
-def figures(row: CostRow, base: CostRow | None, table: str | None) -> Iterator[Figure]:
+def derived_costs(
+    row: RowCosts, base: RowCosts | None, table: str | None
+) -> Iterator[DerivedCost]:
     """A row's recorded figures and all that follows from them.
 
     Args:
@@ -109,26 +111,26 @@ def figures(row: CostRow, base: CostRow | None, table: str | None) -> Iterator[F
     """
     own, source = row.record, f"published/{table}"
     for metric, value in row.values.items():
-        yield Figure(metric, value, RECORDED[metric], own)
+        yield DerivedCost(metric, value, RECORDED[metric], own)
     for part, value in row.parts.items():
-        yield Figure(part_metric(part), value, "GFLOPs", own)
+        yield DerivedCost(part_metric(part), value, "GFLOPs", own)
     for cost, paper in row.paper.items():
         printed, difference = COMPARED[cost]
-        yield Figure(printed, paper, RECORDED[cost], source)
-        yield Figure(difference, percent(row.values[cost], paper), "%", own)
+        yield DerivedCost(printed, paper, RECORDED[cost], source)
+        yield DerivedCost(difference, percent(row.values[cost], paper), "%", own)
     if "flops_g" in row.paper:
         for name, parts in WITHOUT.items():
             left = row.values["flops_g"] - sum(row.parts.get(part, 0.0) for part in parts)
             value = percent(left, row.paper["flops_g"])
-            yield Figure(without_metric(name), value, "%", own)
+            yield DerivedCost(without_metric(name), value, "%", own)
     if base is not None:
         counted, below = row.values["flops_g"], base.values["flops_g"]
-        yield Figure("flops_base_g", counted - below, "GFLOPs", own)
-        yield Figure("flops_base_percent", percent(counted, below), "%", own)
+        yield DerivedCost("flops_base_g", counted - below, "GFLOPs", own)
+        yield DerivedCost("flops_base_percent", percent(counted, below), "%", own)
         if "flops_g" in row.paper and "flops_g" in base.paper:
             paper, below = row.paper["flops_g"], base.paper["flops_g"]
-            yield Figure("flops_base_paper_g", paper - below, "GFLOPs", source)
-            yield Figure("flops_base_paper_percent", percent(paper, below), "%", source)
+            yield DerivedCost("flops_base_paper_g", paper - below, "GFLOPs", source)
+            yield DerivedCost("flops_base_paper_percent", percent(paper, below), "%", source)
 
 
 def percent(value: float, reference: float) -> float:
@@ -166,7 +168,7 @@ def columns(asked: Sequence[str], base: Mapping[str, str]) -> tuple[Column, ...]
     return tuple(made)
 
 
-def part_columns(rows: Sequence[CostRow]) -> tuple[Column, ...]:
+def part_columns(rows: Sequence[RowCosts]) -> tuple[Column, ...]:
     """The columns of the table by parts: FLOPs, then what of a difference the parts explain."""
     parts = dict.fromkeys(part for row in rows for part in row.parts)
     ordered = sorted(parts, key=lambda part: not part.startswith("encoder"))
@@ -189,71 +191,3 @@ def part_title(part: str) -> str:
     """
     kind, _, stream = part.partition(" ")
     return f"{stream} encoder" if kind == "encoder" else part
-
-
-def notes(rows: Mapping[str, CostRow], asked: Sequence[str], base: Mapping[str, str]) -> list[str]:
-    """What stands under a table of costs, from its figures.
-
-    Args:
-        rows: label to what was recorded.
-        asked: the metrics that the table shows.
-        base: the axes on which the base row differs.
-    """
-    said: list[str] = []
-    if "closed_form_g" in asked:
-        closed = [
-            abs(percent(row.values["macs_g"], row.values["closed_form_g"]))
-            for row in rows.values()
-            if "closed_form_g" in row.values
-        ]
-        if closed:
-            said.append(
-                f"Counts agree with the closed form to {_bound(max(closed))} % "
-                f"in {len(closed)} of {len(rows)} rows."
-            )
-        added = [row.values["norms_g"] for row in rows.values() if "norms_g" in row.values]
-        if added:
-            said.append(
-                "Counted are matrix products, convolutions and attention. Norms are not; at five "
-                f"operations an element, as fvcore counts them, they would add "
-                f"{_range(added, 2)} G to the MACs."
-            )
-    if any(COLUMNS[metric].group == BASE for metric in asked):
-        said.append(
-            f"Over {', '.join(base.values())}: against the row that differs in "
-            f"{' and '.join(base)} alone."
-        )
-    if any(metric.startswith("flops") for metric in asked) and rows:
-        said.insert(0, "For one clip. FLOPs are 2 × MACs (multiply-accumulates).")
-    return said
-
-
-def part_notes(rows: Mapping[str, CostRow]) -> list[str]:
-    """What stands under the table by parts, from its figures."""
-    said = [
-        "Caption positions: those that the decoder reads under teacher forcing. Decoder: its "
-        "layers, with the keys and values of the fused tokens. Output projection: from the "
-        "caption's positions to the vocabulary."
-    ]
-    for label, row in rows.items():
-        if "flops_g" not in row.paper:
-            continue
-        excess = row.values["flops_g"] - row.paper["flops_g"]
-        share = sum(row.parts.get(part, 0.0) for part in WITHOUT["decoder"])
-        said.append(
-            f"{label}: {abs(excess):.1f} G {'above' if excess >= 0 else 'below'} the paper's "
-            f"{row.paper['flops_g']:.0f} G; decoder and output projection are {share:.1f} G."
-        )
-    return said
-
-
-def _bound(value: float) -> str:
-    """A bound that a percentage keeps: the first of these that is not below it."""
-    return next(
-        (text for text in ("0.001", "0.01", "0.1") if value <= float(text)), f"{value:.1f}"
-    )
-
-
-def _range(values: Sequence[float], decimals: int) -> str:
-    low, high = f"{min(values):.{decimals}f}", f"{max(values):.{decimals}f}"
-    return low if low == high else f"{low} to {high}"

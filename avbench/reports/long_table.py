@@ -159,24 +159,3 @@ class Table:
         )
 
     __hash__ = None  # type: ignore[assignment]  # a frame can be changed
-
-
-def signature_notes(signatures: Mapping[str, Sequence[str]]) -> list[str]:
-    """Dataset → signatures as notes, one a dataset; what all its figures share is said once.
-
-    >>> signature_notes({"d": ["bleu4|ref:closest|tok:ptb", "cider|n:4|tok:ptb"]})
-    ['d: bleu4 ref:closest, cider n:4; tok:ptb']
-    """
-    notes = []
-    for dataset, of_dataset in signatures.items():
-        by_tail: dict[str, list[str]] = {}
-        split = [tuple(signature.split("|")) for signature in dict.fromkeys(of_dataset)]
-        for parts in split:
-            same = [p for p in parts[1:] if all(p in q for q in split if q[-1] == parts[-1])]
-            own = [p for p in parts[1:] if p not in same]
-            by_tail.setdefault("|".join(same), []).append(" ".join([parts[0], "|".join(own)]))
-        notes += [
-            f"{dataset}: {', '.join(name.strip() for name in names)}; {tail}".removesuffix("; ")
-            for tail, names in by_tail.items()
-        ]
-    return notes

@@ -14,17 +14,18 @@ import pandas as pd
 
 from avbench.core.errors import AvbenchError
 from avbench.reports.long_table import Table
+from avbench.reports.notes import seed_notes
 from avbench.reports.signatures import REFUSED, agreed, figures_by_seed
 from avbench.reports.table import (
     LOWER_IS_BETTER,
     TITLES,
-    Cell,
     Column,
     Inferred,
     Place,
-    Row,
     Sheet,
+    TableCell,
     TableLayout,
+    TableRow,
 )
 
 SEVERITY = ("failed", REFUSED, "skipped", "pending", "missing")
@@ -58,7 +59,7 @@ class _Pivot:
     def __init__(self, table: Table, layout: TableLayout, inferred: Inferred) -> None:
         self.table, self.layout, self.inferred = table, layout, inferred
         frame = agreed(table.frame)
-        self.rows = layout.rows or tuple(Row(label=x) for x in frame["label"].unique())
+        self.rows = layout.rows or tuple(TableRow(label=x) for x in frame["label"].unique())
         self.datasets = layout.datasets or tuple(x for x in frame["dataset"].unique() if x)
         labels = [row.label for row in self.rows]
         named = [("delta_to", layout.delta_to), *(("variant_of", r.variant_of) for r in self.rows)]
@@ -68,7 +69,7 @@ class _Pivot:
                     f"table '{layout.title}': {field} is '{base}', which is none of its "
                     f"rows: {', '.join(labels)}"
                 )
-        self.by_seed = figures_by_seed(table.frame)
+        self.by_seed = figures_by_seed(frame)
         self.found: dict[tuple[str, int | None, str, str], dict[str, str | float]] = {}
         self.seeds: dict[str, list[int | None]] = {}
         for entry in frame.to_dict("records"):
@@ -88,7 +89,7 @@ class _Pivot:
 
     def sheet(self, notes: Sequence[str]) -> Sheet:
         places = [(d, c, True) for d in self.datasets for c in self.layout.columns]
-        places += [("", c, False) for c in self.layout.costs]
+        places += [("", c, False) for c in self.layout.cost_columns]
         cells = [[self._cell(row.label, d, c) for d, c, _ in places] for row in self.rows]
         for j, (dataset, column, is_score) in enumerate(places):
             self._add_deltas(cells, j, dataset, column)
@@ -114,7 +115,7 @@ class _Pivot:
             inferred=self.inferred,
         )
 
-    def _cell(self, label: str, dataset: str, column: Column) -> Cell:
+    def _cell(self, label: str, dataset: str, column: Column) -> TableCell:
         """A label's figure over its seeds."""
         seeds = self.seeds.get(label, [])
         exact = {s: self.found.get((label, s, dataset, column.metric)) for s in seeds}
@@ -143,12 +144,12 @@ class _Pivot:
                 for seed, entry in absent
                 if entry["status"] == status
             ]
-            return Cell(status=status, footnotes=_distinct(marks), decimals=column.decimals)
+            return TableCell(status=status, footnotes=_distinct(marks), decimals=column.decimals)
         marks = [self._footnote(entry, f"seed {seed} ") for seed, entry in absent]
         if unseen:
             marks.append(self._number(f"mean of {len(values)} of {len(seeds)} seeds"))
         spread = stdev(values) if len(values) > 1 else None
-        return Cell(
+        return TableCell(
             status="ok",
             mean=fmean(values),
             std=None if dataset == "" and spread == 0 else spread,
@@ -172,7 +173,9 @@ class _Pivot:
             self.footnotes.append(text)
         return self.footnotes.index(text) + 1
 
-    def _add_deltas(self, cells: list[list[Cell]], j: int, dataset: str, column: Column) -> None:
+    def _add_deltas(
+        self, cells: list[list[TableCell]], j: int, dataset: str, column: Column
+    ) -> None:
         if not column.delta:
             return
         means = {row.label: cells[i][j].mean for i, row in enumerate(self.rows)}
@@ -214,7 +217,7 @@ class _Pivot:
         said = f"difference of the {of} shared with {self._title(base)}"
         return gap, [self._number(said)]
 
-    def _add_ranks(self, cells: list[list[Cell]], j: int, column: Column) -> None:
+    def _add_ranks(self, cells: list[list[TableCell]], j: int, column: Column) -> None:
         """Mark best and second by the figures as printed, so that equal ones rank equal."""
         higher = column.higher_is_better
         if higher is None:
@@ -231,7 +234,7 @@ class _Pivot:
             if value in order[:2]:
                 cells[i][j] = replace(cells[i][j], rank=order.index(value) + 1)
 
-    def _notes(self, cells: list[list[Cell]]) -> list[str]:
+    def _notes(self, cells: list[list[TableCell]]) -> list[str]:
         """What the figures themselves call for: over how many seeds they are, and intervals."""
         scores = len(self.datasets) * len(self.layout.columns)
         seeds = {
@@ -239,20 +242,10 @@ class _Pivot:
             for row, line in zip(self.rows, cells, strict=True)
             if self.seeds.get(row.label, [None]) != [None]  # trained rows
         }
-        counts = [n for of_row in seeds.values() for n in of_row]
-        if not counts:
-            return [*self.inferred.notes]
-        if max(counts) == 1:
-            said = "One seed a row: a difference between rows may be chance."
-            return [said, *self.inferred.notes]
-        count = " to ".join(map(str, dict.fromkeys((min(counts), max(counts)))))
-        spread = "" if self.inferred.intervals else " ± standard deviation"
-        notes = [f"Mean{spread} over {count} seeds."]
-        if alone := [title for title, of_row in seeds.items() if of_row and max(of_row) == 1]:
-            notes.append(f"One seed alone, which may be chance: {', '.join(alone)}.")
-        return [*notes, *self.inferred.notes]
+        deviation = not self.inferred.intervals
+        return [*seed_notes(seeds, deviation=deviation), *self.inferred.notes]
 
-    def _legend(self, cells: list[list[Cell]]) -> list[str]:
+    def _legend(self, cells: list[list[TableCell]]) -> list[str]:
         every = [cell for line in cells for cell in line]
         legend = []
         if any(cell.rank for cell in every):
@@ -275,7 +268,7 @@ def _distinct(marks: Iterable[int | None]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(mark for mark in marks if mark is not None))
 
 
-def _show_smallest(cells: list[list[Cell]], j: int) -> None:
+def _show_smallest(cells: list[list[TableCell]], j: int) -> None:
     """Give a column of costs the decimals that show two digits of its smallest figure."""
     means = [abs(line[j].mean or 0.0) for line in cells if line[j].mean]
     if means:

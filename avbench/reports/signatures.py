@@ -42,13 +42,15 @@ def agreed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures_by_seed(frame: pd.DataFrame) -> dict[Place, dict[int | None, float]]:
-    """The figures of long rows that agree: row, dataset and metric → seed → value.
+    """Return the figures of long rows by place, then by seed.
 
     The seed is None for what depends on none; the dataset of costs is empty.
+
+    Args:
+        frame: long rows that agree, see ``agreed``.
     """
     found: dict[Place, dict[int | None, float]] = {}
-    shown = agreed(frame)
-    for row in shown[shown["status"] == "ok"].to_dict("records"):
+    for row in frame[frame["status"] == "ok"].to_dict("records"):
         seed = None if pd.isna(row["seed"]) else int(row["seed"])
         place = (row["label"], row["dataset"], row["metric"])
         found.setdefault(place, {})[seed] = row["value"]

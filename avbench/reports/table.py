@@ -54,7 +54,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class TableRow:
     """One row."""
 
     label: str
@@ -73,11 +73,11 @@ class TableLayout:
     title: str
     columns: tuple[Column, ...]
     """The metrics under each dataset."""
-    costs: tuple[Column, ...] = ()
+    cost_columns: tuple[Column, ...] = ()
     """The columns of the cost group, at the right."""
     datasets: tuple[str, ...] = ()
     """Empty: every dataset, in order of appearance."""
-    rows: tuple[Row, ...] = ()
+    rows: tuple[TableRow, ...] = ()
     """Only these labels; empty: every label, in order of appearance, all ranked."""
     delta_to: str | None = None
     """The label whose figures the differences refer to."""
@@ -115,7 +115,7 @@ class Inferred:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
+class TableCell:
     """One figure of a table, or why there is none."""
 
     status: str
@@ -189,7 +189,7 @@ class Sheet:
     groups: tuple[tuple[str, int], ...]
     """Title and width of each group of columns; together as wide as ``columns``."""
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    rows: tuple[tuple[str, tuple[TableCell, ...]], ...]
     """Title and cells."""
     footnotes: tuple[str, ...]
     """Why cells are empty or partial, the first being number 1."""

@@ -16,6 +16,7 @@ from avbench.analysis import loss_curves, pretraining
 from avbench.analysis.modality_use import use_sheets
 from avbench.cli.reports import write_modality_use
 from avbench.core.errors import AvbenchError
+from avbench.reports.collect import collect
 from avbench.reports.formats import FORMATS
 from avbench.reports.table import Sheet
 from avbench.training import loss_log
@@ -72,7 +73,7 @@ class Made(Recorded):
             self.score(id_, cider=value, slot_visual=value / 10, slot_audible=value / 20)
 
     def sheets(self) -> list[Sheet]:
-        return use_sheets(self.plan, self.store)
+        return use_sheets(collect(self.plan, self.store))
 
 
 @pytest.fixture

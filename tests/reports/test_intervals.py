@@ -11,7 +11,7 @@ from avbench.evaluation.statistics.seeds import over_seeds
 from avbench.reports.intervals import inferred
 from avbench.reports.long_table import Measurement, Table
 from avbench.reports.pivot import pivot
-from avbench.reports.table import Column, Inferred, Row, TableLayout
+from avbench.reports.table import Column, Inferred, TableLayout, TableRow
 
 VALUES = {
     ("plain", "x"): (50.0, 50.5, 49.5),
@@ -40,7 +40,7 @@ def table(values=VALUES) -> Table:
 LAYOUT = TableLayout(
     title="t",
     columns=(Column(metric="cider"),),
-    rows=tuple(Row(label=label) for label in ("plain", "far", "near", "lone", "base")),
+    rows=tuple(TableRow(label=label) for label in ("plain", "far", "near", "lone", "base")),
     delta_to="plain",
 )
 
@@ -104,7 +104,7 @@ def test_seeds_that_agree_have_no_interval_and_no_mark() -> None:
 
 def test_unranked_rows_with_one_seed_are_marked_too() -> None:
     layout = TableLayout(
-        title="t", columns=LAYOUT.columns, rows=(Row(label="lone", ranked=False),)
+        title="t", columns=LAYOUT.columns, rows=(TableRow(label="lone", ranked=False),)
     )
     assert pivot(table(), layout).notes == (
         "One seed a row: a difference between rows may be chance.",

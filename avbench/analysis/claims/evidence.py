@@ -19,7 +19,7 @@ from avbench.evaluation.statistics.estimate import Estimate
 from avbench.evaluation.statistics.resampling import over_videos, randomisation_p, randomised
 from avbench.evaluation.statistics.seeds import over_seeds
 from avbench.evaluation.statistics.student import MOST, seeds_needed
-from avbench.reports.systems import Stored
+from avbench.reports.systems import ScoreStatistics
 from avbench.reports.table import Place
 
 POWER = 0.8
@@ -37,9 +37,9 @@ class Figures:
     absent: Mapping[tuple[str, str], str]
     """Label and dataset (empty: all): why there is no figure."""
     datasets: tuple[str, ...]
-    costs: frozenset[str] = frozenset()
+    cost_metrics: frozenset[str] = frozenset()
     """The metrics that belong to no dataset and vary with nothing."""
-    losses: frozenset[str] = frozenset()
+    loss_metrics: frozenset[str] = frozenset()
     """The figures of pre-training, which belong to no dataset and vary with the seed."""
 
 
@@ -72,19 +72,21 @@ class Compared:
 
 def of_costs(claim: Claim, figures: Figures) -> bool:
     """Whether a claim is on costs."""
-    return claim.metrics[0] in figures.costs
+    return claim.metrics[0] in figures.cost_metrics
 
 
-def comparisons(claim: Claim, figures: Figures, stored: Stored | None) -> Iterator[Compared]:
+def comparisons(
+    claim: Claim, figures: Figures, statistics: ScoreStatistics | None
+) -> Iterator[Compared]:
     """Everything that a claim compares, dataset by dataset.
 
     Args:
         claim: the claim.
         figures: what the records say.
-        stored: the scores' statistics; without them claims about models have no evidence.
+        statistics: of the scores; without them claims about models have no evidence.
     """
     datasets = claim.datasets or figures.datasets
-    if claim.metrics[0] in figures.costs | figures.losses:
+    if claim.metrics[0] in figures.cost_metrics | figures.loss_metrics:
         datasets = ("",)
     for dataset in datasets:
         for than_on in claim.than_on or ("",):
@@ -97,7 +99,7 @@ def comparisons(claim: Claim, figures: Figures, stored: Stored | None) -> Iterat
                         than_on=than_on,
                         exact=of_costs(claim, figures),
                     )
-                    yield _Comparison(claim, bare).made(figures, stored)
+                    yield _Comparison(claim, bare).made(figures, statistics)
 
 
 def needed(claim: Claim, part: Compared, level: float) -> int | None:
@@ -136,13 +138,13 @@ class _Comparison:
         datasets = [self.bare.dataset, *([self.bare.than_on] if self.bare.than_on else [])]
         return [(label, dataset, metric) for dataset in datasets for label in rows]
 
-    def made(self, figures: Figures, stored: Stored | None) -> Compared:
+    def made(self, figures: Figures, statistics: ScoreStatistics | None) -> Compared:
         paper = None
         if all(place in figures.published for place in self.places):
             printed = [np.array([figures.published[place]]) for place in self.places]
             paper = float(self.difference(printed)[0])
         try:
-            estimate, favours, opposes = self.evidence(figures, stored)
+            estimate, favours, opposes = self.evidence(figures, statistics)
         except _AbsentError as absent:
             return replace(self.bare, published=paper, reason=str(absent))
         return replace(
@@ -151,11 +153,13 @@ class _Comparison:
             estimate=estimate,
             favours=favours,
             opposes=opposes,
-            exchanged=self.exchanged(figures, stored, estimate.value),
+            exchanged=self.exchanged(figures, statistics, estimate.value),
             margin=self.margin(estimate.value),
         )
 
-    def evidence(self, figures: Figures, stored: Stored | None) -> tuple[Estimate, float, float]:
+    def evidence(
+        self, figures: Figures, statistics: ScoreStatistics | None
+    ) -> tuple[Estimate, float, float]:
         seeds = self.seeds(figures)
         by_seed = self.difference(
             [np.array([figures.values[place][s] for s in seeds]) for place in self.places]
@@ -173,7 +177,7 @@ class _Comparison:
             return exact, float(not holds), float(holds)
         if self.claim.about == "methods":
             return self.tested(lambda null: over_seeds(by_seed, null=null))
-        draws, videos = self.drawn(seeds, stored)
+        draws, videos = self.drawn(seeds, statistics)
         return self.tested(lambda null: over_videos(value, draws, videos=videos, null=null))
 
     def tested(self, against: Callable[[float], Estimate]) -> tuple[Estimate, float, float]:
@@ -214,31 +218,38 @@ class _Comparison:
         raise _AbsentError("the rows have no seed in common")
 
     def drawn(
-        self, seeds: Sequence[int | None], stored: Stored | None
+        self, seeds: Sequence[int | None], statistics: ScoreStatistics | None
     ) -> tuple[Float64[np.ndarray, " R"], int]:
         """The differences on resamples of the videos, mean over seeds, and the videos."""
         of_place = []
         videos = []
         for label, dataset, metric in self.places:
-            draws = stored.draws(dataset, metric) if stored is not None else {}
+            draws = statistics.draws(dataset, metric) if statistics is not None else {}
             lacking = [seed for seed in seeds if (label, seed) not in draws]
-            if stored is None or lacking:
+            if statistics is None or lacking:
                 raise _AbsentError(f"{label}: no statistics of {metric} were kept")
             of_place.append(np.stack([draws[label, seed] for seed in seeds]))
-            videos.append(len(stored.systems(dataset, metric)[label, seeds[0]].sums))
+            videos.append(len(statistics.systems(dataset, metric)[label, seeds[0]].sums))
         return self.difference(of_place).mean(axis=0), min(videos)
 
-    def exchanged(self, figures: Figures, stored: Stored | None, value: float) -> float | None:
+    def exchanged(
+        self, figures: Figures, statistics: ScoreStatistics | None, value: float
+    ) -> float | None:
         """The p by exchanging the rows' outputs, which assumes that the rows are alike.
 
         So it tests a plain difference alone, no interaction and no other null than 0.
         """
         claim, bare = self.claim, self.bare
-        if claim.about != "models" or bare.than_on or of_costs(claim, figures) or stored is None:
+        if (
+            claim.about != "models"
+            or bare.than_on
+            or of_costs(claim, figures)
+            or statistics is None
+        ):
             return None
         if claim.percent or claim.by or claim.expect == "same":
             return None
-        systems = stored.systems(bare.dataset, bare.metric)
+        systems = statistics.systems(bare.dataset, bare.metric)
         pairs = [(systems[claim.row, s], systems[bare.over, s]) for s in self.seeds(figures)]
         seed = zlib.crc32(bare.dataset.encode())
         return randomisation_p(value, randomised(pairs, seed=seed).mean(axis=1))

@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 from avbench.analysis.claims.evidence import Compared, Figures, comparisons, needed, of_costs
 from avbench.config.claims import About, Claim
 from avbench.evaluation.statistics.estimate import LEVEL, holm
-from avbench.reports.systems import Stored
+from avbench.reports.systems import ScoreStatistics
 
 Verdict = Literal["supported", "refuted", "inconclusive"]
 
@@ -25,7 +25,7 @@ Join = Callable[[Sequence[T]], T]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class Judgement:
     """What became of a claim."""
 
     claim: Claim
@@ -51,22 +51,22 @@ class Outcome:
 def judge(
     claims: Sequence[Claim],
     figures: Figures,
-    stored: Stored | None = None,
+    statistics: ScoreStatistics | None = None,
     about: About | None = None,
-) -> list[Outcome]:
+) -> list[Judgement]:
     """The verdicts on claims, which are corrected together.
 
     Args:
         claims: of one suite.
         figures: what its records say.
-        stored: the scores' statistics, which claims about models need.
+        statistics: of the scores, which claims about models need.
         about: the question asked of all claims; None: of each its own.
 
     Raises:
         DataError: a file of statistics is missing or damaged.
     """
     claims = [claim if about is None else replace(claim, about=about) for claim in claims]
-    compared = [tuple(comparisons(claim, figures, stored)) for claim in claims]
+    compared = [tuple(comparisons(claim, figures, statistics)) for claim in claims]
     alone, favoured = [], []
     for claim, parts in zip(claims, compared, strict=True):
         pairs = [[(part.favours, part.opposes) for part in group] for group in _groups(parts)]
@@ -80,9 +80,9 @@ def judge(
         corrected[i] = p
     # At this level Holm would test the next one: what more seeds or videos must reach.
     level = LEVEL / max(1, sum(corrected[i] > LEVEL for i in tested))
-    outcomes = []
+    judgements = []
     for i, claim in enumerate(claims):
-        outcome = Outcome(
+        judgement = Judgement(
             claim=claim,
             verdict="inconclusive",
             p=corrected[i],
@@ -91,10 +91,12 @@ def judge(
             compared=compared[i],
         )
         if corrected[i] <= LEVEL:
-            outcomes.append(replace(outcome, verdict="supported" if favoured[i] else "refuted"))
+            judgements.append(
+                replace(judgement, verdict="supported" if favoured[i] else "refuted")
+            )
         else:
-            outcomes.append(_with_needs(outcome, level))
-    return outcomes
+            judgements.append(_with_needs(judgement, level))
+    return judgements
 
 
 def _groups(parts: Sequence[Compared]) -> list[list[Compared]]:
@@ -120,33 +122,35 @@ def _any_p(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return favours, opposes
 
 
-def _with_needs(outcome: Outcome, level: float) -> Outcome:
+def _with_needs(judgement: Judgement, level: float) -> Judgement:
     """What an inconclusive claim wants."""
-    absent = next((part for part in outcome.compared if part.estimate is None), None)
+    absent = next((part for part in judgement.compared if part.estimate is None), None)
     if absent is not None:
-        return replace(outcome, reason=absent.reason)
-    least = min(part.estimate.n for part in outcome.compared if part.estimate is not None)
+        return replace(judgement, reason=absent.reason)
+    least = min(part.estimate.n for part in judgement.compared if part.estimate is not None)
     if least < 2:
         few = "one seed: nothing is known of the spread over seeds"
-        reason = few if outcome.claim.about == "methods" else "one video: nothing to draw from"
-        return replace(outcome, reason=f"{reason}; at least two are needed")
+        reason = few if judgement.claim.about == "methods" else "one video: nothing to draw from"
+        return replace(judgement, reason=f"{reason}; at least two are needed")
     wants = [
         [
-            (part.margin > 0, float(needed(outcome.claim, part, level) or math.inf))
+            (part.margin > 0, float(needed(judgement.claim, part, level) or math.inf))
             for part in group
         ]
-        for group in _groups(outcome.compared)
+        for group in _groups(judgement.compared)
     ]
-    _, count = _joined(outcome.claim, wants, _all_needs, _any_needs)
+    _, count = _joined(judgement.claim, wants, _all_needs, _any_needs)
     if math.isinf(count):
-        found = (part.estimate for part in outcome.compared if part.estimate is not None)
+        found = (part.estimate for part in judgement.compared if part.estimate is not None)
         if any(math.isinf(estimate.error) for estimate in found):
             tied = "the difference is equal for all seeds: nothing is known of its spread"
             of_models = "no resample of the videos has a figure"
-            reason = tied if outcome.claim.about == "methods" else of_models
-            return replace(outcome, reason=reason)
-        return replace(outcome, reason="the difference is too small to be told in practice")
-    return replace(outcome, needed=int(count), reason="the difference is within what chance gives")
+            reason = tied if judgement.claim.about == "methods" else of_models
+            return replace(judgement, reason=reason)
+        return replace(judgement, reason="the difference is too small to be told in practice")
+    return replace(
+        judgement, needed=int(count), reason="the difference is within what chance gives"
+    )
 
 
 def _all_needs(wants: Sequence[tuple[bool, float]]) -> tuple[bool, float]:

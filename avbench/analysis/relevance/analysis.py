@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
-from avbench.analysis.relevance.figures import Bootstrap, Figures, Measured, Of, Unheard
+from avbench.analysis.relevance.figures import Bootstrap, Measured, Of, SetFigures, Unheard
 from avbench.analysis.relevance.reading import LEMMATIZERS, STOPS, TOKENIZERS, Reading, Texts
 from avbench.analysis.relevance.sets import ALL, CaptionSet, Corpus
 from avbench.config.shipped import published
@@ -48,7 +48,7 @@ class Variant:
     """The figures of all sets with one choice made otherwise."""
 
     title: str
-    figures: tuple[Figures, ...]
+    figures: tuple[SetFigures, ...]
     problem: str = ""
     """Why there are none."""
     scr: bool = True
@@ -63,7 +63,7 @@ class Analysis:
 
     choices: Choices
     sets: tuple[CaptionSet, ...]
-    figures: tuple[Figures, ...]
+    figures: tuple[SetFigures, ...]
     """Of each set all splits together, then each split if there are several."""
     counts: WordCounts | None
     audio: Corpus
@@ -133,14 +133,14 @@ def analyse(
     )
 
 
-def paper(figures: Figures) -> tuple[float, float] | None:
+def paper(figures: SetFigures) -> tuple[float, float] | None:
     """SCR (%) and ARS of a set in the paper's Table 1, by the name of its key or its reader."""
     rows = {_bare(row["dataset"]): row for row in published(PAPER)}
     row = rows.get(_bare(figures.key)) or rows.get(_bare(figures.reader))
     return (float(row["scr_percent"]), float(row["ars"])) if row else None
 
 
-def swapped(figures: Sequence[Figures]) -> list[tuple[str, str]]:
+def swapped(figures: Sequence[SetFigures]) -> list[tuple[str, str]]:
     """The pairs of sets whose order by ARS is not that of the paper."""
     known = [(f, p[1], f.ars.value) for f in figures if f.ars and (p := paper(f)) is not None]
     return [
@@ -258,7 +258,7 @@ def _variants(
         plans.append((title, replace(choices, unheard=other), True, False))
     none = Bootstrap(resamples=0)
     for title, changed, scr, ars in plans:
-        figures: list[Figures] = []
+        figures: list[SetFigures] = []
         problem = ""
         try:
             changed.reading.check()
@@ -268,6 +268,6 @@ def _variants(
         yield Variant(title=title, figures=tuple(figures), problem=problem, scr=scr, ars=ars)
 
 
-def by_key(figures: Sequence[Figures]) -> Mapping[str, Figures]:
+def by_key(figures: Sequence[SetFigures]) -> Mapping[str, SetFigures]:
     """One row a set."""
     return {f.key: f for f in figures}

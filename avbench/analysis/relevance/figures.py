@@ -38,7 +38,7 @@ class Bootstrap:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Figures:
+class SetFigures:
     """SCR and ARS of one split, or of all together."""
 
     key: str
@@ -108,7 +108,7 @@ class Measured:
             except DataError as error:
                 self.ars_reason = str(error)
 
-    def figures(self, split: str, how: Bootstrap) -> Figures:
+    def figures(self, split: str, how: Bootstrap) -> SetFigures:
         """Of one split, or of all."""
         captions, sizes = self._set.captions(split), self._set.sizes(split)
         videos = sizes.videos
@@ -124,7 +124,7 @@ class Measured:
             heard = [c for c in captions if c.speech is not None or self._unheard == "zero"]
             systems["scr"] = _system(heard, list(map(self._covered, heard)), videos, 100.0)
         found = dict(zip(systems, _estimates(list(systems.values()), how), strict=True))
-        return Figures(
+        return SetFigures(
             key=self._set.key,
             reader=self._set.reader,
             split=split,
@@ -175,7 +175,7 @@ def _system(
     """A figure that is a ratio of sums, its two sums by video."""
     sums = np.zeros((len(videos), 2))
     np.add.at(sums, [videos[c.video] for c in captions], np.array(rows))
-    return System(sums=sums, figure=_ratio(scale))
+    return System(sums=sums, from_sums=_ratio(scale))
 
 
 def _ratio(
@@ -211,7 +211,7 @@ def _grouped(system: System, seed: int) -> System:
     sums = np.zeros((MOST, system.sums.shape[1]))
     order = np.random.default_rng(seed).permutation(len(system.sums))
     np.add.at(sums, order % MOST, system.sums)
-    return System(sums=sums, figure=system.figure)
+    return System(sums=sums, from_sums=system.from_sums)
 
 
 def interval(estimate: Estimate | None) -> tuple[float, float] | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from avbench.reports.figures import saved, style
+from avbench.reports.drawing import saved, style
 from avbench.reports.table import Picture
 
 COLOUR, PALE = "#0072b2", "#9ecae1"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from avbench.analysis.relevance.analysis import Analysis, Variant, by_key, paper, swapped
-from avbench.analysis.relevance.figures import Figures, interval
+from avbench.analysis.relevance.figures import SetFigures, interval
 from avbench.analysis.relevance.picture import words_picture
 from avbench.analysis.relevance.sets import ALL
 from avbench.analysis.relevance.written import ARS, SCR, corpora
@@ -42,7 +42,7 @@ def _table(analysis: Analysis) -> Sheet:
     layout = TableLayout(
         title="Speech coverage (SCR) and audio relevance (ARS) of captions",
         columns=(),
-        costs=(
+        cost_columns=(
             *_pair(SCR, "SCR (%)", 2),
             *_pair(ARS, "ARS", 3),
             *(replace(c, group="Counted", exact=True, ranked=False) for c in SIZES),
@@ -69,7 +69,7 @@ def _pair(metric: str, group: str, decimals: int) -> Iterator[Column]:
         )
 
 
-def _measured(f: Figures, analysis: Analysis) -> Iterator[Measurement]:
+def _measured(f: SetFigures, analysis: Analysis) -> Iterator[Measurement]:
     """The long rows of one line of the table."""
 
     def row(metric: str, value: float | None, reason: str = "", **more: Any) -> Measurement:
@@ -111,7 +111,7 @@ def _scr_made(analysis: Analysis) -> str:
     return f"of:{analysis.choices.coverage}|pooled|unheard:{analysis.choices.unheard}"
 
 
-def _alone(f: Figures, analysis: Analysis) -> bool:
+def _alone(f: SetFigures, analysis: Analysis) -> bool:
     """Whether a set has this one split only."""
     return sum(other.key == f.key for other in analysis.figures) == 1
 
@@ -188,7 +188,7 @@ def _used(analysis: Analysis) -> list[str]:
     return [f"Lists of captions: {lists}; lost: {lost or 'none'}."]
 
 
-def _order(figures: Sequence[Figures], analysis: Analysis) -> list[str]:
+def _order(figures: Sequence[SetFigures], analysis: Analysis) -> list[str]:
     """Whether the sets come in the paper's order by ARS."""
     whole = [f for f in figures if f.split == ALL or _alone(f, analysis)]
     known = [f for f in whole if f.ars is not None and paper(f) is not None]
@@ -222,7 +222,7 @@ def _sensitivity(analysis: Analysis) -> Iterator[Sheet]:
         layout = TableLayout(
             title=f"How the choices that the paper leaves open move {metric.upper()}",
             columns=(),
-            costs=columns,
+            cost_columns=columns,
             delta_to=chosen[0].title if len(chosen) > 1 else None,
         )
         notes = _reading(analysis) if metric == ARS else [_reading(analysis)[0], _scr(analysis)]
@@ -262,7 +262,7 @@ def _varied(variant: Variant, metric: str) -> Iterator[Measurement]:
     if variant.problem:
         yield row("", "", None, variant.problem)
         return
-    found: Mapping[str, Figures] = by_key(variant.figures)
+    found: Mapping[str, SetFigures] = by_key(variant.figures)
     for key, f in found.items():
         estimate: Estimate | None = getattr(f, metric)
         reason: str = getattr(f, f"{metric}_reason")

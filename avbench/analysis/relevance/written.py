@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from avbench.analysis.relevance.analysis import Analysis, paper, swapped
-from avbench.analysis.relevance.figures import Figures, interval
+from avbench.analysis.relevance.figures import SetFigures, interval
 from avbench.analysis.relevance.sets import Corpus
 from avbench.data.text.counts import TOTAL, TYPES
 
@@ -66,7 +66,7 @@ def words_csv(analysis: Analysis) -> str:
     return out.getvalue()
 
 
-def _figures_json(f: Figures) -> dict[str, Any]:
+def _figures_json(f: SetFigures) -> dict[str, Any]:
     printed = paper(f)
     return {
         **{k: v for k, v in asdict(f).items() if k not in (SCR, ARS)},

@@ -20,7 +20,7 @@ from avbench.evaluation.statistics.sufficient import Sufficient
 RESAMPLES = 10_000
 BLOCK = 500
 
-Figure = Callable[[Float64[np.ndarray, "R K"]], Float64[np.ndarray, " R"]]
+FromSums = Callable[[Float64[np.ndarray, "R K"]], Float64[np.ndarray, " R"]]
 """Sums of statistics to figures: ``Metric.from_sums`` of one score."""
 
 
@@ -30,12 +30,12 @@ class System:
 
     sums: Float64[np.ndarray, "V K"]
     """The statistics of each video's items, added up; zeros where the score has none."""
-    figure: Figure
+    from_sums: FromSums
 
     @property
     def value(self) -> float:
         """The figure of the whole test set."""
-        return float(self.figure(self.sums.sum(axis=0, keepdims=True))[0])
+        return float(self.from_sums(self.sums.sum(axis=0, keepdims=True))[0])
 
 
 def by_video(statistics: Sufficient, videos: Mapping[str, int]) -> Float64[np.ndarray, "V K"]:
@@ -171,5 +171,5 @@ def _figures(
     ends = np.cumsum([system.sums.shape[1] for system in systems])
     parts = np.split(sums, ends[:-1], axis=1)
     return np.stack(
-        [system.figure(part) for system, part in zip(systems, parts, strict=True)], axis=1
+        [system.from_sums(part) for system, part in zip(systems, parts, strict=True)], axis=1
     )

@@ -8,7 +8,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from avbench.reports.formats.markdown import marks, under
-from avbench.reports.table import Cell, Sheet
+from avbench.reports.table import Sheet, TableCell
 
 STYLES = {"failed": "red", "skipped": "yellow", "pending": "dim", "missing": "dim"}
 
@@ -62,7 +62,7 @@ def _parts(sheet: Sheet, width: int) -> list[list[int]]:
     return parts
 
 
-def _cell(cell: Cell) -> Text:
+def _cell(cell: TableCell) -> Text:
     style = STYLES.get(cell.status, ("", "bold", "italic")[cell.rank])
     text = Text(cell.text, style=style)
     for part in (cell.spread, cell.change):

@@ -11,7 +11,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from avbench.reports.table import SIGNIFICANT, Cell, Sheet
+from avbench.reports.table import SIGNIFICANT, Sheet, TableCell
 
 
 def render(sheets: Sequence[Sheet]) -> str:
@@ -38,7 +38,7 @@ def _table(sheet: Sheet) -> str:
     return out.getvalue()
 
 
-def _parts(cells: Sequence[Cell]) -> dict[str, list[str]]:
+def _parts(cells: Sequence[TableCell]) -> dict[str, list[str]]:
     """The columns of one figure: what each adds to the header, and its values."""
     parts = {"": [cell.text if cell.mean is not None else cell.status for cell in cells]}
     if any(cell.interval is not None for cell in cells):

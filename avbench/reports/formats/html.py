@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 
-from avbench.reports.table import Cell, Picture, Sheet
+from avbench.reports.table import Picture, Sheet, TableCell
 
 STYLE = """
 :root { color-scheme: light dark; --rule: #0003; --soft: #0009; --bad: #b3261e; }
@@ -94,7 +94,7 @@ def _picture(picture: Picture) -> list[str]:
     ]
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     tag = (None, "strong", "em")[cell.rank]
     figure = escape(cell.text)
     figure = f"<{tag}>{figure}</{tag}>" if tag else figure

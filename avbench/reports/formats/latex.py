@@ -5,7 +5,7 @@ Figures are ``figure`` environments of the PNG files; they need ``\usepackage{gr
 
 from collections.abc import Sequence
 
-from avbench.reports.table import Cell, Picture, Sheet
+from avbench.reports.table import Picture, Sheet, TableCell
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -90,7 +90,7 @@ def _picture(picture: Picture) -> list[str]:
     return ["", r"\begin{figure}", *(INDENT + line for line in lines), r"\end{figure}", ""]
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     figure = _numeral(cell.text)
     if cell.rank:
         figure = rf"\{('textbf', 'textit')[cell.rank - 1]}{{{figure}}}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from avbench.reports.table import Cell, Sheet
+from avbench.reports.table import Sheet, TableCell
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -15,7 +15,7 @@ def render(sheets: Sequence[Sheet]) -> str:
     return "\n".join(_table(sheet) for sheet in sheets)
 
 
-def marks(cell: Cell) -> str:
+def marks(cell: TableCell) -> str:
     """The numbers of a cell's footnotes as superscripts: ``¹,²``."""
     return ",".join(map(str, cell.footnotes)).translate(SUPERSCRIPT)
 
@@ -44,7 +44,7 @@ def _table(sheet: Sheet) -> str:
     return f"### {_escape(sheet.title)}\n\n{grid}\n" + (f"\n{lines}" if lines else "") + pictures
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     emphasis = ("", "**", "*")[cell.rank]
     figure = f"{emphasis}{cell.text}{emphasis}"
     return " ".join(part for part in (figure, cell.spread, cell.change) if part) + marks(cell)

@@ -21,7 +21,7 @@ from avbench.reports.table import TITLES, Column, Sheet, TableLayout, TableRow
 from avbench.runner.plan import Cell, Plan, Trial
 
 NOTHING, EVERYTHING, VALUE = "shapley_none", "shapley_all", "shapley_of_"
-"""The metrics of v(∅), v(all), and, before a modality's name, of its Shapley value."""
+"""The metrics of v(∅) and v(all), and the prefix of a modality's Shapley value."""
 
 P = TypeVar("P", bound=Hashable)
 
@@ -33,7 +33,7 @@ FIGURES = {
     "w_": "Weight",
     "gradient_": "Gradient",
 }
-"""The figures of a pre-training in order, by what their names begin with, and their titles."""
+"""Names and prefixes of a pre-training's figures, in order → their titles."""
 
 
 def use_sheets(report: Report) -> list[Sheet]:
@@ -64,7 +64,7 @@ class _Tables:
     # ------------------------------------------------------------- pre-training
 
     def losses(self) -> Sheet | None:
-        """How each pre-training ended, and the picture of its losses."""
+        """Return the final figures of each pre-training, with the picture of losses."""
         trained = [t for t in self.plan.trials if t.pretrain is not None]
         if not trained:
             return None
@@ -97,7 +97,7 @@ class _Tables:
         return replace(sheet, pictures=(picture,) if picture is not None else ())
 
     def _closing(self, trial: Trial) -> Iterator[Measurement]:
-        """How the pre-training of a trial ended."""
+        """Yield the final figures of a trial's pre-training."""
         base = self._base(trial)
         if trial.pretrain is None:
             yield Measurement(**base, status="skipped", reason=trial.skipped or "no pre-training")
@@ -117,7 +117,7 @@ class _Tables:
     # ------------------------------------------------------------- scores
 
     def altered(self) -> Sheet | None:
-        """The scores under each alteration, with the differences to the unaltered rows."""
+        """Return the scores under each alteration, with differences to the unaltered rows."""
         if not self.alterations:
             return None
         score = [self._score] if self._divided else []
@@ -126,7 +126,7 @@ class _Tables:
         return pivot(self._scored, layout, use_notes(self.report, metrics))
 
     def shapley(self) -> Sheet | None:
-        """What each modality adds to a score: its Shapley value."""
+        """Return the Shapley value of each modality in a score."""
         if not self._divided:
             return None
         rows = [row for trial in self.plan.trials for row in self._values(trial)]
@@ -157,9 +157,9 @@ class _Tables:
 
     @property
     def _divided(self) -> dict[str, dict[frozenset[str], str]]:
-        """Of each cell of which every set of streams was zeroed, by its score stage: v's stages.
+        """Score stage of each cell whose every set of streams was zeroed → the stages of v.
 
-        They are by the streams that stay.
+        v's stages are keyed by the streams that stay.
         """
         found = {}
         for cell in (cell for trial in self.plan.trials for cell in trial.cells):
@@ -175,7 +175,7 @@ class _Tables:
         return found
 
     def _values(self, trial: Trial) -> Iterator[Measurement]:
-        """The Shapley values of a trial on every dataset."""
+        """Yield the Shapley values of a trial on every dataset."""
         if not trial.cells:
             why = trial.skipped or ""
             yield Measurement(**self._base(trial), status="skipped", reason=why)
@@ -190,7 +190,7 @@ class _Tables:
         records = self.report.records
         unfinished = [self.plan.stages[i] for i in game.values() if records.results(i) is None]
         if unfinished:
-            # What failed says more than what has not run.
+            # A failure says more than a stage that has not run.
             why = [records.absence(stage) for stage in unfinished]
             yield Measurement(**base, **min(why, key=lambda given: given["status"] != "failed"))
             return
@@ -215,7 +215,7 @@ class _Tables:
 
     @property
     def _scored(self) -> Table:
-        """The long rows without costs, which belong to no dataset."""
+        """The long rows without costs."""
         table = self.report.figures
         ok = (table.frame["status"] != "ok") | (table.frame["dataset"] != "")
         return Table(table.frame[ok], table.axes)
@@ -239,7 +239,7 @@ class _Tables:
 
 
 def _kind(name: str) -> str:
-    """The longest beginning among FIGURES that a figure's name has."""
+    """Return the key of ``FIGURES`` for a figure's name."""
     return name if name in FIGURES else f"{name.partition('_')[0]}_"
 
 
@@ -249,7 +249,7 @@ def _title(name: str) -> str:
 
 
 def shapley(value: Mapping[frozenset[P], float]) -> dict[P, float]:
-    """The Shapley value of each player, exactly.
+    """Return the exact Shapley value of each player.
 
     ::
 

@@ -1,8 +1,8 @@
-"""Tables of scores by stratum, and of how varied captions are; nothing is scored again.
+"""Tables of scores by stratum and of the variety of captions; nothing is scored again.
 
-The figure of a stratum is made from the sum of its items' sufficient statistics, as that of the
-whole set is. CIDEr's document frequencies stay those of the whole set; a set of its own for each
-stratum would give other figures.
+The figure of a stratum comes from the sum of its items' sufficient statistics, like that of the
+whole set. CIDEr's document frequencies stay those of the whole set; frequencies of each stratum
+would give other figures.
 """
 
 import re
@@ -30,7 +30,7 @@ from avbench.runner.plan import Plan
 
 REFERENCES = "References, the first of each"
 STRATUM = "stratum"
-"""The axis of long rows."""
+"""The name of the axis in long rows."""
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -72,7 +72,7 @@ class _Tables:
         return self.statistics.records.plan
 
     def by_strata(self) -> Iterator[Sheet]:
-        """The scores of every dataset, divided in every way that divides it."""
+        """Yield the scores of every dataset by every kind of stratum that divides it."""
         for dataset in self.plan.datasets:
             split = self._split(dataset)
             if split is None or not self.statistics.scores(dataset):
@@ -115,7 +115,7 @@ class _Tables:
     def _figures(
         self, dataset: str, metric: str, key: Key, held: SystemScore, parts: Strata, joined: bool
     ) -> Iterator[Measurement]:
-        """One system's figure in every stratum; scores by clip go with their clip's video."""
+        """Yield one system's figure in every stratum; a clip's score goes with its video."""
         statistics = held.statistics
         items = statistics.videos if joined else statistics.ids
         places = np.array([parts.of.get(item, "") for item in items])
@@ -130,7 +130,7 @@ class _Tables:
                 yield replace(row, signature=signed)
 
     def variety(self) -> Iterator[Sheet]:
-        """How varied every row's captions are, beside its scores; none where there are none."""
+        """Yield the table of caption variety beside the scores, if there are captions."""
         rows: list[Measurement] = []
         for dataset in self.plan.datasets:
             split = self._split(dataset)
@@ -200,7 +200,7 @@ class _Tables:
         )
 
     def _rows(self, found: Sequence[Measurement]) -> tuple[TableRow, ...]:
-        """The suite's rows that have figures, then the baseline."""
+        """Return the suite's rows with figures, then the baseline."""
         has = {row.label for row in found}
         labels = dict.fromkeys(trial.label for trial in self.plan.trials)
         rows = [TableRow(label=label) for label in labels if label in has]
@@ -211,7 +211,7 @@ class _Tables:
         return self.plan.title or self.plan.suite
 
     def _split(self, dataset: str) -> PreparedSplit | None:
-        """The clips that are scored; None: not prepared yet."""
+        """Open the clips that are scored; None if they are not prepared yet."""
         stage = self.plan.stages[self.plan.prepared[dataset]]
         records = self.statistics.records
         if records.results(stage.id) is None:
@@ -220,13 +220,13 @@ class _Tables:
 
 
 def _whole(signature: str) -> str:
-    """The signature of the whole set, out of a stratum's."""
+    """Return the signature of the whole set from that of a stratum."""
     return signature.rpartition(f"|{STRATUM}:")[0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diversity:
-    """How varied one model's captions of a test set are, and how long.
+    """The variety and length of one model's captions of a test set.
 
     Distinct-n is the share of different n-grams among all n-grams of all captions, in percent.
     It falls as the number of captions grows, so only figures of one test set compare. Words are
@@ -242,11 +242,11 @@ class Diversity:
     vocabulary: int
     """Different words."""
     words: float
-    """A caption, mean."""
+    """Mean number of words in a caption."""
 
 
 def diversity(captions: Iterable[str]) -> Diversity:
-    """How varied captions are; zeros where they have no word.
+    """Measure the variety of captions; all zero if they have no word.
 
     >>> diversity(["A dog barks.", "a dog runs"])
     Diversity(distinct1=66.66666666666667, distinct2=75.0, vocabulary=4, words=3.0)

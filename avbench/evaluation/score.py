@@ -1,8 +1,7 @@
-"""The stage ``score``: predictions against references, by every metric of the suite.
+"""Stage ``score``: predictions against references, by every metric of the suite.
 
-Jobs that share references are scored together, so that references are prepared once for them;
-metrics stay for all jobs of a process, and so does METEOR's Java. A job that fails leaves the
-others alone.
+Jobs that share references are scored together, so that the references are prepared once. Metrics
+and METEOR's Java live for all jobs of a process. A failed job does not affect the others.
 """
 
 import csv
@@ -34,7 +33,7 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A score, the metric that made it, and how the suite names that: name and options."""
+    """A score, its metric, and that metric's name and options in the suite."""
 
     score: Score
     metric: Metric
@@ -50,14 +49,14 @@ def run(job: Job) -> Result:
 
 
 def run_many(jobs: Sequence[Job]) -> list[Result | Exception]:
-    """Score jobs, those with the same references together.
+    """Score jobs; those with the same references are scored together.
 
     Writes each job's ``per_clip.csv`` and ``statistics.npz``, see
     ``avbench.evaluation.statistics.sufficient``.
 
     Returns:
-        For each job, in order, ``{"scores": [...], "items": n, "without_clip": m}`` (m videos of
-        the paragraph protocol count as ``""``) or the exception it failed with.
+        For each job, in order, ``{"scores": [...], "items": n, "without_clip": m}`` or the
+        exception it failed with. m videos of the paragraph protocol count as ``""``.
     """
     results: dict[int, Result | Exception] = {}
     metrics: dict[str, Metric] = {}
@@ -72,17 +71,17 @@ def run_many(jobs: Sequence[Job]) -> list[Result | Exception]:
 
 
 def read_predictions(path: Path, clips: Sequence[Clip]) -> dict[str, str]:
-    """Captions by clip id, in the clips' order.
+    """Read captions by clip id, in the clips' order.
 
     Raises:
-        DataError: a line is malformed, or an id is missing, surplus or there twice; names the
+        DataError: a line is malformed, or an id is missing, unknown or there twice; names the
             first, with its line.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     wanted = {clip.id for clip in clips}
     found: dict[str, str] = {}
-    # Not splitlines(): a caption may hold U+2028 or the like, which JSON leaves as they are.
+    # Not splitlines(): JSON does not escape U+2028 and the like, which a caption may hold.
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue
@@ -110,7 +109,7 @@ def read_predictions(path: Path, clips: Sequence[Clip]) -> dict[str, str]:
 def _score_group(
     jobs: Mapping[int, Job], metrics: dict[str, Metric]
 ) -> dict[int, Result | Exception]:
-    """Score jobs that share a prepared split; ``metrics`` keeps the instances for all groups."""
+    """Score jobs that share a prepared split; ``metrics`` caches instances for all groups."""
     results: dict[int, Result | Exception] = {}
     try:
         split = ReportSplit.open(next(iter(jobs.values())).parents["data"]).prepared
@@ -164,7 +163,7 @@ def _build(ref: Mapping[str, Any], job: Job) -> Metric:
 def _score_together(
     metric: Metric, name: str, systems: Mapping[int, dict[str, str]], references: References
 ) -> dict[int, Sequence[Score] | Exception]:
-    """Score systems in one call; if that fails, one by one, so that only the culprit fails."""
+    """Score systems in one call, or one by one if that fails, so that only the culprit fails."""
     if not systems:
         return {}
     try:
@@ -179,10 +178,10 @@ def _score_together(
 
 
 def _check(name: str, outcomes: Sequence[Sequence[Score]], systems: int) -> None:
-    """Hold a metric to its contract.
+    """Check a metric's scores against its contract.
 
     Raises:
-        PluginError: it gave no list of scores for a system, or a score that is no number.
+        PluginError: a system has no list of scores, or a score is not finite.
     """
     if len(outcomes) != systems:
         raise PluginError(
@@ -194,7 +193,7 @@ def _check(name: str, outcomes: Sequence[Sequence[Score]], systems: int) -> None
 
 
 def _write(job: Job, scored: Sequence[Scored], levels: Mapping[str, Level]) -> Result:
-    """Write a job's files and give its results."""
+    """Write a job's files and return its results."""
     videos: dict[str, str] = {}
     for level in levels.values():
         videos |= level.videos
@@ -207,8 +206,8 @@ def write_scores(folder: Path, scored: Sequence[Scored], videos: Mapping[str, st
     """Write ``per_clip.csv`` and ``statistics.npz``.
 
     Args:
-        folder: where.
-        scored: the scores, each with the metric that made it.
+        folder: of the job.
+        scored: the scores, each with its metric.
         videos: every scored item and its video, in the order of the lines.
 
     Raises:
@@ -235,7 +234,7 @@ def write_scores(folder: Path, scored: Sequence[Scored], videos: Mapping[str, st
 
 
 def describe(scored: Sequence[Scored]) -> list[dict[str, Any]]:
-    """What a record says of each score."""
+    """Return the scores as a record has them."""
     return [
         {
             "name": one.score.name,
@@ -251,7 +250,7 @@ def describe(scored: Sequence[Scored]) -> list[dict[str, Any]]:
 
 
 def statistics(one: Scored) -> Float64[np.ndarray, "n K"] | None:
-    """A score's sufficient statistics; None where its figure cannot be made from them."""
+    """Return a score's sufficient statistics, or None if they do not give its figure."""
     score = one.score
     values = score.statistics
     if values is None:

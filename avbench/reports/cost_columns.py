@@ -1,6 +1,6 @@
-"""The cost columns of tables: counts beside the closed form, the paper's figures and a base row.
+"""The cost columns of tables: counts, closed form, the paper's figures and a base row.
 
-Everything is derived from what profile stages recorded; nothing is counted here.
+Everything is derived from the records of profile stages; nothing is counted here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ RECORDED = {
 
 
 def _column(metric: str, group: str, title: str, decimals: int | None = None) -> Column:
-    """A cost column; with ``decimals`` it has so many whatever its smallest figure needs."""
+    """Make a cost column; ``decimals`` fixes its decimals, whatever its smallest figure needs."""
     return Column(
         metric=metric,
         group=group,
@@ -60,27 +60,27 @@ COMPARED = {
     "flops_g": ("flops_paper_g", "flops_difference"),
     "params_m": ("params_paper_m", "params_difference"),
 }
-"""The costs that the paper prints: the metrics of its figure and of the difference to it (%)."""
+"""Costs that the paper prints → the metrics of its figure and of the difference to it (%)."""
 
 WITHOUT = {
     "output projection": ("output projection",),
     "decoder": ("decoder", "output projection"),
 }
-"""What the table by parts leaves out to explain a difference to the paper: name to parts."""
+"""Parts that the table by parts leaves out to explain a difference to the paper, by name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowCosts:
-    """What a profile recorded of one row, and what its suite holds it against."""
+    """The recorded costs of one row, and the paper's figures for it."""
 
     record: str
     """Id of the profile stage."""
     values: Mapping[str, float]
-    """The figures of RECORDED that it has."""
+    """Metric of ``RECORDED`` → value, of those that were recorded."""
     parts: Mapping[str, float]
-    """FLOPs (G) of each part."""
+    """Part → FLOPs (G)."""
     paper: Mapping[str, float]
-    """The paper's figures: cost to value."""
+    """Metric → the paper's figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class DerivedCost:
 
 
 def quantities(table: str | None) -> dict[str, float]:
-    """The figures of a published table that lists single quantities; none for other tables."""
+    """Return the figures of a published table of single quantities; none for other tables."""
     lines = published(table) if table is not None else []
     return {line["quantity"]: float(line["value"]) for line in lines if "quantity" in line}
 
@@ -102,11 +102,11 @@ def quantities(table: str | None) -> dict[str, float]:
 def derived_costs(
     row: RowCosts, base: RowCosts | None, table: str | None
 ) -> Iterator[DerivedCost]:
-    """A row's recorded figures and all that follows from them.
+    """Yield a row's recorded costs and all that follows from them.
 
     Args:
         row: the row.
-        base: the row that relative costs refer to; None: there is none.
+        base: the row that relative costs refer to, if any.
         table: the published table that the paper's figures are from.
     """
     own, source = row.record, f"published/{table}"
@@ -134,22 +134,22 @@ def derived_costs(
 
 
 def percent(value: float, reference: float) -> float:
-    """By how many per cent a value is above another."""
+    """Return the relative difference of a value to a reference, in percent."""
     return 100 * (value / reference - 1)
 
 
 def part_metric(part: str) -> str:
-    """The metric of a part's FLOPs."""
+    """Name the metric of a part's FLOPs."""
     return f"flops_g {part}"
 
 
 def without_metric(name: str) -> str:
-    """The metric of the difference to the paper without some parts."""
+    """Name the metric of the difference to the paper without some parts."""
     return f"flops_difference without {name}"
 
 
 def columns(asked: Sequence[str], base: Mapping[str, str]) -> tuple[Column, ...]:
-    """The columns of a table's costs: in groups where a count stands beside something.
+    """Return the cost columns of a table, in groups if a count stands beside other figures.
 
     Args:
         asked: the metrics, in order.
@@ -169,7 +169,7 @@ def columns(asked: Sequence[str], base: Mapping[str, str]) -> tuple[Column, ...]
 
 
 def part_columns(rows: Sequence[RowCosts]) -> tuple[Column, ...]:
-    """The columns of the table by parts: FLOPs, then what of a difference the parts explain."""
+    """Return the columns of the table by parts: FLOPs, then differences without some parts."""
     parts = dict.fromkeys(part for row in rows for part in row.parts)
     ordered = sorted(parts, key=lambda part: not part.startswith("encoder"))
     made = [_column("positions", "Caption", "positions", 0)]
@@ -184,7 +184,7 @@ def part_columns(rows: Sequence[RowCosts]) -> tuple[Column, ...]:
 
 
 def part_title(part: str) -> str:
-    """A part as a header names it.
+    """Name a part for a header.
 
     >>> part_title("encoder video")
     'video encoder'

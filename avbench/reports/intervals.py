@@ -1,4 +1,4 @@
-"""Intervals of a table's figures, and which differences in it are significant."""
+"""Intervals of a table's figures, and tests of its differences."""
 
 import numpy as np
 from jaxtyping import Float64
@@ -16,13 +16,13 @@ from avbench.reports.table import Inferred, Place, TableLayout, Tested
 def inferred(
     table: Table, layout: TableLayout, what: str, statistics: ScoreStatistics | None = None
 ) -> Inferred:
-    """The intervals of a table's scores and the tests of the differences that it shows.
+    """Return the intervals of a table's scores and the tests of its differences.
 
     Args:
         table: the long rows.
-        layout: which of them are shown.
-        what: ``seeds``: about the methods, Student's t. ``videos``: about these trained models,
-            bootstrap. ``none``.
+        layout: the rows and columns that the table shows.
+        what: ``seeds`` (about the methods, Student's t), ``videos`` (about these trained models,
+            bootstrap) or ``none``.
         statistics: of the scores, which intervals over videos need.
 
     Raises:
@@ -60,7 +60,7 @@ def inferred(
 
 
 class _Tabled:
-    """The scores of a table by place and seed; with statistics, over videos."""
+    """The scores of a table by place and seed, and their statistics for intervals over videos."""
 
     def __init__(
         self, table: Table, layout: TableLayout, statistics: ScoreStatistics | None
@@ -73,7 +73,7 @@ class _Tabled:
         }
 
     def places(self) -> list[Place]:
-        """The scores that the table shows, in its order."""
+        """Return the places of the scores that the table shows, in its order."""
         labels = [row.label for row in self.layout.rows]
         metrics = [column.metric for column in self.layout.columns]
         return [
@@ -83,11 +83,11 @@ class _Tabled:
         ]
 
     def seeds(self) -> int:
-        """The most that a shown score has."""
+        """Return the largest number of seeds of a shown score."""
         return max((len(self.values[place]) for place in self.places()), default=0)
 
     def figure(self, place: Place) -> Estimate | None:
-        """A figure; None where there is no telling."""
+        """Return a figure with its interval, or None if nothing is known of it."""
         values = self.values[place]
         if self.statistics is None:
             return None if None in values else over_seeds(np.array(list(values.values())))
@@ -96,7 +96,7 @@ class _Tabled:
         )
 
     def gap(self, place: Place) -> Estimate | None:
-        """A shown difference; None where it is not shown or there is no telling."""
+        """Return a difference; None if it is not shown or nothing is known of it."""
         base, (label, dataset, metric) = self.layout.delta_to, place
         shown = any(c.metric == metric and c.delta for c in self.layout.columns)
         if base is None or label == base or not shown:
@@ -115,7 +115,7 @@ class _Tabled:
         return self._over_videos(place, values, first - second)
 
     def _draws(self, place: Place, seeds: list[int | None]) -> Float64[np.ndarray, " R"] | None:
-        """A place's figures on resamples, mean over seeds; None where none were kept."""
+        """Return a place's figures on resamples, mean over seeds; None if no statistics exist."""
         label, dataset, metric = place
         assert self.statistics is not None
         draws = self.statistics.draws(dataset, metric)

@@ -1,7 +1,7 @@
 """Long rows to the tables of a paper: one row a label, columns by dataset and metric.
 
-``pivot`` decides everything that a table says (means, spreads, ranks, differences, footnotes);
-the report formats only spell it.
+``pivot`` computes everything that a table shows (means, spreads, ranks, differences, footnotes).
+The report formats only write it down.
 """
 
 import math
@@ -29,7 +29,7 @@ from avbench.reports.table import (
 )
 
 SEVERITY = ("failed", REFUSED, "skipped", "pending", "missing")
-"""What a cell without any figure shows, when its seeds differ."""
+"""The order in which a cell without a figure picks its status, if its seeds differ."""
 
 
 def pivot(
@@ -42,9 +42,9 @@ def pivot(
 
     Args:
         table: the long rows.
-        layout: which rows and columns.
-        notes: what to say under the table, after what the figures themselves call for.
-        inferred: intervals, to stand for the standard deviations, and significant differences.
+        layout: the rows and columns.
+        notes: to stand under the table, after those on seeds and intervals.
+        inferred: intervals, which replace standard deviations, and significant differences.
 
     Raises:
         AvbenchError: two rows give the same figure (two splits of a dataset: filter first), or
@@ -54,7 +54,7 @@ def pivot(
 
 
 class _Pivot:
-    """The state of one pivot: the rows by key, and the footnotes found so far."""
+    """The state of one pivot: the long rows by key, and the footnotes so far."""
 
     def __init__(self, table: Table, layout: TableLayout, inferred: Inferred) -> None:
         self.table, self.layout, self.inferred = table, layout, inferred
@@ -116,10 +116,10 @@ class _Pivot:
         )
 
     def _cell(self, label: str, dataset: str, column: Column) -> TableCell:
-        """A label's figure over its seeds."""
+        """Return a label's figure over its seeds."""
         seeds = self.seeds.get(label, [])
         exact = {s: self.found.get((label, s, dataset, column.metric)) for s in seeds}
-        if exact.get(None) is not None:  # it answers for all seeds
+        if exact.get(None) is not None:  # it holds for all seeds
             seeds = [None]
         elif len(seeds) > 1:
             seeds = [seed for seed in seeds if seed is not None]
@@ -127,7 +127,7 @@ class _Pivot:
         absent: list[tuple[int | None, dict[str, str | float]]] = []
         unseen = 0
         for seed in seeds:
-            # Of a row that stands for many figures, the one nearest to this figure counts.
+            # A row without a metric stands for many figures; the most specific one counts.
             keys = [(label, seed, dataset, ""), (label, seed, "", "")]
             entry = exact[seed] or next((self.found[k] for k in keys if k in self.found), None)
             if entry is None:
@@ -161,7 +161,7 @@ class _Pivot:
         )
 
     def _footnote(self, entry: dict[str, str | float], where: str) -> int | None:
-        """The number of the footnote that says why there is no figure."""
+        """Return the number of the footnote with the reason for a missing figure."""
         reason, log, status = entry["reason"], entry["log"], str(entry["status"])
         if not (reason or log or where):
             return None
@@ -194,7 +194,7 @@ class _Pivot:
                 )
 
     def _difference(self, place: Place, base: str, plain: float) -> tuple[float, list[int]]:
-        """A figure's difference to that of a base, of the seeds that are tested: the shared ones.
+        """Return a figure's difference to a base over the seeds that both have.
 
         Args:
             place: of the figure.
@@ -218,7 +218,7 @@ class _Pivot:
         return gap, [self._number(said)]
 
     def _add_ranks(self, cells: list[list[TableCell]], j: int, column: Column) -> None:
-        """Mark best and second by the figures as printed, so that equal ones rank equal."""
+        """Mark best and second by the printed figures, so that equal ones rank equal."""
         higher = column.higher_is_better
         if higher is None:
             higher = column.metric not in LOWER_IS_BETTER
@@ -235,7 +235,7 @@ class _Pivot:
                 cells[i][j] = replace(cells[i][j], rank=order.index(value) + 1)
 
     def _notes(self, cells: list[list[TableCell]]) -> list[str]:
-        """What the figures themselves call for: over how many seeds they are, and intervals."""
+        """The notes on seeds and intervals."""
         scores = len(self.datasets) * len(self.layout.columns)
         seeds = {
             row.title or row.label: [cell.n for cell in line[:scores] if cell.mean is not None]
@@ -269,7 +269,7 @@ def _distinct(marks: Iterable[int | None]) -> tuple[int, ...]:
 
 
 def _show_smallest(cells: list[list[TableCell]], j: int) -> None:
-    """Give a column of costs the decimals that show two digits of its smallest figure."""
+    """Give a column of costs enough decimals for two digits of its smallest figure."""
     means = [abs(line[j].mean or 0.0) for line in cells if line[j].mean]
     if means:
         needed = 1 - math.floor(math.log10(min(means)))

@@ -1,4 +1,4 @@
-"""The systems of a suite's finished cells: statistics that the score stages wrote, by dataset."""
+"""The sufficient statistics of a suite's finished score stages, by dataset and system."""
 
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from avbench.reports.records import Records
 from avbench.runner.plan import Stage
 
 Key = tuple[str, int | None]
-"""Label and seed; without a seed: a baseline."""
+"""Label and seed of a system; a baseline has no seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ class SystemScore:
 
 @dataclass(slots=True)
 class ScoreStatistics:
-    """Reads each file once, and draws the resamples of each dataset and score once."""
+    """Reads each file of statistics once, and resamples each dataset and score once."""
 
     records: Records
     registry: Registry
@@ -49,7 +49,7 @@ class ScoreStatistics:
     )
 
     def scores(self, dataset: str) -> dict[str, dict[Key, SystemScore]]:
-        """Score → system → its statistics, of the cells that are done.
+        """Return the statistics of the finished cells: score → system → statistics.
 
         Raises:
             DataError: a file is missing or damaged.
@@ -76,10 +76,10 @@ class ScoreStatistics:
         return self._scores[dataset]
 
     def systems(self, dataset: str, score: str) -> dict[Key, System]:
-        """The systems of a score by video; they share the videos, so they can be paired."""
+        """Return the systems of a score by video; they share the videos, so they can be paired."""
         if (dataset, score) not in self._systems:
             held = self.scores(dataset)
-            # All scores share the videos too: those of another protocol draw the same ones.
+            # All scores share the videos, so that those of another protocol draw the same ones.
             names = (
                 v for of in held.values() for one in of.values() for v in one.statistics.videos
             )
@@ -91,16 +91,16 @@ class ScoreStatistics:
         return self._systems[dataset, score]
 
     def draws(self, dataset: str, score: str) -> dict[Key, Float64[np.ndarray, " R"]]:
-        """Each system's figures on the dataset's resamples, the same for all its scores."""
+        """Return each system's figures on the dataset's resamples, which all its scores share."""
         if (dataset, score) not in self._draws:
             systems = self.systems(dataset, score)
-            # Of its own for each dataset, so that those of two datasets are independent.
+            # A seed for each dataset, so that resamples of two datasets are independent.
             made = bootstrap(list(systems.values()), seed=zlib.crc32(dataset.encode()))
             self._draws[dataset, score] = {key: made[:, i] for i, key in enumerate(systems)}
         return self._draws[dataset, score]
 
     def stages(self, dataset: str) -> dict[Key, Stage]:
-        """The score stages of rows and baseline, with no stream altered."""
+        """Return the score stages of unaltered rows and of the baseline."""
         labels = {MOST_FREQUENT, *(trial.label for trial in self.records.plan.trials)}
         return {key: stage for key, stage in self._all(dataset) if key[0] in labels}
 

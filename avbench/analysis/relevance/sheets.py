@@ -1,4 +1,4 @@
-"""What ``avbench analyse relevance`` prints: tables, and the picture of words."""
+"""The tables of ``avbench analyse relevance``, and the picture of words."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ SIZES = (
 
 
 def sheets(analysis: Analysis) -> list[Sheet]:
-    """The paper's Table 1 with the picture of words, then what the choices move."""
+    """Return the paper's Table 1 with the picture of words, then the effect of each choice."""
     first = _table(analysis)
     if analysis.words:
         rule = f"unseen: {analysis.choices.unseen}"
@@ -112,7 +112,7 @@ def _scr_made(analysis: Analysis) -> str:
 
 
 def _alone(f: SetFigures, analysis: Analysis) -> bool:
-    """Whether a set has this one split only."""
+    """Tell whether a set has only this split."""
     return sum(other.key == f.key for other in analysis.figures) == 1
 
 
@@ -124,7 +124,7 @@ def _counted_from(analysis: Analysis) -> str:
 
 
 def _reading(analysis: Analysis) -> list[str]:
-    """How words and ARS were made."""
+    """The notes on words and ARS."""
     said = [analysis.choices.reading.says()]
     counts = analysis.counts
     if counts is not None:
@@ -160,7 +160,7 @@ def _scr(analysis: Analysis) -> str:
 
 
 def _swaps(variants: Sequence[Variant]) -> Iterator[str]:
-    """Which choices change the order by ARS from the paper's."""
+    """The notes on choices that change the order by ARS from the paper's."""
     for variant in variants:
         pairs = swapped(variant.figures)
         if pairs:
@@ -182,14 +182,14 @@ def _notes(analysis: Analysis) -> list[str]:
 
 
 def _used(analysis: Analysis) -> list[str]:
-    """Which captions stand behind every figure, and how many clips were lost."""
+    """The note on the captions used and the clips lost."""
     lists = ", ".join(f"{f.title} {f.list_hash}" for f in analysis.figures)
     lost = ", ".join(f"{s.key} {s.lost} (malformed annotations)" for s in analysis.sets if s.lost)
     return [f"Lists of captions: {lists}; lost: {lost or 'none'}."]
 
 
 def _order(figures: Sequence[SetFigures], analysis: Analysis) -> list[str]:
-    """Whether the sets come in the paper's order by ARS."""
+    """The note on the order of the sets by ARS, compared with the paper's."""
     whole = [f for f in figures if f.split == ALL or _alone(f, analysis)]
     known = [f for f in whole if f.ars is not None and paper(f) is not None]
     if len(known) < 2:
@@ -202,7 +202,7 @@ def _order(figures: Sequence[SetFigures], analysis: Analysis) -> list[str]:
 
 
 def _sensitivity(analysis: Analysis) -> Iterator[Sheet]:
-    """What the choices move: ARS, then SCR, if there is any."""
+    """The tables of what the choices change: ARS, then SCR, if there is any."""
     for metric, title, decimals in ((ARS, "ARS", 3), (SCR, "SCR (%)", 2)):
         chosen = [v for v in analysis.variants if getattr(v, metric) or v is analysis.variants[0]]
         keys = [s.key for s in analysis.sets]
@@ -275,6 +275,6 @@ def _varied(variant: Variant, metric: str) -> Iterator[Measurement]:
 
 
 def _shown(row: Measurement) -> Measurement:
-    """A row with its dataset as its column."""
+    """Make the dataset of a row its column."""
     metric = row.dataset if row.dataset else row.metric
     return replace(row, dataset="", split="", metric=metric, axes={})

@@ -1,4 +1,4 @@
-"""Tables as one HTML page that needs nothing else: no script, no font, no style from outside."""
+"""Tables as one self-contained HTML page: no script, font or style from outside."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ figcaption { color: var(--soft); font-size: .875rem; }
 
 
 def render(sheets: Sequence[Sheet]) -> str:
-    """One page with all tables."""
+    """Write one page with all tables."""
     title = escape("; ".join(sheet.title for sheet in sheets)) or "avbench"
     head = [
         "<!doctype html>",
@@ -83,7 +83,7 @@ def _table(sheet: Sheet) -> list[str]:
 
 
 def _picture(picture: Picture) -> list[str]:
-    """A figure within the page; as an image it can run nothing and shares no names with others."""
+    """Embed a picture as an image: it can run no script and shares no names with others."""
     data = b64encode(picture.svg).decode()
     return [
         "<figure>",

@@ -34,12 +34,12 @@ INDENT = "  "
 
 
 def render(sheets: Sequence[Sheet]) -> str:
-    """The tables, one after the other."""
+    """Write the tables one after the other."""
     return "\n".join(_table(sheet) for sheet in sheets)
 
 
 def escape(text: str) -> str:
-    r"""Text that LaTeX prints as it stands.
+    r"""Escape a text so that LaTeX prints it as it stands.
 
     >>> escape("local_global & 5 %")
     'local\\_global \\& 5 \\%'
@@ -101,5 +101,5 @@ def _cell(cell: TableCell) -> str:
 
 
 def _numeral(text: str) -> str:
-    """A figure with a true minus sign."""
+    """Escape a figure, with a true minus sign."""
     return escape(text).replace("-", "$-$") if any(c.isdigit() for c in text) else escape(text)

@@ -1,4 +1,4 @@
-"""Tables as GitHub's Markdown. It has no grouped headers: each header names its dataset."""
+"""Tables in GitHub's Markdown, which has no grouped headers: each header names its dataset."""
 
 import re
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def render(sheets: Sequence[Sheet]) -> str:
-    """The tables, one after the other."""
+    """Write the tables one after the other."""
     return "\n".join(_table(sheet) for sheet in sheets)
 
 
 def marks(cell: TableCell) -> str:
-    """The numbers of a cell's footnotes as superscripts: ``¹,²``."""
+    """Return the numbers of a cell's footnotes as superscripts: ``¹,²``."""
     return ",".join(map(str, cell.footnotes)).translate(SUPERSCRIPT)
 
 
 def under(sheet: Sheet) -> list[str]:
-    """Footnotes, numbered, legend and notes: what stands under a table of plain text."""
+    """Return the text under a table: numbered footnotes, legend and notes."""
     numbered = [
         f"{str(n).translate(SUPERSCRIPT)} {text}" for n, text in enumerate(sheet.footnotes, 1)
     ]

@@ -77,13 +77,13 @@ class _Tables:
         specs = [self.plan.stages[str(trial.pretrain)].spec for trial in trained]
         every = " or ".join(map(str, sorted({spec["train"]["measure_every"] for spec in specs})))
         notes = [
-            f"Means over the last {100 * pretraining.LAST:g} % of a pre-training's steps. Losses "
-            "are in nats per token: L of all modalities, L m of modality m alone, the others "
-            "zeroed (Eq. 2). Gap m: L m − L, with its sign, at the steps that have both. Weight: "
-            "that of a loss in the objective. Gradient m: norm of the gradient of m's encoder, "
-            "before it is modulated or clipped.",
-            "Losses that a strategy does not train are measured without gradients every "
-            f"{every} steps and at the last; gradients are measured at the same steps.",
+            f"Means over the last {100 * pretraining.LAST:g} % of pre-training steps. Losses are "
+            "in nats per token. L: all modalities; L m: modality m alone, the others zeroed "
+            "(Eq. 2). Gap m: L m − L, signed, over the steps that have both. Weight: weight of a "
+            "loss in the objective. Gradient m: gradient norm of m's encoder, before modulation "
+            "and clipping.",
+            f"Untrained losses are measured without gradients every {every} steps and at the last "
+            "step; gradient norms are measured at the same steps.",
             *self.report.notes.clips,
         ]
         layout = TableLayout(
@@ -138,9 +138,9 @@ class _Tables:
         }
         score = TITLES.get(self._score, self._score)
         notes = [
-            "A modality's value is what it adds to the score, averaged over all orders in which "
-            "the modalities can come in; those that are not in are zeroed. A row's values add up "
-            "to the score with everything less the score with nothing.",
+            "A modality's value is what it adds to the score, averaged over all orders of adding "
+            "the modalities; those not yet added are zeroed. A row's values add up to the score "
+            "with everything minus the score with nothing.",
             *self.report.notes.clips,
             *signature_notes(self.report.signatures, [self._score]),
         ]

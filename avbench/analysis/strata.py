@@ -101,7 +101,7 @@ def _relevance(items: Sequence[Item], counts: WordCounts) -> Strata:
 
 
 def _coverage(items: Sequence[Item]) -> Strata:
-    note = "SCR: share of the references' words that the clip's speech has; terciles."
+    note = "SCR: share of the references' words that occur in the clip's speech; terciles."
     if not any(item.speech for item in items):
         note = "Not divided by SCR: no clip has speech text."
         return Strata(title="speech coverage (SCR)", names=(), of={}, note=note)
@@ -133,7 +133,7 @@ def _sound(items: Sequence[Item]) -> Strata:
         states = [s for s in SoundState if s in item.sound]
         of[item.id] = f"sound {states[0] if states else SoundState.ABSENT}"
     names = [name for state in SoundState if (name := f"sound {state}") in of.values()]
-    note = "Sound: whether the clip's sound track is there and not silent throughout."
+    note = "Sound: present if the clip has a sound track that is not silent throughout."
     return _complete("presence of sound", names, of, note)
 
 
@@ -144,7 +144,7 @@ def _evidence(items: Sequence[Item]) -> Strata:
     for item in items:
         heard = sum("audio" in s.evidence and "video" not in s.evidence for s in item.slots)
         of[item.id] = names[min(heard, 2)]
-    note = "Heard only: facts of the caption that the sound tells and the picture does not."
+    note = "Heard only: facts of the caption that the sound reveals and the picture does not."
     return _complete("slot evidence", [n for n in names if n in of.values()], of, note)
 
 

@@ -108,7 +108,7 @@ class _Tables:
         whole = [_whole(of_stratum[m]) for of_stratum in made for m in metrics if m in of_stratum]
         if whole:
             notes += [f"{dataset}: {text}" for text in condensed(whole)]
-            notes.append(f"Of a stratum, the signature adds {STRATUM}: and its items' hash.")
+            notes.append(f"A stratum's signature adds {STRATUM}: and a hash of its items.")
         notes += clip_notes(self.statistics.records)
         return replace(pivot(shown, layout, notes), table=Table.of(long))
 
@@ -162,8 +162,8 @@ class _Tables:
             rows=(*self._rows(rows), TableRow(label=REFERENCES, ranked=False)),
         )
         notes = [
-            "Distinct-n: different n-grams among all of a test set's captions; vocabulary: "
-            "different words; words: of a caption, mean. Clip by clip.",
+            "Distinct-n: share of distinct n-grams in all captions of a test set. Vocabulary: "
+            "distinct words. Words: mean per caption. Clip by clip.",
             *signature_notes(signatures(Table.of(rows).frame), self.plan.table["metrics"]),
             *self.notes,
             *clip_notes(self.statistics.records),

@@ -82,9 +82,9 @@ def initial_weight_notes(found: Iterable[tuple[str, str, str]]) -> list[str]:
         found: row, modality, and the weights that its encoder started from.
 
     >>> initial_weight_notes([("a", "video", "k.pth"), ("a", "audio", "none")])
-    ['Encoders started from: audio: none; video: k.pth.']
+    ['Initial weights of encoders: audio: none; video: k.pth.']
     >>> initial_weight_notes([("a", "video", "k.pth"), ("b", "video", "scratch")])
-    ['Encoders started from: video: k.pth (a), scratch (b).']
+    ['Initial weights of encoders: video: k.pth (a), scratch (b).']
     """
     rows: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
     for row, modality, weights in found:
@@ -96,7 +96,7 @@ def initial_weight_notes(found: Iterable[tuple[str, str, str]]) -> list[str]:
             for weights, labels in by_weights.items()
         ]
         parts.append(f"{modality}: {', '.join(listed)}")
-    return [f"Encoders started from: {'; '.join(parts)}."] if parts else []
+    return [f"Initial weights of encoders: {'; '.join(parts)}."] if parts else []
 
 
 def _initial_weights(records: Records) -> Iterator[tuple[str, str, str]]:
@@ -167,7 +167,7 @@ def _without_clip_notes(records: Records) -> list[str]:
         if number := (records.results(id_) or {}).get("without_clip"):
             videos[dataset] = number
     return [
-        f"{dataset}: {number} videos without a usable clip count as nothing said."
+        f"{dataset}: {number} videos without a usable clip count as empty captions."
         for dataset, number in videos.items()
     ]
 
@@ -195,9 +195,9 @@ def stamp(plan: Plan, sheets: Iterable[Sheet]) -> list[Sheet]:
     if not datasets:
         return list(sheets)
     warning = (
-        f"WARNING: checkpoints of {', '.join(datasets)} were selected on the split that is "
-        "reported (selection.on_report), so their scores are not scores of unseen clips; they "
-        "are too good, and compare with none that were made without."
+        f"WARNING: checkpoints of {', '.join(datasets)} were selected on the reported split "
+        "(selection.on_report). Their scores are not of unseen clips: they are too good, and must "
+        "not be compared with others."
     )
     return [
         replace(sheet, title=f"{STAMP}: {sheet.title}", notes=(warning, *sheet.notes))
@@ -252,19 +252,19 @@ def alteration_notes(alterations: Iterable[Alteration]) -> list[str]:
     for made in alterations:
         match made.how:
             case "zeroed":
-                text = "A zeroed stream is zeros at the cross-modal encoder (Eq. 2)."
+                text = "A zeroed stream enters the cross-modal encoder as zeros (Eq. 2)."
             case "swapped":
                 text = (
-                    "A swapped stream is that of another clip, of another video as far as the "
-                    f"split allows (a permutation without fixed points, seed {made.seed})."
+                    "A swapped stream comes from another clip, of another video if the split "
+                    f"allows it (a permutation without fixed points, seed {made.seed})."
                 )
             case "noised":
                 db = made.noise_db or 0.0
                 share = 100 / (1 + 10 ** (db / 10))
                 text = (
-                    f"A noised stream has Gaussian noise added, {db:g} dB below the clip's own "
-                    f"variance (frames then rounded to pixels; of words {share:.3g} % are "
-                    f"replaced; seed {made.seed})."
+                    f"A noised stream has added Gaussian noise, {db:g} dB below the variance of "
+                    "the clip's input (frames are then rounded to pixels; of words "
+                    f"{share:.3g} % are replaced; seed {made.seed})."
                 )
         notes[text] = None
     return list(notes)
@@ -297,14 +297,14 @@ def cost_notes(
         norms = [row.values["norms_g"] for row in rows.values() if "norms_g" in row.values]
         if norms:
             notes.append(
-                "Counted are matrix products, convolutions and attention. Norms are not; at five "
-                f"operations an element, as fvcore counts them, they would add "
+                "Counts include matrix products, convolutions and attention, but no norms. At "
+                "five operations an element, as in fvcore, norms would add "
                 f"{_range(norms, 2)} G to the MACs."
             )
     if any(COLUMNS[metric].group == BASE for metric in asked):
         notes.append(
-            f"Over {', '.join(base.values())}: against the row that differs in "
-            f"{' and '.join(base)} alone."
+            f"Over {', '.join(base.values())}: relative to the row that differs only in "
+            f"{' and '.join(base)}."
         )
     return notes
 
@@ -312,9 +312,9 @@ def cost_notes(
 def part_notes(rows: Mapping[str, RowCosts]) -> list[str]:
     """Return the notes under the table by parts, from its figures."""
     notes = [
-        "Caption positions: those that the decoder reads under teacher forcing. Decoder: its "
-        "layers, with the keys and values of the fused tokens. Output projection: from the "
-        "caption's positions to the vocabulary."
+        "Caption positions: positions that the decoder reads under teacher forcing. Decoder: its "
+        "layers, with the keys and values of the fused tokens. Output projection: from caption "
+        "positions to the vocabulary."
     ]
     for label, row in rows.items():
         if "flops_g" not in row.paper:
@@ -339,11 +339,11 @@ def seed_notes(seeds: Mapping[str, Sequence[int]], *, deviation: bool) -> list[s
     if not counts:
         return []
     if max(counts) == 1:
-        return ["One seed a row: a difference between rows may be chance."]
+        return ["One seed a row: differences between rows may be chance."]
     count = " to ".join(map(str, dict.fromkeys((min(counts), max(counts)))))
     notes = [f"Mean{' ± standard deviation' if deviation else ''} over {count} seeds."]
     if alone := [title for title, of_row in seeds.items() if of_row and max(of_row) == 1]:
-        notes.append(f"One seed alone, which may be chance: {', '.join(alone)}.")
+        notes.append(f"Only one seed, so differences may be chance: {', '.join(alone)}.")
     return notes
 
 
@@ -357,19 +357,19 @@ def interval_notes(what: str, *, found: bool, seeds: int, tests: int, base: str)
         tests: the differences that were tested.
         base: title of the row that they refer to.
     """
-    why = "One seed a row" if seeds < 2 else "The seeds of each row agree"
+    why = "one seed a row" if seeds < 2 else "the seeds of each row agree"
     if what == "videos":
         text = (
             f"In brackets: 95 % interval of these trained models over videos (bootstrap, "
             f"{RESAMPLES} resamples); other seeds may give other models."
             if found
-            else "No statistics of the scores were kept, so there are no intervals over videos."
+            else "No intervals over videos: the scores' sufficient statistics were not kept."
         )
     else:
         text = (
             "In brackets: 95 % interval of the method over seeds (Student's t), on this test set."
             if found
-            else f"{why}: there are no intervals over seeds."
+            else f"No intervals over seeds: {why}."
         )
     if not tests:
         return [text]

@@ -252,7 +252,7 @@ class _Pivot:
             legend.append("Best in bold, second in italics, as printed.")
         if any(cell.delta is not None for cell in every):
             said = [self._title(self.layout.delta_to)] if self.layout.delta_to else []
-            said += ["the row that a row alters"] if any(r.variant_of for r in self.rows) else []
+            said += ["the unaltered row"] if any(r.variant_of for r in self.rows) else []
             legend.append(f"In parentheses: difference to {', or '.join(said)}.")
         for status, meaning in (("missing", "no such figure"), ("pending", "not run yet")):
             shown = next((cell.text for cell in every if cell.status == status), None)

@@ -240,7 +240,7 @@ def test_altered_scores_stand_beside_their_difference_to_the_unaltered(made: Mad
     slots = cells(sheet)["plain – audio zeroed"]
     assert slots["vatex Visual slots (%)"].change == "(-2.0)"
     assert slots["vatex Audible slots (%)"].text == "1.6"
-    assert "In parentheses: difference to the row that a row alters." in sheet.legend
+    assert "In parentheses: difference to the unaltered row." in sheet.legend
     assert sum("3 dB below" in note for note in sheet.notes) == 1
     assert {f"text – {name}" for name in ("text noised", "audio+video+text zeroed")} <= set(found)
     assert "sound – audio zeroed" in found

@@ -497,8 +497,8 @@ def test_pairs_out_of_the_papers_order_are_named() -> None:
     assert swapped(bad.figures) == [("youcook2", "vatex")]
     said = [sheets(found)[0].notes[-1] for found in (good, bad)]
     assert said == [
-        "By ARS the sets come in the paper's order.",
-        "By ARS the sets do not come in the paper's order: youcook2 and vatex are swapped.",
+        "The sets have the paper's order by ARS.",
+        "The sets do not have the paper's order by ARS: youcook2 and vatex are swapped.",
     ]
 
 

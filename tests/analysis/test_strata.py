@@ -344,7 +344,7 @@ def test_strata_of_stored_scores(made: Made) -> None:
     assert sheet.notes[-4:-1] == (
         "CIDEr's document frequencies are those of the whole set.",
         "vatex: cider; v:1",
-        "Of a stratum, the signature adds stratum: and its items' hash.",
+        "A stratum's signature adds stratum: and a hash of its items.",
     )
     bleu = [cells[i].text for _, cells in sheet.rows for i in (1, 3, 5)]
     assert set(bleu) == {"–"}  # it kept no statistics

@@ -349,9 +349,11 @@ def test_weights_must_be_a_mapping(data: Path) -> None:
 
 def test_notes_say_what_rows_started_from() -> None:
     same = [("one", "video", "k.pth"), ("two", "video", "k.pth"), ("one", "audio", "scratch")]
-    assert initial_weight_notes(same) == ["Encoders started from: audio: scratch; video: k.pth."]
+    assert initial_weight_notes(same) == [
+        "Initial weights of encoders: audio: scratch; video: k.pth."
+    ]
     several = [*same, ("three", "video", "scratch")]
     assert initial_weight_notes(several) == [
-        "Encoders started from: audio: scratch; video: k.pth (one, two), scratch (three)."
+        "Initial weights of encoders: audio: scratch; video: k.pth (one, two), scratch (three)."
     ]
     assert initial_weight_notes([]) == []

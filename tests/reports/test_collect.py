@@ -211,4 +211,4 @@ def test_scores_made_otherwise_are_refused_and_long_rows_say_how(made: Made) -> 
     )
     assert any(note.startswith("vatex: ") and "version:1" in note for note in notes)
     assert not any("version:2" in note for note in notes)
-    assert "vatex: 3 videos without a usable clip count as nothing said." in notes
+    assert "vatex: 3 videos without a usable clip count as empty captions." in notes

@@ -359,9 +359,9 @@ def test_counts_stand_beside_the_closed_form_the_paper_and_the_base(
         "Preset tiny; nothing is trained.",
         "For one clip. FLOPs are 2 × MACs (multiply-accumulates).",
         "Counts agree with the closed form to 0.01 % in 3 of 3 rows.",
-        "Counted are matrix products, convolutions and attention. Norms are not; at five "
-        "operations an element, as fvcore counts them, they would add 0.25 G to the MACs.",
-        "Over merged: against the row that differs in fusion alone.",
+        "Counts include matrix products, convolutions and attention, but no norms. At five "
+        "operations an element, as in fvcore, norms would add 0.25 G to the MACs.",
+        "Over merged: relative to the row that differs only in fusion.",
     )
     parts = pivot(table, by_part, part_notes)
     assert parts.title == "What it costs: by part"

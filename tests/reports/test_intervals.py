@@ -80,7 +80,7 @@ def test_the_table_shows_intervals_and_marks() -> None:
     assert (lone.spread, lone.change, base.spread) == ("", "(+20.0)", "")
     assert sheet.notes[:2] == (
         "Mean over 1 to 3 seeds.",
-        "One seed alone, which may be chance: lone.",
+        "Only one seed, so differences may be chance: lone.",
     )
 
 
@@ -88,8 +88,8 @@ def test_one_seed_everywhere_is_said() -> None:
     once = table({place: values[:1] for place, values in VALUES.items()})
     sheet = pivot(once, LAYOUT, (), inferred(once, LAYOUT, "seeds"))
     assert sheet.notes == (
-        "One seed a row: a difference between rows may be chance.",
-        "One seed a row: there are no intervals over seeds.",
+        "One seed a row: differences between rows may be chance.",
+        "No intervals over seeds: one seed a row.",
     )
     assert not any(cell.spread for _, cells in sheet.rows for cell in cells)
     assert pivot(once, LAYOUT).notes == sheet.notes[:1]
@@ -99,7 +99,7 @@ def test_seeds_that_agree_have_no_interval_and_no_mark() -> None:
     tied = table({("plain", "x"): (50.0, 50.0), ("far", "x"): (60.0, 60.0)})
     found = inferred(tied, replace(LAYOUT, rows=LAYOUT.rows[:2]), "seeds")
     assert (found.intervals, found.significant) == ({}, frozenset())
-    assert found.notes[0] == "The seeds of each row agree: there are no intervals over seeds."
+    assert found.notes[0] == "No intervals over seeds: the seeds of each row agree."
 
 
 def test_unranked_rows_with_one_seed_are_marked_too() -> None:
@@ -107,7 +107,7 @@ def test_unranked_rows_with_one_seed_are_marked_too() -> None:
         title="t", columns=LAYOUT.columns, rows=(TableRow(label="lone", ranked=False),)
     )
     assert pivot(table(), layout).notes == (
-        "One seed a row: a difference between rows may be chance.",
+        "One seed a row: differences between rows may be chance.",
     )
 
 

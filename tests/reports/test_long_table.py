@@ -215,7 +215,7 @@ def test_every_kind_of_cell() -> None:
         "12 steps: the pipeline, not the paper.",
         "talk: 3 clips lost (no picture).",
     )
-    assert small.notes[0] == "One seed a row: a difference between rows may be chance."
+    assert small.notes[0] == "One seed a row: differences between rows may be chance."
 
 
 def test_a_seed_without_a_row_is_said() -> None:

@@ -173,10 +173,12 @@ def _notes(analysis: Analysis) -> list[str]:
     if any(interval(f.ars) or interval(f.scr) for f in analysis.figures):
         notes.append(
             f"[…]: 95 % bootstrap interval over videos, {analysis.how.resamples} resamples, "
-            f"seed {analysis.how.seed}; the lists of words are taken as they are."
+            f"seed {analysis.how.seed}; word lists are fixed."
         )
     if any(len(s.splits) > 1 for s in analysis.sets):
-        notes.append("A set's own line: all its splits, what several of them hold counted once.")
+        notes.append(
+            "A set's own line: all its splits; captions that several of them hold count once."
+        )
     notes += [f"{s.key}: speech from {s.speech_from}." for s in analysis.sets if s.speech_from]
     return [*notes, *_used(analysis), *_order(analysis.figures, analysis)]
 
@@ -196,9 +198,9 @@ def _order(figures: Sequence[SetFigures], analysis: Analysis) -> list[str]:
         return []
     pairs = swapped(whole)
     if not pairs:
-        return ["By ARS the sets come in the paper's order."]
+        return ["The sets have the paper's order by ARS."]
     said = ", ".join(f"{one} and {other}" for one, other in pairs)
-    return [f"By ARS the sets do not come in the paper's order: {said} are swapped."]
+    return [f"The sets do not have the paper's order by ARS: {said} are swapped."]
 
 
 def _sensitivity(analysis: Analysis) -> Iterator[Sheet]:
@@ -234,7 +236,7 @@ def _sensitivity(analysis: Analysis) -> Iterator[Sheet]:
             Table.of([_shown(row) for row in rows]),
             layout,
             [
-                "One choice at a time is made otherwise; all splits together.",
+                "One choice changes at a time; all splits together.",
                 *notes,
                 *_used(analysis),
             ],

@@ -1,9 +1,9 @@
-"""The paper's Fig. 4 from records: the losses of every modality over pre-training.
+"""The paper's Fig. 4 from records: every modality's losses during pre-training.
 
-A panel for each combination of what does not concern the loss strategy. Colour tells the loss,
-the line's style the strategy: solid where single modalities are only measured, as in the paper,
-then dotted, as the paper draws MBP, and so on in the suite's order. With several seeds: the mean,
-and their range.
+Each combination of the other axes has a panel. Colours stand for losses, line styles for
+strategies. As in the paper, a line is solid if losses of single modalities are only measured, and
+dotted for MBP; further styles follow in the suite's order. Several seeds are drawn as mean and
+range.
 
 Source: Exploring the Role of Audio in Video Captioning (Shen et al.), Fig. 4
 """
@@ -18,32 +18,33 @@ from matplotlib.lines import Line2D
 
 from avbench.analysis import pretraining
 from avbench.analysis.pretraining import Line
-from avbench.reports.figures import saved, style
+from avbench.reports.drawing import saved, style
+from avbench.reports.records import Records
 from avbench.reports.table import Picture
-from avbench.runner.plan import Plan, Store
 from avbench.training.names import JOINT
 
 LOSS = "loss"
 """The axis of loss strategies."""
 
 COLOURS = ("#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's, which the colour-blind can tell apart."""
+"""Colours of Okabe and Ito, which the colour-blind can tell apart."""
 STYLES = ("solid", "dotted", "dashed", "dashdot", (0, (8, 2, 1, 2, 1, 2)), (0, (1, 4)))
 COLUMNS = 3
 IN_ONE_ROW = 6
-"""Entries of a legend at most in one row."""
+"""The most entries of a legend in one row."""
 
 Panel = dict[str, dict[int, list[Line]]]
 """Loss strategy → seed → lines."""
 
 
-def loss_picture(plan: Plan, store: Store) -> Picture | None:
-    """Fig. 4 of a suite's finished pre-trainings; None where none has several modalities."""
+def loss_picture(records: Records) -> Picture | None:
+    """Draw Fig. 4 of the finished pre-trainings; None if none has several modalities."""
     panels: dict[str, Panel] = {}
     weighed: dict[str, bool] = {}
     measured: set[int] = set()
     every: set[int] = set()
-    done = pretraining.stages(plan, store).values()
+    done = pretraining.stages(records).values()
+    store, plan = records.store, records.plan
     axes = [a for a in plan.axes if a != LOSS and len({t.axes.get(a, "") for t, _ in done}) > 1]
     for trial, stage in done:
         made = pretraining.lines(store, stage)
@@ -90,14 +91,14 @@ def _either(numbers: Iterable[int]) -> str:
 
 
 def _word(style: object) -> str:
-    """A style's name in a caption."""
+    """Name a style for a caption."""
     return style if isinstance(style, str) else f"in style {STYLES.index(style) + 1}"
 
 
 def _drawn(
     panels: Mapping[str, Panel], styles: Mapping[str, object], colours: Mapping[str, str]
 ) -> tuple[bytes, bytes]:
-    """The picture as SVG and PNG; the same figures give the same bytes."""
+    """Return the picture as SVG and PNG; equal figures give equal bytes."""
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     with style():
@@ -108,7 +109,7 @@ def _drawn(
             axes.set_title(title, fontsize=9)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
-        for column in range(columns):  # the lowest panel of each; the last row may be short
+        for column in range(columns):  # the last row may be short
             lowest = grid[(len(panels) - 1 - column) // columns, column]
             lowest.set_xlabel("step")
             lowest.tick_params(labelbottom=True)
@@ -126,7 +127,7 @@ def _drawn(
 
 
 def _legend(styles: Mapping[str, object], colours: Mapping[str, str]) -> list[Line2D]:
-    """The losses by colour, then the strategies by style: in rows of their own if in two."""
+    """Return the losses by colour, then the strategies by style, in one row each if in two."""
     losses = [Line2D([], [], color=colour, label=_math(name)) for name, colour in colours.items()]
     strategies = [
         Line2D([], [], color="#555555", linestyle=style, label=strategy)  # type: ignore[arg-type]
@@ -142,7 +143,7 @@ def _legend(styles: Mapping[str, object], colours: Mapping[str, str]) -> list[Li
 def _panel(
     axes: Axes, panel: Panel, styles: Mapping[str, object], colours: Mapping[str, str]
 ) -> None:
-    """One combination: a line for each strategy and loss."""
+    """Draw a panel: a line for each strategy and loss."""
     for strategy, runs in panel.items():
         for name, colour in colours.items():
             points: dict[float, list[float]] = {}
@@ -170,7 +171,7 @@ def _panel(
 
 
 def _math(name: str) -> str:
-    """A loss with its modality below: L with the index audio."""
+    """Typeset a loss with its modality as index."""
     stem, _, index = name.partition("_")
     if not index:
         return f"${stem}$"

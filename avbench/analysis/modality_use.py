@@ -1,9 +1,9 @@
-"""Which modality a suite's models use: how pre-trainings ended, altered streams, Shapley values.
+"""Modality use of a suite's models: final losses, scores with altered streams, Shapley values.
 
-Everything is made from records; no model is run here.
+Everything is made from records; no model runs here.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import factorial
@@ -11,17 +11,17 @@ from typing import Any, TypeVar
 
 from avbench.analysis import pretraining
 from avbench.analysis.loss_curves import loss_picture
-from avbench.evaluation.perturbation import Alteration, explained
-from avbench.reports.collect import Collector, Report, alterations, collect, use_layout
-from avbench.reports.long_table import Measurement, Table, signature_notes
-from avbench.reports.notes import clip_notes
+from avbench.evaluation.perturbation import Alteration
+from avbench.reports.collect import Report
+from avbench.reports.layouts import alterations, use_layout, use_notes
+from avbench.reports.long_table import Measurement, Table
+from avbench.reports.notes import signature_notes
 from avbench.reports.pivot import pivot
-from avbench.reports.signatures import signatures
-from avbench.reports.table import TITLES, Column, Row, Sheet, TableLayout
-from avbench.runner.plan import Cell, Plan, Store, Trial
+from avbench.reports.table import TITLES, Column, Sheet, TableLayout, TableRow
+from avbench.runner.plan import Cell, Plan, Trial
 
 NOTHING, EVERYTHING, VALUE = "shapley_none", "shapley_all", "shapley_of_"
-"""The metrics of v(∅), v(all), and, before a modality's name, of its Shapley value."""
+"""The metrics of v(∅) and v(all), and the prefix of a modality's Shapley value."""
 
 P = TypeVar("P", bound=Hashable)
 
@@ -33,44 +33,38 @@ FIGURES = {
     "w_": "Weight",
     "gradient_": "Gradient",
 }
-"""The figures of a pre-training in order, by what their names begin with, and their titles."""
+"""Names and prefixes of a pre-training's figures, in order → their titles."""
 
 
-def use_sheets(plan: Plan, store: Store) -> list[Sheet]:
-    """How pre-trainings ended, with Fig. 4; the scores under alterations; Shapley values.
+def use_sheets(report: Report) -> list[Sheet]:
+    """Return the tables of modality use: final losses, altered streams, Shapley values.
 
-    Args:
-        plan: of the suite.
-        store: where its records are.
-
-    Returns:
-        Those tables that the suite has anything for.
+    A table that the suite has nothing for is left out.
     """
-    made = _Tables(plan, store, collect(plan, store), Collector(plan, store))
-    found = (made.losses(), made.altered(), made.shapley())
+    tables = _Tables(report)
+    found = (tables.losses(), tables.altered(), tables.shapley())
     return [sheet for sheet in found if sheet is not None]
 
 
 @dataclass(slots=True)
 class _Tables:
-    plan: Plan
-    store: Store
     report: Report
-    reader: Collector
-    known: Mapping[str, Alteration] = field(init=False)
-    """Score stage to the alteration that its captions were generated under."""
+    plan: Plan = field(init=False)
+    alterations: Mapping[str, Alteration] = field(init=False)
+    """Score stage → the alteration of the captions that it scores."""
     scores: Mapping[tuple[str, str], Mapping[str, Any]] = field(init=False)
-    """Stage and score to the long row."""
+    """Stage and score → the long row."""
 
     def __post_init__(self) -> None:
-        self.known = alterations(self.plan)
-        rows: list[Any] = self.report.rows.frame.to_dict("records")
+        self.plan = self.report.plan
+        self.alterations = alterations(self.plan)
+        rows: list[Any] = self.report.figures.frame.to_dict("records")
         self.scores = {(r["record"], r["metric"]): r for r in rows if r["status"] == "ok"}
 
     # ------------------------------------------------------------- pre-training
 
     def losses(self) -> Sheet | None:
-        """How each pre-training ended, and the picture of its losses."""
+        """Return the final figures of each pre-training, with the picture of losses."""
         trained = [t for t in self.plan.trials if t.pretrain is not None]
         if not trained:
             return None
@@ -83,37 +77,38 @@ class _Tables:
         specs = [self.plan.stages[str(trial.pretrain)].spec for trial in trained]
         every = " or ".join(map(str, sorted({spec["train"]["measure_every"] for spec in specs})))
         notes = [
-            f"Means over the last {100 * pretraining.LAST:g} % of a pre-training's steps. Losses "
-            "are in nats per token: L of all modalities, L m of modality m alone, the others "
-            "zeroed (Eq. 2). Gap m: L m − L, with its sign, at the steps that have both. Weight: "
-            "that of a loss in the objective. Gradient m: norm of the gradient of m's encoder, "
-            "before it is modulated or clipped.",
-            "Losses that a strategy does not train are measured without gradients every "
-            f"{every} steps and at the last; gradients are measured at the same steps.",
-            *clip_notes(self.plan, self.store),
+            f"Means over the last {100 * pretraining.LAST:g} % of pre-training steps. Losses are "
+            "in nats per token. L: all modalities; L m: modality m alone, the others zeroed "
+            "(Eq. 2). Gap m: L m − L, signed, over the steps that have both. Weight: weight of a "
+            "loss in the objective. Gradient m: gradient norm of m's encoder, before modulation "
+            "and clipping.",
+            f"Untrained losses are measured without gradients every {every} steps and at the last "
+            "step; gradient norms are measured at the same steps.",
+            *self.report.notes.clips,
         ]
         layout = TableLayout(
             title=f"{self._suite}: how pre-training ended",
             columns=columns,
             datasets=tuple(dict.fromkeys(row.dataset for row in rows if row.dataset)),
-            rows=tuple(Row(label=label, ranked=False) for label in self._labels),
+            rows=tuple(TableRow(label=label, ranked=False) for label in self._labels),
         )
-        picture = loss_picture(self.plan, self.store)
+        picture = loss_picture(self.report.records)
         sheet = pivot(Table.of(rows, axes=self.plan.axes), layout, notes)
         return replace(sheet, pictures=(picture,) if picture is not None else ())
 
     def _closing(self, trial: Trial) -> Iterator[Measurement]:
-        """How the pre-training of a trial ended."""
+        """Yield the final figures of a trial's pre-training."""
         base = self._base(trial)
         if trial.pretrain is None:
             yield Measurement(**base, status="skipped", reason=trial.skipped or "no pre-training")
             return
         stage = self.plan.stages[trial.pretrain]
         dataset = self.plan.stages[stage.parents["data"]].spec["dataset"]
-        if not self.store.done(stage):
-            yield Measurement(**base, dataset=dataset, **self.reader.absence(stage))
+        records = self.report.records
+        if records.results(stage.id) is None:
+            yield Measurement(**base, dataset=dataset, **records.absence(stage))
             return
-        for name, value in pretraining.closing(self.store, stage).items():
+        for name, value in pretraining.closing(records.store, stage).items():
             nats = "nats per token" if _kind(name) in ("L", "L_", "gap_") else ""
             yield Measurement(
                 **base, dataset=dataset, metric=name, value=value, unit=nats, record=stage.id
@@ -122,21 +117,16 @@ class _Tables:
     # ------------------------------------------------------------- scores
 
     def altered(self) -> Sheet | None:
-        """The scores under each alteration, with the differences to the unaltered rows."""
-        if not self.known:
+        """Return the scores under each alteration, with differences to the unaltered rows."""
+        if not self.alterations:
             return None
         score = [self._score] if self._divided else []
         metrics = tuple(dict.fromkeys([*self.plan.table["use_metrics"], *score]))
-        notes = [
-            *explained(self.known.values()),
-            *clip_notes(self.plan, self.store),
-            *self._signatures(metrics),
-        ]
         layout = use_layout(self.plan, metrics, differences=True)
-        return pivot(self._scored, layout, notes)
+        return pivot(self._scored, layout, use_notes(self.report, metrics))
 
     def shapley(self) -> Sheet | None:
-        """What each modality adds to a score: its Shapley value."""
+        """Return the Shapley value of each modality in a score."""
         if not self._divided:
             return None
         rows = [row for trial in self.plan.trials for row in self._values(trial)]
@@ -148,11 +138,11 @@ class _Tables:
         }
         score = TITLES.get(self._score, self._score)
         notes = [
-            "A modality's value is what it adds to the score, averaged over all orders in which "
-            "the modalities can come in; those that are not in are zeroed. A row's values add up "
-            "to the score with everything less the score with nothing.",
-            *clip_notes(self.plan, self.store),
-            *self._signatures([self._score]),
+            "A modality's value is what it adds to the score, averaged over all orders of adding "
+            "the modalities; those not yet added are zeroed. A row's values add up to the score "
+            "with everything minus the score with nothing.",
+            *self.report.notes.clips,
+            *signature_notes(self.report.signatures, [self._score]),
         ]
         layout = TableLayout(
             title=f"{self._suite}: Shapley values of the modalities, {score}",
@@ -161,22 +151,22 @@ class _Tables:
                 for metric, title in titles.items()
             ),
             datasets=self.plan.datasets,
-            rows=tuple(Row(label=label, ranked=False) for label in self._labels),
+            rows=tuple(TableRow(label=label, ranked=False) for label in self._labels),
         )
         return pivot(Table.of(rows, axes=self.plan.axes), layout, notes)
 
     @property
     def _divided(self) -> dict[str, dict[frozenset[str], str]]:
-        """Of each cell of which every set of streams was zeroed, by its score stage: v's stages.
+        """Score stage of each cell whose every set of streams was zeroed → the stages of v.
 
-        They are by the streams that stay.
+        v's stages are keyed by the streams that stay.
         """
         found = {}
         for cell in (cell for trial in self.plan.trials for cell in trial.cells):
             zeroed = {
-                frozenset(self.known[id_].streams): id_
+                frozenset(self.alterations[id_].streams): id_
                 for id_ in cell.altered.values()
-                if self.known[id_].how == "zeroed"
+                if self.alterations[id_].how == "zeroed"
             }
             everyone = max(zeroed, key=len, default=frozenset[str]())
             if everyone and len(zeroed) == 2 ** len(everyone) - 1:
@@ -185,7 +175,7 @@ class _Tables:
         return found
 
     def _values(self, trial: Trial) -> Iterator[Measurement]:
-        """The Shapley values of a trial on every dataset."""
+        """Yield the Shapley values of a trial on every dataset."""
         if not trial.cells:
             why = trial.skipped or ""
             yield Measurement(**self._base(trial), status="skipped", reason=why)
@@ -197,10 +187,11 @@ class _Tables:
         self, trial: Trial, cell: Cell, game: Mapping[frozenset[str], str]
     ) -> Iterator[Measurement]:
         base = {**self._base(trial), "dataset": cell.dataset}
-        unfinished = [s for i in game.values() if not self.store.done(s := self.plan.stages[i])]
+        records = self.report.records
+        unfinished = [self.plan.stages[i] for i in game.values() if records.results(i) is None]
         if unfinished:
-            # What failed says more than what has not run.
-            why = [self.reader.absence(stage) for stage in unfinished]
+            # A failure says more than a stage that has not run.
+            why = [records.absence(stage) for stage in unfinished]
             yield Measurement(**base, **min(why, key=lambda given: given["status"] != "failed"))
             return
         found = {kept: self.scores.get((id_, self._score)) for kept, id_ in game.items()}
@@ -224,8 +215,8 @@ class _Tables:
 
     @property
     def _scored(self) -> Table:
-        """The long rows without costs, which belong to no dataset."""
-        table = self.report.rows
+        """The long rows without costs."""
+        table = self.report.figures
         ok = (table.frame["status"] != "ok") | (table.frame["dataset"] != "")
         return Table(table.frame[ok], table.axes)
 
@@ -246,15 +237,9 @@ class _Tables:
         name = {"suite": self.plan.suite, "trial": trial.id, "label": trial.label}
         return {**name, "seed": trial.seed, "axes": dict(trial.axes)}
 
-    def _signatures(self, metrics: Sequence[str]) -> list[str]:
-        made = signatures(self.report.rows.frame)
-        return signature_notes(
-            {dataset: [of[m] for m in metrics if m in of] for dataset, of in made.items()}
-        )
-
 
 def _kind(name: str) -> str:
-    """The longest beginning among FIGURES that a figure's name has."""
+    """Return the key of ``FIGURES`` for a figure's name."""
     return name if name in FIGURES else f"{name.partition('_')[0]}_"
 
 
@@ -264,7 +249,7 @@ def _title(name: str) -> str:
 
 
 def shapley(value: Mapping[frozenset[P], float]) -> dict[P, float]:
-    """The Shapley value of each player, exactly.
+    """Return the exact Shapley value of each player.
 
     ::
 
@@ -281,8 +266,9 @@ def shapley(value: Mapping[frozenset[P], float]) -> dict[P, float]:
 
     Source: L. S. Shapley, A Value for n-Person Games (1953).
     """
-    everyone = max(value, key=len)
-    n = len(everyone)
+    # In a fixed order: that of a set changes from process to process.
+    players = sorted(frozenset[P]().union(*value), key=str)
+    n = len(players)
     return {
         player: sum(
             factorial(size)
@@ -290,9 +276,9 @@ def shapley(value: Mapping[frozenset[P], float]) -> dict[P, float]:
             / factorial(n)
             * (value[frozenset(others) | {player}] - value[frozenset(others)])
             for size in range(n)
-            for others in combinations(everyone - {player}, size)
+            for others in combinations([p for p in players if p != player], size)
         )
-        for player in everyone
+        for player in players
     }
 
 

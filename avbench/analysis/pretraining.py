@@ -1,22 +1,23 @@
-"""What the pre-trainings of a plan logged: how each ended, and its losses step by step.
+"""The logs of a plan's pre-trainings: final figures, and losses step by step.
 
-A step logs the losses that it trains; those of single modalities that it does not train are
-measured at an interval (``measure_every``), and so are the norms of the encoders' gradients.
+Every step logs the losses that it trains. The losses of single modalities that are not trained
+are measured every ``measure_every`` steps, and so are the norms of the encoders' gradients.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
+from avbench.reports.records import Records
 from avbench.runner.plan import Plan, Stage, Store, Trial
 from avbench.training import loss_log
 from avbench.training.names import JOINT, loss_names
 
 LAST = 0.1
-"""The share of a pre-training, at its end, over which figures are averaged."""
+"""Final figures are means over this last share of a pre-training."""
 
 POINTS = 60
-"""Points of a line at most; where more steps are measured, a point is the mean of several."""
+"""The most points of a line; with more measured steps, a point is the mean of several."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,28 +29,27 @@ class Line:
     points: tuple[tuple[float, float], ...]
     """Step, and nats per token."""
     measured: int
-    """Measured steps to a point."""
+    """Measured steps in a point."""
 
 
-def stages(plan: Plan, store: Store) -> dict[str, tuple[Trial, Stage]]:
-    """The pre-trainings that are done, each once, with the first trial that needs it."""
+def stages(records: Records) -> dict[str, tuple[Trial, Stage]]:
+    """Return the finished pre-trainings, each once, with the first trial that needs it."""
     found: dict[str, tuple[Trial, Stage]] = {}
-    for trial in plan.trials:
-        if trial.pretrain is not None and trial.pretrain not in found:
-            stage = plan.stages[trial.pretrain]
-            if store.done(stage):
-                found[trial.pretrain] = trial, stage
+    for trial in records.plan.trials:
+        id_ = trial.pretrain
+        if id_ is not None and id_ not in found and records.results(id_) is not None:
+            found[id_] = trial, records.plan.stages[id_]
     return found
 
 
 def single(stage: Stage, names: Iterable[str]) -> list[str]:
-    """The modalities whose own losses are among the figures; none where there is one alone."""
+    """Return the modalities with a loss of their own; none if the model has one modality."""
     known = set(names)
     return sorted(m for m in stage.spec["model"]["encoders"] if f"L_{m}" in known)
 
 
 def closing(store: Store, stage: Stage) -> dict[str, float]:
-    """How a pre-training ended: means over its last ``LAST`` of steps.
+    """Return the final figures of a pre-training: means over the last ``LAST`` of its steps.
 
     Returns:
         ``L`` and ``L_m`` in nats per token; ``gap_m``, ``L_m − L`` at the steps that have both;
@@ -72,33 +72,32 @@ def closing(store: Store, stage: Stage) -> dict[str, float]:
 
 
 def figures(plan: Plan) -> list[str]:
-    """The names of losses and gaps that a plan's pre-trainings may log; none without any."""
+    """Return the names of losses and gaps that a plan's pre-trainings may log."""
     trained = {t.pretrain for t in plan.trials if t.pretrain is not None}
     streams = {m: None for id_ in trained for m in plan.stages[id_].spec["model"]["encoders"]}
     return loss_names(streams) if trained else []
 
 
-def of_trial(plan: Plan, store: Store, trial: Trial) -> dict[str, float]:
-    """Losses and gaps at the end of a trial's pre-training; none where it is not done."""
-    stage = None if trial.pretrain is None else plan.stages[trial.pretrain]
-    if stage is None or not store.done(stage):
+def of_trial(records: Records, trial: Trial) -> dict[str, float]:
+    """Return the losses and gaps at the end of a trial's pre-training; none if it is not done."""
+    if trial.pretrain is None or records.results(trial.pretrain) is None:
         return {}
-    known = figures(plan)
-    return {name: value for name, value in closing(store, stage).items() if name in known}
+    known = figures(records.plan)
+    ends = closing(records.store, records.plan.stages[trial.pretrain])
+    return {name: value for name, value in ends.items() if name in known}
 
 
 def weighs(store: Store, stage: Stage) -> bool:
-    """Whether a pre-training trains losses of single modalities, and does not only measure."""
+    """Tell whether a pre-training trains losses of single modalities, and not only measures."""
     names = {name for _, name, _ in loss_log.read(store.directory(stage))}
     return any(f"w_{m}" in names for m in single(stage, names))
 
 
 def lines(store: Store, stage: Stage) -> list[Line]:
-    """The losses of a pre-training: the joint one, then each modality's.
+    """Return the losses of a pre-training: the joint one, then each modality's.
 
-    They are those of the steps at which a strategy that trains the joint loss alone measures the
-    others, whatever this one trains: so all lines, and those of other strategies under the same
-    seed, are of the same batches.
+    Only the steps count at which a strategy that trains the joint loss alone measures the others.
+    So all lines of a seed are of the same batches, whatever each strategy trains.
     """
     rows = loss_log.read(store.directory(stage))
     every, last = stage.spec["train"]["measure_every"], max((s for s, _, _ in rows), default=0)

@@ -1,8 +1,8 @@
-"""Which stratum each scored item belongs to, by what is known of it whatever a model says.
+"""The strata of scored items, by properties that do not depend on any model.
 
-An item is a clip, or a video where the protocol joins its clips. Strata by a number are terciles:
-cut at the values that a third and two thirds of the items do not exceed, equal values staying
-together, so that strata may differ in size, and fewer than three remain where a value is frequent.
+An item is a clip, or a video if the protocol joins its clips. Strata by a number are terciles, cut
+at the values that a third and two thirds of the items do not exceed. Equal values stay together:
+strata may differ in size, and a frequent value leaves fewer than three.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ SHARES = (1 / 3, 2 / 3)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """What is known of a scored item."""
+    """The properties of a scored item."""
 
     id: str
     captions: tuple[str, ...]
@@ -30,7 +30,7 @@ class Item:
     speech: str
     """ASR text; empty: none."""
     sound: tuple[SoundState, ...]
-    """Of its clips."""
+    """The state of the sound in each of its clips."""
     slots: tuple[Slot, ...]
 
 
@@ -40,14 +40,14 @@ class Strata:
 
     title: str
     names: tuple[str, ...]
-    """In order; two at least, or none with a ``note`` that says why."""
+    """Strata in order: at least two, or none with the reason in ``note``."""
     of: Mapping[str, str]
     """Item id → name."""
     note: str
 
 
 def clip_items(split: PreparedSplit) -> list[Item]:
-    """The clips of a split."""
+    """Return the clips of a split as items."""
     return [
         Item(
             id=clip.id,
@@ -61,7 +61,7 @@ def clip_items(split: PreparedSplit) -> list[Item]:
 
 
 def video_items(split: PreparedSplit) -> list[Item]:
-    """The videos of a split whose protocol joins clips; their references are paragraphs."""
+    """Return the videos of a split as items; their references are paragraphs."""
     of_video: dict[str, list[Clip]] = {video: [] for video in split.paragraphs}
     for clip in split.clips:
         of_video.setdefault(clip.video, []).append(clip)
@@ -78,7 +78,7 @@ def video_items(split: PreparedSplit) -> list[Item]:
 
 
 def strata(items: Sequence[Item], counts: WordCounts) -> list[Strata]:
-    """Every way to divide items.
+    """Divide items in every way.
 
     Args:
         items: of one level, clips or videos.
@@ -101,7 +101,7 @@ def _relevance(items: Sequence[Item], counts: WordCounts) -> Strata:
 
 
 def _coverage(items: Sequence[Item]) -> Strata:
-    note = "SCR: share of the references' words that the clip's speech has; terciles."
+    note = "SCR: share of the references' words that occur in the clip's speech; terciles."
     if not any(item.speech for item in items):
         note = "Not divided by SCR: no clip has speech text."
         return Strata(title="speech coverage (SCR)", names=(), of={}, note=note)
@@ -122,29 +122,29 @@ def _length(items: Sequence[Item]) -> Strata:
 
 
 def words(text: str) -> int:
-    """How many words a text has: what blanks separate."""
+    """Count the words of a text, separated by blanks."""
     return len(text.split())
 
 
 def _sound(items: Sequence[Item]) -> Strata:
-    """By whether there is sound; of a video, in any of its clips."""
+    """Divide by sound; a video takes the first ``SoundState`` that any of its clips has."""
     of = {}
     for item in items:
         states = [s for s in SoundState if s in item.sound]
         of[item.id] = f"sound {states[0] if states else SoundState.ABSENT}"
     names = [name for state in SoundState if (name := f"sound {state}") in of.values()]
-    note = "Sound: whether the clip's sound track is there and not silent throughout."
+    note = "Sound: present if the clip has a sound track that is not silent throughout."
     return _complete("presence of sound", names, of, note)
 
 
 def _evidence(items: Sequence[Item]) -> Strata:
-    """By how many slots the sound tells and the picture does not."""
+    """Divide by the number of slots that only the sound reveals."""
     names = ["0 heard only", "1 heard only", "2+ heard only"]
     of = {}
     for item in items:
         heard = sum("audio" in s.evidence and "video" not in s.evidence for s in item.slots)
         of[item.id] = names[min(heard, 2)]
-    note = "Heard only: facts of the caption that the sound tells and the picture does not."
+    note = "Heard only: facts of the caption that the sound reveals and the picture does not."
     return _complete("slot evidence", [n for n in names if n in of.values()], of, note)
 
 

@@ -1,8 +1,8 @@
-"""Tables of scores by stratum, and of how varied captions are; nothing is scored again.
+"""Tables of scores by stratum and of the variety of captions; nothing is scored again.
 
-The figure of a stratum is made from the sum of its items' sufficient statistics, as that of the
-whole set is. CIDEr's document frequencies stay those of the whole set; a set of its own for each
-stratum would give other figures.
+The figure of a stratum comes from the sum of its items' sufficient statistics, like that of the
+whole set. CIDEr's document frequencies stay those of the whole set; frequencies of each stratum
+would give other figures.
 """
 
 import re
@@ -20,17 +20,17 @@ from avbench.data.text.counts import WordCounts
 from avbench.data.world.word_counts import shipped_counts
 from avbench.evaluation.predictions import PREDICTIONS, read_predictions
 from avbench.reports.collect import MOST_FREQUENT
-from avbench.reports.long_table import Measurement, Table, signature_notes
-from avbench.reports.notes import clip_notes
+from avbench.reports.long_table import Measurement, Table
+from avbench.reports.notes import clip_notes, condensed, signature_notes
 from avbench.reports.pivot import pivot
 from avbench.reports.signatures import signatures
-from avbench.reports.systems import Held, Key, Stored
-from avbench.reports.table import Column, Row, Sheet, TableLayout
+from avbench.reports.systems import Key, ScoreStatistics, SystemScore
+from avbench.reports.table import Column, Sheet, TableLayout, TableRow
 from avbench.runner.plan import Plan
 
 REFERENCES = "References, the first of each"
 STRATUM = "stratum"
-"""The axis of long rows."""
+"""The name of the axis in long rows."""
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -42,38 +42,40 @@ VARIETY = (
 )
 
 
-def strata_sheets(plan: Plan, stored: Stored, counts: WordCounts | None = None) -> list[Sheet]:
-    """How varied the captions are; then for each dataset its scores, divided in every way.
+def strata_sheets(statistics: ScoreStatistics, counts: WordCounts | None = None) -> list[Sheet]:
+    """Return the variety of captions, then each dataset's scores by every kind of stratum.
 
     Args:
-        plan: of the suite.
-        stored: the statistics of its scores.
-        counts: of words in audio and image captions, for ARS; None: of the embedded world's.
+        statistics: of a plan's scores.
+        counts: of words in audio and image captions, for ARS; None: those of the embedded world.
 
     Returns:
-        Nothing where nothing has been scored.
+        The tables; none if nothing has been scored.
 
     Raises:
-        DataError: what a stage wrote is missing or damaged.
+        DataError: a file that a stage wrote is missing or damaged.
     """
-    made = _Tables(plan, stored, counts or shipped_counts())
-    divided = list(made.by_strata())
-    return [*made.variety(), *divided]
+    tables = _Tables(statistics, counts or shipped_counts())
+    divided = list(tables.by_strata())  # first: it finds the notes that the other table shows
+    return [*tables.variety(), *divided]
 
 
 @dataclass(slots=True)
 class _Tables:
-    plan: Plan
-    stored: Stored
+    statistics: ScoreStatistics
     counts: WordCounts
     notes: list[str] = field(default_factory=list)
-    """Why datasets were not divided."""
+    """The reasons why datasets were not divided."""
+
+    @property
+    def plan(self) -> Plan:
+        return self.statistics.records.plan
 
     def by_strata(self) -> Iterator[Sheet]:
-        """The scores of every dataset, divided in every way that divides it."""
+        """Yield the scores of every dataset by every kind of stratum that divides it."""
         for dataset in self.plan.datasets:
             split = self._split(dataset)
-            if split is None or not self.stored.held(dataset):
+            if split is None or not self.statistics.scores(dataset):
                 continue
             joined = split.protocol != "coco"
             for parts in strata(video_items(split) if joined else clip_items(split), self.counts):
@@ -87,7 +89,7 @@ class _Tables:
         long = [
             row
             for metric in metrics
-            for key, held in self.stored.held(dataset).get(metric, {}).items()
+            for key, held in self.statistics.scores(dataset).get(metric, {}).items()
             for row in self._figures(dataset, metric, key, held, parts, joined)
         ]
         sizes = Counter(parts.of.values())
@@ -102,24 +104,25 @@ class _Tables:
         notes = [parts.note]
         if "cider" in metrics:
             notes.append("CIDEr's document frequencies are those of the whole set.")
-        made = [_whole(text) for of in self._signatures(shown).values() for text in of]
-        if made:
-            notes += signature_notes({dataset: made})
-            notes.append(f"Of a stratum, the signature adds {STRATUM}: and its items' hash.")
-        notes += clip_notes(self.plan, self.stored.store)
+        made = signatures(shown.frame).values()
+        whole = [_whole(of_stratum[m]) for of_stratum in made for m in metrics if m in of_stratum]
+        if whole:
+            notes += [f"{dataset}: {text}" for text in condensed(whole)]
+            notes.append(f"A stratum's signature adds {STRATUM}: and a hash of its items.")
+        notes += clip_notes(self.statistics.records)
         return replace(pivot(shown, layout, notes), table=Table.of(long))
 
     def _figures(
-        self, dataset: str, metric: str, key: Key, held: Held, parts: Strata, joined: bool
+        self, dataset: str, metric: str, key: Key, held: SystemScore, parts: Strata, joined: bool
     ) -> Iterator[Measurement]:
-        """One system's figure in every stratum; scores by clip go with their clip's video."""
+        """Yield one system's figure in every stratum; a clip's score goes with its video."""
         statistics = held.statistics
         items = statistics.videos if joined else statistics.ids
         places = np.array([parts.of.get(item, "") for item in items])
         for name in parts.names:
             inside = places == name
             sums = statistics.values[inside].sum(axis=0, keepdims=True)
-            value = float(held.figure(sums)[0]) if inside.any() else np.nan
+            value = float(held.from_sums(sums)[0]) if inside.any() else np.nan
             if np.isfinite(value):
                 of = dict.fromkeys((i for i, at in parts.of.items() if at == name), ())
                 signed = f"{held.signature}|{STRATUM}:{len(of)}-{clip_list_hash(of)}"
@@ -127,22 +130,25 @@ class _Tables:
                 yield replace(row, signature=signed)
 
     def variety(self) -> Iterator[Sheet]:
-        """How varied every row's captions are, beside its scores; none where there are none."""
+        """Yield the table of caption variety beside the scores, if there are captions."""
         rows: list[Measurement] = []
         for dataset in self.plan.datasets:
             split = self._split(dataset)
-            systems = self.stored.stages(dataset) if split is not None else {}
-            found = {key: stage for key, stage in systems.items() if self.stored.store.done(stage)}
+            records = self.statistics.records
+            systems = self.statistics.stages(dataset) if split is not None else {}
+            found = {k: s for k, s in systems.items() if records.results(s.id) is not None}
             if split is None or not found:
                 continue
             for key, stage in found.items():
                 told = self.plan.stages[stage.parents["predictions"]]
-                path = self.stored.store.directory(told) / PREDICTIONS
+                path = records.store.directory(told) / PREDICTIONS
                 rows += self._varied(key, dataset, read_predictions(path, split.clips).values())
                 for metric in self.plan.table["metrics"]:
-                    held = self.stored.held(dataset).get(metric, {}).get(key)
+                    held = self.statistics.scores(dataset).get(metric, {}).get(key)
                     if held is not None:
-                        whole = float(held.figure(held.statistics.values.sum(0, keepdims=True))[0])
+                        whole = float(
+                            held.from_sums(held.statistics.values.sum(0, keepdims=True))[0]
+                        )
                         rows.append(self._row(key, dataset, metric, whole, held))
             firsts = [clip.captions[0] for clip in split.clips if clip.captions]
             rows += self._varied((REFERENCES, None), dataset, firsts)
@@ -153,14 +159,14 @@ class _Tables:
             title=f"{self._title}: how varied the captions are",
             columns=(*scores, *VARIETY),
             datasets=self.plan.datasets,
-            rows=(*self._rows(rows), Row(label=REFERENCES, ranked=False)),
+            rows=(*self._rows(rows), TableRow(label=REFERENCES, ranked=False)),
         )
         notes = [
-            "Distinct-n: different n-grams among all of a test set's captions; vocabulary: "
-            "different words; words: of a caption, mean. Clip by clip.",
-            *signature_notes(self._signatures(Table.of(rows))),
+            "Distinct-n: share of distinct n-grams in all captions of a test set. Vocabulary: "
+            "distinct words. Words: mean per caption. Clip by clip.",
+            *signature_notes(signatures(Table.of(rows).frame), self.plan.table["metrics"]),
             *self.notes,
-            *clip_notes(self.plan, self.stored.store),
+            *clip_notes(self.statistics.records),
         ]
         yield pivot(Table.of(rows), layout, notes)
 
@@ -174,7 +180,7 @@ class _Tables:
         dataset: str,
         metric: str,
         value: float,
-        held: Held | None = None,
+        held: SystemScore | None = None,
         stratum: str = "",
     ) -> Measurement:
         label, seed = key
@@ -193,39 +199,34 @@ class _Tables:
             record=held.record if held else "",
         )
 
-    def _rows(self, found: Sequence[Measurement]) -> tuple[Row, ...]:
-        """The suite's rows that have figures, then the baseline."""
+    def _rows(self, found: Sequence[Measurement]) -> tuple[TableRow, ...]:
+        """Return the suite's rows with figures, then the baseline."""
         has = {row.label for row in found}
         labels = dict.fromkeys(trial.label for trial in self.plan.trials)
-        rows = [Row(label=label) for label in labels if label in has]
-        return (*rows, *(Row(label=x, ranked=False) for x in (MOST_FREQUENT,) if x in has))
-
-    def _signatures(self, table: Table) -> dict[str, list[str]]:
-        """How the scores of a table were made, by dataset."""
-        return {
-            dataset: [made[m] for m in self.plan.table["metrics"] if m in made]
-            for dataset, made in signatures(table.frame).items()
-        }
+        rows = [TableRow(label=label) for label in labels if label in has]
+        return (*rows, *(TableRow(label=x, ranked=False) for x in (MOST_FREQUENT,) if x in has))
 
     @property
     def _title(self) -> str:
         return self.plan.title or self.plan.suite
 
     def _split(self, dataset: str) -> PreparedSplit | None:
-        """The clips that are scored; None: not prepared yet."""
+        """Open the clips that are scored; None if they are not prepared yet."""
         stage = self.plan.stages[self.plan.prepared[dataset]]
-        store = self.stored.store
-        return PreparedSplit.open(store.directory(stage)) if store.done(stage) else None
+        records = self.statistics.records
+        if records.results(stage.id) is None:
+            return None
+        return PreparedSplit.open(records.store.directory(stage))
 
 
 def _whole(signature: str) -> str:
-    """The signature of the whole set, out of a stratum's."""
+    """Return the signature of the whole set from that of a stratum."""
     return signature.rpartition(f"|{STRATUM}:")[0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diversity:
-    """How varied one model's captions of a test set are, and how long.
+    """The variety and length of one model's captions of a test set.
 
     Distinct-n is the share of different n-grams among all n-grams of all captions, in percent.
     It falls as the number of captions grows, so only figures of one test set compare. Words are
@@ -241,11 +242,11 @@ class Diversity:
     vocabulary: int
     """Different words."""
     words: float
-    """A caption, mean."""
+    """Mean number of words in a caption."""
 
 
 def diversity(captions: Iterable[str]) -> Diversity:
-    """How varied captions are; zeros where they have no word.
+    """Measure the variety of captions; all zero if they have no word.
 
     >>> diversity(["A dog barks.", "a dog runs"])
     Diversity(distinct1=66.66666666666667, distinct2=75.0, vocabulary=4, words=3.0)

@@ -12,14 +12,14 @@ from rich.text import Text
 
 from avbench.analysis import pretraining
 from avbench.analysis.claims.evidence import POWER, Compared, Figures
-from avbench.analysis.claims.judge import Outcome, judge
+from avbench.analysis.claims.judge import Judgement, judge
 from avbench.cli.progress import console as make_console
 from avbench.config.claims import About, Claim
 from avbench.core.errors import AvbenchError, unknown
 from avbench.core.options import build
 from avbench.evaluation.statistics.estimate import LEVEL
 from avbench.evaluation.statistics.resampling import RESAMPLES
-from avbench.reports.collect import MOST_FREQUENT, Report, collect
+from avbench.reports.collect import Report, collect
 from avbench.reports.signatures import agreed, figures_by_seed
 from avbench.reports.table import TITLES
 from avbench.runner.plan import Plan, Store
@@ -38,20 +38,21 @@ def claims_data(
         about: the question asked of all claims; None: of each its own.
         plugins_dir: where metrics may come from.
     """
-    from avbench.reports.systems import Stored
+    from avbench.reports.systems import ScoreStatistics
 
     claims = [build(Claim, dict(claim)) for claim in plan.claims]
-    stored = None
+    report = collect(plan, store)
+    statistics = None
     if "models" in (about, *(claim.about for claim in claims if about is None)):
         from avbench.core.registry import load
 
-        stored = Stored(plan, store, load(plugins_dir), MOST_FREQUENT)
-    outcomes = judge(claims, figures_of(plan, store, collect(plan, store)), stored, about)
+        statistics = ScoreStatistics(report.records, load(plugins_dir))
+    judgements = judge(claims, figures_of(report), statistics, about)
     return {
         "suite": plan.suite,
         "level": LEVEL,
         "power": POWER,
-        "claims": [_plain(outcome) for outcome in outcomes],
+        "claims": [_plain(judgement) for judgement in judgements],
     }
 
 
@@ -66,21 +67,22 @@ def asked(about: str | None) -> About | None:
     return cast("About | None", about)
 
 
-def figures_of(plan: Plan, store: Store, report: Report) -> Figures:
-    """A report's long rows, and what its pre-trainings logged, as claims read them."""
+def figures_of(report: Report) -> Figures:
+    """Return a report's figures and the losses of its pre-trainings, as claims read them."""
+    plan = report.plan
     absent: dict[tuple[str, str], str] = {}
-    shown = agreed(report.rows.frame)
+    shown = agreed(report.figures.frame)
     for row in shown[shown["status"] != "ok"].to_dict("records"):
         status = row["status"]
         why = f"{status}: {row['reason']}" if row["reason"] else status
         place = (row["label"], row["dataset"])
         absent.setdefault(place, "has not run" if status == "pending" else why)
     for label in {str(x) for claim in plan.claims for x in (claim["row"], *claim["over"])}:
-        if label not in set(report.rows.frame["label"]):
+        if label not in set(report.figures.frame["label"]):
             absent[label, ""] = "is no row of this run"
-    values = figures_by_seed(report.rows.frame)
+    values = figures_by_seed(shown)
     for trial in plan.trials:
-        logged = pretraining.of_trial(plan, store, trial)
+        logged = pretraining.of_trial(report.records, trial)
         for name, value in logged.items():
             values.setdefault((trial.label, "", name), {})[trial.seed] = value
         if not logged:
@@ -97,8 +99,8 @@ def figures_of(plan: Plan, store: Store, report: Report) -> Figures:
         },
         absent=absent,
         datasets=plan.datasets,
-        costs=frozenset(plan.table["costs"]),
-        losses=frozenset(pretraining.figures(plan)),
+        cost_metrics=frozenset(plan.table["costs"]),
+        loss_metrics=frozenset(pretraining.figures(plan)),
     )
 
 
@@ -127,18 +129,18 @@ def print_claims(data: Mapping[str, Any]) -> None:
         console.print(Text(note, style="dim"))
 
 
-def _plain(outcome: Outcome) -> dict[str, Any]:
-    said = asdict(outcome.claim)
+def _plain(judgement: Judgement) -> dict[str, Any]:
+    said = asdict(judgement.claim)
     return {
         **{k: list(v) if isinstance(v, tuple) else v for k, v in said.items()},
-        "verdict": outcome.verdict,
-        "p": outcome.p,
-        "p_uncorrected": outcome.p_alone,
-        "tested": outcome.tested,
-        "needed": outcome.needed,
-        "unit": outcome.unit,
-        "reason": outcome.reason,
-        "comparisons": [_part(part) for part in outcome.compared],
+        "verdict": judgement.verdict,
+        "p": judgement.p,
+        "p_uncorrected": judgement.p_alone,
+        "tested": judgement.tested,
+        "needed": judgement.needed,
+        "unit": judgement.unit,
+        "reason": judgement.reason,
+        "comparisons": [_part(part) for part in judgement.compared],
     }
 
 

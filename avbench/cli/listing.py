@@ -24,14 +24,14 @@ MOST_ROWS = 60
 
 def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
     """A plan's grid, its stages by kind, and what is done."""
-    from avbench.runner.scheduler import Estimate
+    from avbench.runner.scheduler import StageTimes
 
     done = store.all_done(plan.stages.values())
-    estimate = Estimate()
+    times = StageTimes()
     for id_ in done:
         record = store.record(plan.stages[id_]) or {}
         if "wall_s" in record.get("provenance", {}):
-            estimate.add(plan.stages[id_].kind, record["provenance"]["wall_s"])
+            times.add(plan.stages[id_].kind, record["provenance"]["wall_s"])
     kinds = Counter(stage.kind for stage in plan.stages.values())
     ready = Counter(plan.stages[id_].kind for id_ in done)
     todo = [s.kind for s in plan.stages.values() if s.id not in done]
@@ -63,7 +63,7 @@ def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
             for trial in plan.trials
         ],
         "stages": {k: {"done": ready[k], "all": kinds[k]} for k in KINDS if k in kinds},
-        "seconds_left": sum(map(estimate.of, todo)) / slots if estimate.seconds else None,
+        "seconds_left": sum(map(times.of, todo)) / slots if times.seconds else None,
     }
 
 

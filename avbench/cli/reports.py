@@ -17,24 +17,26 @@ if TYPE_CHECKING:
 
 
 def _sheets(
-    plan: Plan, store: Store, report: "Report", intervals: str | None, plugins_dir: Path | None
+    report: "Report", intervals: str | None, plugins_dir: Path | None
 ) -> Iterator["Sheet"]:
-    """The tables of a report; what intervals take to import is imported where they are asked."""
+    """Make the tables of a report; modules for intervals are imported only if they are asked."""
+    from avbench.reports.layouts import layouts
     from avbench.reports.pivot import pivot
 
-    what = intervals or plan.table["intervals"]
+    what = intervals or report.plan.table["intervals"]
     if what == "none":
-        yield from (pivot(table, layout, notes) for layout, table, notes in report.layouts)
+        yield from (pivot(table, layout, notes) for layout, table, notes in layouts(report))
         return
     from avbench.core.registry import load
-    from avbench.reports.collect import MOST_FREQUENT
     from avbench.reports.intervals import inferred
-    from avbench.reports.systems import Stored
+    from avbench.reports.systems import ScoreStatistics
 
-    stored = Stored(plan, store, load(plugins_dir), MOST_FREQUENT) if what == "videos" else None
-    for layout, table, notes in report.layouts:
+    of_videos = what == "videos"
+    statistics = ScoreStatistics(report.records, load(plugins_dir)) if of_videos else None
+    for layout, table, notes in layouts(report):
         own = table is not report.paper
-        yield pivot(table, layout, notes, inferred(table, layout, what, stored) if own else None)
+        known = inferred(table, layout, what, statistics) if own else None
+        yield pivot(table, layout, notes, known)
 
 
 def _inferred(sheets: Sequence["Sheet"]) -> dict[str, list[dict[str, Any]]]:
@@ -101,14 +103,13 @@ def write_strata(
     from avbench.analysis.strata_tables import strata_sheets
     from avbench.core.errors import AvbenchError
     from avbench.core.registry import load
-    from avbench.reports.collect import MOST_FREQUENT
     from avbench.reports.notes import stamp
-    from avbench.reports.systems import Stored
+    from avbench.reports.records import Records
+    from avbench.reports.systems import ScoreStatistics
 
     counts = counts_of(words) if words is not None else None
-    stored = Stored(plan, store, load(plugins_dir), MOST_FREQUENT)
-    found = strata_sheets(plan, stored, counts)
-    sheets = stamp(plan, found)
+    statistics = ScoreStatistics(Records.read(plan, store), load(plugins_dir))
+    sheets = stamp(plan, strata_sheets(statistics, counts))
     if not sheets:
         raise AvbenchError(f"{plan.suite}: nothing has been scored yet; avbench run comes first")
     _give(plan, sheets, _write(sheets, folder, "strata", formats), as_json)
@@ -124,9 +125,10 @@ def write_modality_use(
     """
     from avbench.analysis.modality_use import use_sheets
     from avbench.core.errors import AvbenchError
+    from avbench.reports.collect import collect
     from avbench.reports.notes import stamp
 
-    sheets = stamp(plan, use_sheets(plan, store))
+    sheets = stamp(plan, use_sheets(collect(plan, store)))
     if not sheets:
         raise AvbenchError(
             f"{plan.suite}: there is nothing to say on modality use: no row is pre-trained, and "
@@ -208,10 +210,10 @@ def write_report(
     from avbench.reports.notes import stamp
 
     report = collect(plan, store)
-    sheets = stamp(plan, _sheets(plan, store, report, intervals, plugins_dir))
+    sheets = stamp(plan, _sheets(report, intervals, plugins_dir))
     files = _write(sheets, folder, "table", formats)
     if as_json:
-        rows = json.loads(report.rows.frame.to_json(orient="records"))
+        rows = json.loads(report.figures.frame.to_json(orient="records"))
         shown = {
             "suite": plan.suite,
             "rows": rows,

@@ -175,14 +175,14 @@ def _absent(
 
 def print_scores(results: Mapping[str, Any]) -> None:
     """The scores for people, and how they were made."""
-    from avbench.reports.long_table import signature_notes
+    from avbench.reports.notes import condensed
     from avbench.reports.table import TITLES
 
-    made: dict[str, list[str]] = {}
+    signatures: list[str] = []
     for system in results["systems"]:
         print(f"{system['hypotheses']}: {results['references']['ids']} ids")
         for score in system["scores"]:
-            made.setdefault("signature", []).append(score["signature"])
+            signatures.append(score["signature"])
             title = TITLES.get(score["name"], score["name"])
             print(f"  {title:<16} {score['value']:8.3f} {score['unit']}")
         if system["without_caption"]:
@@ -190,8 +190,8 @@ def print_scores(results: Mapping[str, Any]) -> None:
         if system["empty"]:
             print(f"  {system['empty']} captions are empty")
     _print_comparisons(results.get("comparisons", []))
-    for note in signature_notes(made):
-        print(note)
+    for text in condensed(signatures):
+        print(f"signature: {text}")
 
 
 def _print_comparisons(comparisons: Sequence[Mapping[str, Any]]) -> None:

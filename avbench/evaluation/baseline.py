@@ -1,6 +1,6 @@
-"""The stage ``baseline``: the most frequent training caption for every clip.
+"""Stage ``baseline``: the most frequent training caption for every clip.
 
-What a model must beat before any of its captions can be said to depend on the clip.
+A model must beat it before its captions can be said to depend on the clip.
 """
 
 import json
@@ -14,7 +14,7 @@ from avbench.evaluation.predictions import PREDICTIONS
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Write ``predictions.jsonl``; of equally frequent captions the alphabetically first.
+    """Write ``predictions.jsonl``; ties go to the alphabetically first caption.
 
     Raises:
         DataError: the training split has no captions.

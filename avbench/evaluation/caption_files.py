@@ -1,4 +1,4 @@
-"""Files of captions, as other tools write them: JSON lines, coco-caption's JSON, csv.
+"""Files of captions from other tools: JSON lines, coco-caption's JSON, csv.
 
 JSON lines
     ``{"id": …, "caption": …}``; references ``{"id": …, "captions": […]}``, or ``caption``, an id
@@ -17,9 +17,9 @@ csv with a head
     columns ``id`` and ``caption``; in references an id once for each, or columns ``caption_1``,
     ``caption_2``, …
 
-A file that ends with ``.csv`` is csv; in any other the first value tells. Ids are texts or whole
-numbers (7 and "7" are one id). A caption may be empty; line breaks in it count as blanks. Files
-may be packed by gzip (``.gz``).
+A file that ends with ``.csv`` is csv; the form of any other follows from its first value. Ids are
+texts or whole numbers (7 and "7" are one id). A caption may be empty; its line breaks count as
+blanks. Files may be compressed by gzip (``.gz``).
 """
 
 import re
@@ -38,22 +38,22 @@ from avbench.data.annotations.strict_json import (
 
 NUMBERED = re.compile(r"caption_\d+")
 LINE = frozenset({"id", "caption", "captions", "descs"})
-"""Fields by which an object is known as a line of JSON lines."""
+"""Fields that identify an object as a line of JSON lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What one line or object says."""
+    """The captions of one line or object."""
 
     place: str
     id: str
     captions: tuple[str, ...]
     whole: bool
-    """Whether these are all of the id's captions, so that it may not come again."""
+    """These are all captions of the id, so it must not come again."""
 
 
 def read_hypotheses(path: Path) -> dict[str, str]:
-    """One caption an id.
+    """Read one caption for each id.
 
     Raises:
         DataError: the file is missing, malformed or empty, or gives an id twice; names the place.
@@ -69,7 +69,7 @@ def read_hypotheses(path: Path) -> dict[str, str]:
 
 
 def read_references(path: Path) -> dict[str, tuple[str, ...]]:
-    """One or more captions an id, in the file's order.
+    """Read one or more captions for each id, in the file's order.
 
     Raises:
         DataError: the file is missing, malformed or empty, an id has no caption, or a list of
@@ -105,11 +105,11 @@ def _entries(path: Path, *, references: bool) -> Iterator[_Entry]:
 
 
 def _lines(path: Path) -> list[Node] | None:
-    """The lines of a file of JSON lines; None where it is one JSON document."""
+    """Read the lines of a file of JSON lines; None if it is one JSON document."""
     try:
         lines = open_lines(path)
     except DataError as of_line:
-        # Not each line is JSON: it may be one document over several lines.
+        # Some line is no JSON, so the file may be one document of several lines.
         try:
             open_json(path)
         except DataError as of_whole:
@@ -124,7 +124,7 @@ def _lines(path: Path) -> list[Node] | None:
 
 
 def _of_field(id_: str, node: Node, *, references: bool) -> _Entry:
-    """A field of an object by ids."""
+    """Read a field of an object whose keys are ids."""
     value = node.value
     if isinstance(value, str):
         captions: tuple[str, ...] = (node.string(),)

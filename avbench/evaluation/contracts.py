@@ -1,4 +1,4 @@
-"""The abstract class of metrics, what it scores and what it gives.
+"""The abstract class of metrics, with its input and output.
 
 Every class that implements it is final.
 """
@@ -15,12 +15,12 @@ from avbench.core.types import Slot
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class References:
-    """What hypotheses are scored against; ids are clips, or videos in the paragraph protocol."""
+    """References for scoring, by id: clips, or videos in the paragraph protocol."""
 
     captions: Mapping[str, tuple[str, ...]]
     protocol: str = "coco"
     slots: Mapping[str, Mapping[str, Slot]] = field(default_factory=dict)
-    """Known facts per clip, where the dataset states them."""
+    """Known facts of each clip, if the dataset states them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,35 +32,35 @@ class Score:
     unit: str
     """``x100`` for the four caption metrics, ``%`` for accuracies."""
     signature: str
-    """How it was made: ``metric|option:value|…|version:…``."""
+    """Signature: ``metric|option:value|…|version:…``."""
     per_item: Mapping[str, float] = field(default_factory=dict)
-    """The same figure for each id, where it is defined."""
+    """Id → the same figure for it alone; without the ids for which it is undefined."""
     higher_is_better: bool = True
     statistics: Float64[np.ndarray, "items K"] | None = field(default=None, compare=False)
-    """One row an id of ``per_item``, in its order, whose sum over any multiset of ids gives the
-    figure of these by ``Metric.from_sums``. None: (figure, 1), so the figure is a mean."""
+    """One row for each id of ``per_item``, in its order. ``Metric.from_sums`` makes the figure of
+    any multiset of ids from the sum of their rows. None: (figure, 1), so the figure is a mean."""
 
 
 class Metric(ABC):
-    """Hypotheses and references to scores."""
+    """Scores hypotheses against references."""
 
     only: frozenset[str] | None = None
-    """Set by the host where it wants these scores alone; others may be given or left out."""
+    """Set by the caller if it needs only these scores; others may be returned or left out."""
     clip_by_clip: bool = False
-    """True: always scored by clip, also where the protocol joins the clips of a video."""
+    """True: always scored by clip, even if the protocol joins the clips of a video."""
 
     @abstractmethod
     def score(
         self, hypotheses: Sequence[Mapping[str, str]], references: References
     ) -> Sequence[Sequence[Score]]:
-        """Score several systems against the same references, in one go.
+        """Score several systems against the same references in one call.
 
         Args:
-            hypotheses: one mapping id → caption a system; ids equal those of ``references``.
-            references: what they are scored against.
+            hypotheses: for each system a mapping id → caption, with the ids of ``references``.
+            references: of the hypotheses.
 
         Returns:
-            For each system its scores; the empty sequence where the metric does not apply.
+            The scores of each system; an empty sequence if the metric does not apply.
         """
 
     def from_sums(
@@ -68,20 +68,20 @@ class Metric(ABC):
         name: str,  # noqa: ARG002
         sums: Float64[np.ndarray, "R K"],
     ) -> Float64[np.ndarray, " R"]:
-        """A figure of R resamples from the sums of their items' statistics.
+        """Make the figures of R resamples from the sums of their items' statistics.
 
-        By default the mean, from (sum of the figures, their number).
+        By default the mean, from the sum of the figures and their number.
 
         Args:
             name: the score's name.
             sums: one row a resample, see ``Score.statistics``.
 
         Returns:
-            The figures, on the scale of ``Score.value``; NaN where a resample defines none.
+            The figures, on the scale of ``Score.value``; NaN if undefined for a resample.
         """
         mean = np.full(len(sums), np.nan)
         np.divide(sums[:, 0], sums[:, 1], out=mean, where=sums[:, 1] > 0)
         return mean
 
     def close(self) -> None:  # noqa: B027
-        """End what was kept between calls, e.g. a process; by default nothing."""
+        """Release resources kept between calls, e.g. a process; by default nothing."""

@@ -21,9 +21,9 @@ from avbench.models.weights import load
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Stage ``generate``: captions of a split, its streams altered as the spec says.
+    """Write the captions of a split, with its streams altered as the spec says.
 
-    Where streams are swapped, each line says from which clips they were taken.
+    If streams are swapped, each line names the clips that they come from.
     """
     captioner, architecture = load(job.parents["model"], job.registry)
     settings = build(DecodeSettings, job.spec["decode"])

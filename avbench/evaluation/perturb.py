@@ -1,6 +1,6 @@
-"""Does to a stream's input what an ``Alteration`` says: another clip's input, or noise.
+"""Apply an ``Alteration`` to a stream's input: another clip's input, or noise.
 
-Zeroing needs no code here: it is a view of the captioner without the stream.
+Zeroing needs no code here, because it is a view of the captioner without the stream.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,19 @@ from avbench.data.tokenizer import PAD, Vocabulary
 from avbench.evaluation.perturbation import Alteration, How
 
 INPUTS = frozenset(f.name for f in fields(Batch)) - {"captions", "clip", "ids"}
-"""The fields of a batch that are the input of a modality, each named as the modality."""
+"""The fields of a batch that hold a modality's input, named after it."""
 
 
 def kept(alteration: Alteration | None, encoded: View) -> View:
-    """The view of a model under an alteration, which is checked to fit the model.
+    """Return the view of a model under an alteration, after a check that it fits the model.
 
     Args:
-        alteration: None: the streams are as they are.
+        alteration: None if nothing is altered.
         encoded: the streams that the model encodes.
 
     Raises:
-        SuiteError: it is of a stream that the model does not encode, or of one's input that has
-            no field in a batch.
+        SuiteError: the model does not encode a stream, or a stream's input has no field in a
+            batch.
     """
     for stream in alteration.streams if alteration is not None else ():
         assert alteration is not None
@@ -46,15 +46,15 @@ def kept(alteration: Alteration | None, encoded: View) -> View:
 
 
 def _streams(alteration: Alteration | None, how: How) -> tuple[Modality, ...]:
-    """The streams to which this is done."""
+    """Return the streams of an alteration of this kind."""
     return alteration.streams if alteration is not None and alteration.how == how else ()
 
 
 def swapped(alteration: Alteration | None, videos: Sequence[str]) -> dict[Modality, list[int]]:
-    """For each swapped stream, the place of the clip that each clip's input is taken from.
+    """Return, for each swapped stream, the index of the clip that each input comes from.
 
     Args:
-        alteration: None: nothing is swapped.
+        alteration: None if nothing is altered.
         videos: the video of each clip.
     """
     streams = _streams(alteration, "swapped")
@@ -62,25 +62,25 @@ def swapped(alteration: Alteration | None, videos: Sequence[str]) -> dict[Modali
 
 
 def same_video(taken: Mapping[Modality, Sequence[int]], videos: Sequence[str]) -> int:
-    """How many clips' input is taken from another clip of the same video."""
+    """Count the clips whose input comes from another clip of the same video."""
     return sum(
         any(videos[of[i]] == video for of in taken.values()) for i, video in enumerate(videos)
     )
 
 
 def partners(videos: Sequence[str], seed: int) -> list[int]:
-    """For each clip another one, each taken once: a permutation without fixed points.
+    """Pair each clip with another, each used once: a permutation without fixed points.
 
-    The clips are put in an order in which those of a video stand together, and each takes the
-    clip that is as many places further as the largest video has clips. So all partners are of
-    other videos where no video has more than half of the clips, and as many as can be otherwise.
+    The clips are ordered so that those of a video stand together. Each takes the clip that is k
+    places further, where k is the size of the largest video. So all partners come from other
+    videos unless a video has more than half of the clips; then as many do as possible.
 
     Args:
         videos: the video of each clip.
-        seed: of the order of videos, and of the clips in each.
+        seed: of the order of videos and of their clips.
 
     Returns:
-        The place of each clip's partner.
+        The index of each clip's partner.
 
     Raises:
         SuiteError: there are fewer than two clips.
@@ -94,7 +94,7 @@ def partners(videos: Sequence[str], seed: int) -> list[int]:
         of_video.setdefault(videos[i], []).append(i)
     order = [i for clips in of_video.values() for i in clips]
     step = max(map(len, of_video.values()))
-    step = step if step < n else 1  # one video alone: its other clips
+    step = step if step < n else 1  # a single video: its other clips
     taken = [0] * n
     for place, i in enumerate(order):
         taken[i] = order[(place + step) % n]
@@ -102,18 +102,18 @@ def partners(videos: Sequence[str], seed: int) -> list[int]:
 
 
 def noised(alteration: Alteration | None, batch: Batch, vocabulary: Vocabulary) -> Batch:
-    """A batch with noise in some of its streams; what each clip gets depends on its id alone.
+    """Add noise to streams of a batch; a clip's noise depends only on its id and the seed.
 
-    - Spectrograms: Gaussian noise is added, of the standard deviation that the values of the
-      clip's input have, times ``10^(−dB/20)``; padding counts as input, as the encoder reads it.
-    - Frames: the same over all pixels and colours of the clip, then rounded and clipped to what a
-      pixel can hold, which takes away some of strong noise.
-    - Words: each word piece is replaced with probability ``1 / (1 + 10^(dB/10))``, noise's share
-      of signal and noise, by one drawn uniformly from the vocabulary without special tokens.
+    - Spectrograms: Gaussian noise, with the standard deviation of the clip's input times
+      ``10^(−dB/20)``. Padding counts as input, because the encoder reads it.
+    - Frames: the same over all pixels and colours of the clip, then rounded and clipped to the
+      range of a pixel, which weakens strong noise.
+    - Words: each word piece is replaced with probability ``1 / (1 + 10^(dB/10))``, the share of
+      noise in signal and noise, by one drawn uniformly from the vocabulary without special tokens.
 
     Args:
-        alteration: the streams, the signal-to-noise ratio and the seed; None, or one of another
-            kind: the batch stays as it is.
+        alteration: the streams, the signal-to-noise ratio and the seed. Without noise the batch
+            stays as it is.
         batch: clips, on any device.
         vocabulary: of the word pieces.
     """
@@ -134,7 +134,7 @@ def _seed(alteration: Alteration | None) -> int:
 
 
 def _noised(given: Tensor, db: float, draw: torch.Generator, vocabulary: Vocabulary) -> Tensor:
-    """One clip's input of a stream with noise, by what its values are."""
+    """Add noise to one clip's input of a stream, by the type of its values."""
     if given.dtype == torch.uint8:
         return _gaussian(given.float(), db, draw).round().clamp(0, 255).to(torch.uint8)
     if given.dtype.is_floating_point:
@@ -145,7 +145,7 @@ def _noised(given: Tensor, db: float, draw: torch.Generator, vocabulary: Vocabul
 def _gaussian(
     given: Float[Tensor, "*shape"], db: float, draw: torch.Generator
 ) -> Float[Tensor, "*shape"]:
-    """The input with Gaussian noise; one that is constant has no variance, and gets none."""
+    """Add Gaussian noise; a constant input has no variance and gets none."""
     noise = torch.randn(given.shape, generator=draw).to(given)
     return given + given.std(correction=0) * 10 ** (-db / 20) * noise
 
@@ -153,7 +153,7 @@ def _gaussian(
 def _misheard(
     given: Int[Tensor, " L"], db: float, draw: torch.Generator, vocabulary: Vocabulary
 ) -> Int[Tensor, " L"]:
-    """Word pieces of which some are replaced; padding stays."""
+    """Replace some word pieces; padding stays."""
     words = torch.tensor([i for i in range(len(vocabulary)) if i not in vocabulary.special])
     hit = torch.rand(given.shape, generator=draw) < 1 / (1 + 10 ** (db / 10))
     other = words[torch.randint(len(words), given.shape, generator=draw)]

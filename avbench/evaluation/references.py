@@ -1,4 +1,4 @@
-"""What captions are scored against: clip by clip, or video by video."""
+"""References of captions: clip by clip, or video by video."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from avbench.evaluation.contracts import References
 
 @runtime_checkable
 class Annotated(Protocol):
-    """What scoring reads of a prepared split."""
+    """The part of a prepared split that scoring reads."""
 
     @property
     def clips(self) -> Sequence[Clip]:
-        """The clips that were prepared; lost ones are not among them."""
+        """The prepared clips, without lost ones."""
 
     @property
     def protocol(self) -> str:
@@ -24,12 +24,12 @@ class Annotated(Protocol):
 
     @property
     def paragraphs(self) -> Mapping[str, tuple[str, ...]]:
-        """References per video, for the paragraph protocol."""
+        """Video → references, for the paragraph protocol."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Level:
-    """Whether items are clips or whole videos: which references, and how captions join."""
+    """References and items of one level: clips, or whole videos whose captions are joined."""
 
     references: References
     videos: Mapping[str, str]
@@ -38,9 +38,9 @@ class Level:
     """Item id → its clips in temporal order."""
 
     def join(self, captions: Mapping[str, str]) -> dict[str, str]:
-        """One text an item: a clip's caption, or the sentences of a video joined by ``. ``.
+        """Return one text for each item: a clip's caption, or a video's, joined by ``. ``.
 
-        A video without clips says nothing: ``""``.
+        A video without clips has the empty caption.
         """
         return {
             item: ". ".join(captions[clip] for clip in clips)
@@ -49,7 +49,7 @@ class Level:
 
 
 def by_clip(split: Annotated) -> Level:
-    """Clip by clip."""
+    """Return references clip by clip."""
     return Level(
         references=References(
             captions={clip.id: clip.captions for clip in split.clips},
@@ -61,10 +61,10 @@ def by_clip(split: Annotated) -> Level:
 
 
 def by_protocol(split: Annotated) -> Level:
-    """As the split's protocol says: clip by clip, or video by video.
+    """Return references by the split's protocol: clip by clip, or video by video.
 
-    The paragraph protocol asks for every video of the split: one of which no clip was prepared
-    counts as said nothing about. In the other protocol a lost clip is left out.
+    The paragraph protocol needs every video of the split, so a video without prepared clips has
+    the empty caption. The other protocol leaves lost clips out.
 
     Raises:
         DataError: the protocol is unknown, or a video has no reference.

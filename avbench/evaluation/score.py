@@ -1,8 +1,7 @@
-"""The stage ``score``: predictions against references, by every metric of the suite.
+"""Stage ``score``: predictions against references, by every metric of the suite.
 
-Jobs that share references are scored together, so that references are prepared once for them;
-metrics stay for all jobs of a process, and so does METEOR's Java. A job that fails leaves the
-others alone.
+Jobs that share references are scored together, so that the references are prepared once. Metrics
+and METEOR's Java live for all jobs of a process. A failed job does not affect the others.
 """
 
 import csv
@@ -32,7 +31,7 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A score, the metric that made it, and how the suite names that: name and options."""
+    """A score, its metric, and that metric's name and options in the suite."""
 
     score: Score
     metric: Metric
@@ -48,14 +47,14 @@ def run(job: Job) -> Result:
 
 
 def run_many(jobs: Sequence[Job]) -> list[Result | Exception]:
-    """Score jobs, those with the same references together.
+    """Score jobs; those with the same references are scored together.
 
     Writes each job's ``per_clip.csv`` and ``statistics.npz``, see
     ``avbench.evaluation.statistics.sufficient``.
 
     Returns:
-        For each job, in order, ``{"scores": [...], "items": n, "without_clip": m}`` (m videos of
-        the paragraph protocol count as ``""``) or the exception it failed with.
+        For each job, in order, ``{"scores": [...], "items": n, "without_clip": m}`` or the
+        exception it failed with. m videos of the paragraph protocol count as ``""``.
     """
     results: dict[int, Result | Exception] = {}
     metrics: dict[str, Metric] = {}
@@ -72,7 +71,7 @@ def run_many(jobs: Sequence[Job]) -> list[Result | Exception]:
 def _score_group(
     jobs: Mapping[int, Job], metrics: dict[str, Metric]
 ) -> dict[int, Result | Exception]:
-    """Score jobs that share a prepared split; ``metrics`` keeps the instances for all groups."""
+    """Score jobs that share a prepared split; ``metrics`` caches instances for all groups."""
     results: dict[int, Result | Exception] = {}
     try:
         split = PreparedClips.open(next(iter(jobs.values())).parents["data"])
@@ -126,7 +125,7 @@ def _build(ref: Mapping[str, Any], job: Job) -> Metric:
 def _score_together(
     metric: Metric, name: str, systems: Mapping[int, dict[str, str]], references: References
 ) -> dict[int, Sequence[Score] | Exception]:
-    """Score systems in one call; if that fails, one by one, so that only the culprit fails."""
+    """Score systems in one call, or one by one if that fails, so that only the culprit fails."""
     if not systems:
         return {}
     try:
@@ -141,10 +140,10 @@ def _score_together(
 
 
 def _check(name: str, outcomes: Sequence[Sequence[Score]], systems: int) -> None:
-    """Hold a metric to its contract.
+    """Check a metric's scores against its contract.
 
     Raises:
-        PluginError: it gave no list of scores for a system, or a score that is no number.
+        PluginError: a system has no list of scores, or a score is not finite.
     """
     if len(outcomes) != systems:
         raise PluginError(
@@ -156,7 +155,7 @@ def _check(name: str, outcomes: Sequence[Sequence[Score]], systems: int) -> None
 
 
 def _write(job: Job, scored: Sequence[Scored], levels: Mapping[str, Level]) -> Result:
-    """Write a job's files and give its results."""
+    """Write a job's files and return its results."""
     videos: dict[str, str] = {}
     for level in levels.values():
         videos |= level.videos
@@ -169,8 +168,8 @@ def write_scores(folder: Path, scored: Sequence[Scored], videos: Mapping[str, st
     """Write ``per_clip.csv`` and ``statistics.npz``.
 
     Args:
-        folder: where.
-        scored: the scores, each with the metric that made it.
+        folder: of the job.
+        scored: the scores, each with its metric.
         videos: every scored item and its video, in the order of the lines.
 
     Raises:
@@ -197,7 +196,7 @@ def write_scores(folder: Path, scored: Sequence[Scored], videos: Mapping[str, st
 
 
 def describe(scored: Sequence[Scored]) -> list[dict[str, Any]]:
-    """What a record says of each score."""
+    """Return the scores as a record has them."""
     return [
         {
             "name": one.score.name,
@@ -213,7 +212,7 @@ def describe(scored: Sequence[Scored]) -> list[dict[str, Any]]:
 
 
 def statistics(one: Scored) -> Float64[np.ndarray, "n K"] | None:
-    """A score's sufficient statistics; None where its figure cannot be made from them."""
+    """Return a score's sufficient statistics, or None if they do not give its figure."""
     score = one.score
     values = score.statistics
     if values is None:

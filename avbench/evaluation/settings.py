@@ -1,7 +1,7 @@
-"""The settings of evaluation: metrics, and what is done to a row's streams.
+"""The settings of evaluation: metrics, and alterations of a row's streams.
 
-Frozen dataclasses; each field says its unit and the paper's value, which is the default where
-the paper gives one. They stand in the specs of stages, and so are hashed.
+Frozen dataclasses. Each field states its unit and the paper's value, which is the default if there
+is one. They are part of stages' specs and therefore hashed.
 """
 
 import math
@@ -16,7 +16,7 @@ from avbench.evaluation.perturbation import Alteration
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateSettings:
-    """What is measured beside the captions' scores."""
+    """Metrics, and generations with altered streams."""
 
     metrics: tuple[ComponentRef, ...] = ()
     zeroed: tuple[Modality, ...] = ()
@@ -26,23 +26,23 @@ class EvaluateSettings:
     noised: tuple[Modality, ...] = ()
     """Streams to add noise to, one at a time, in additional generations."""
     noise_db: float = 0.0
-    """Signal over noise of noised streams, dB; 0: noise of the variance of the clip's input."""
+    """Signal-to-noise ratio of noised streams, dB; 0: noise of the clip input's variance."""
     alteration_seed: int = 0
-    """Of the clips that swapped streams are taken from, and of noise; the same for all rows."""
+    """Seed of swapped clips and of noise; the same for all rows."""
     shapley: bool = False
-    """Whether every set of the row's streams is zeroed, in as many additional generations, for
-    the Shapley values of the modalities."""
+    """Zero every set of the row's streams, each in an additional generation, for the Shapley
+    values of the modalities."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.noise_db):
             raise ValueError(f"noise_db must be finite, got {self.noise_db}")
 
     def alterations(self, encoded: Sequence[Modality]) -> tuple[Alteration, ...]:
-        """What is done to a row's streams, one after the other, each once.
+        """Return the alterations of a row's streams, each once.
 
         Args:
-            encoded: the row's streams that are not zeroed anyway. The only one is zeroed for
-                Shapley values alone: without it nothing is left to look at.
+            encoded: the row's streams that are not always zeroed. A single stream is zeroed only
+                for Shapley values, because nothing is left without it.
         """
         asked = [
             *((m,) for m in self.zeroed if m in encoded and len(encoded) > 1),

@@ -1,8 +1,8 @@
-"""The clips that a model is judged on and those that it may be chosen on: two types.
+"""Splits for reporting and splits for selection, as two types.
 
-A function that chooses takes a ``SelectSplit``, and a ``ReportSplit`` is none: a type checker
-refuses it. The one way from the latter to the former is ``SelectSplit.reported``, whose use
-stamps every table of a suite.
+A function that selects takes a ``SelectSplit``, so a type checker refuses a ``ReportSplit``. The
+only way from the latter to the former is ``SelectSplit.reported``, whose use marks every table of
+a suite.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,19 +20,19 @@ from avbench.data.prepared.split import PreparedSplit
 from avbench.evaluation.references import Level, by_clip, by_protocol
 
 Origin = Literal["own", "carved", "reported"]
-"""A split of the dataset's own; whole videos out of training; the reported split itself."""
+"""The dataset's own split; whole videos kept out of training; the reported split itself."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class ReportSplit:
-    """Prepared clips whose scores go into tables; nothing is chosen on them."""
+    """Prepared clips whose scores go into tables; nothing is selected on them."""
 
     prepared: PreparedSplit
 
     @classmethod
     def open(cls, directory: Path) -> "ReportSplit":
-        """What the prepare stage of a reported split wrote."""
+        """Open the output of a reported split's prepare stage."""
         return cls(PreparedSplit.open(directory))
 
 
@@ -43,12 +43,12 @@ class SelectSplit:
 
     prepared: PreparedSplit
     rows: tuple[int, ...]
-    """Which of the prepared clips."""
+    """Indices of the prepared clips."""
     origin: Origin
 
     @classmethod
     def own(cls, directory: Path) -> "SelectSplit":
-        """The dataset's split for selection, as its prepare stage left it.
+        """Open the dataset's split for selection.
 
         Raises:
             DataError: the folder holds the clips of another role.
@@ -63,15 +63,15 @@ class SelectSplit:
 
     @classmethod
     def carved(cls, train: PreparedSplit, share: float, seed: int) -> "SelectSplit":
-        """Whole videos of the training clips, which must then be kept out of training.
+        """Take whole videos of the training clips, which must then be kept out of training.
 
         Args:
             train: the training clips.
-            share: of the videos; at least one is taken and one left.
-            seed: which.
+            share: of the videos; at least one is taken and one is left.
+            seed: of the choice of videos.
 
         Raises:
-            DataError: there is but one video.
+            DataError: there is only one video.
         """
         videos = sorted({clip.video for clip in train.clips})
         if len(videos) < 2:
@@ -87,11 +87,11 @@ class SelectSplit:
 
     @classmethod
     def reported(cls, report: ReportSplit, *, stamped: Literal[True]) -> "SelectSplit":  # noqa: ARG003
-        """The reported clips themselves.
+        """Take the reported clips themselves.
 
         Args:
             report: the clips.
-            stamped: says that ``avbench.reports.notes.stamp`` marks the tables.
+            stamped: a promise that ``avbench.reports.notes.stamp`` marks the tables.
         """
         return cls(report.prepared, tuple(range(len(report.prepared.clips))), "reported")
 
@@ -102,25 +102,25 @@ class SelectSplit:
 
     @property
     def protocol(self) -> str:
-        """Clip by clip where training clips are carved: these have no paragraph references."""
+        """``coco`` for carved training clips, which have no paragraph references."""
         return "coco" if self.origin == "carved" else self.prepared.protocol
 
     @property
     def paragraphs(self) -> Mapping[str, tuple[str, ...]]:
-        """References per video, for the paragraph protocol."""
+        """Video → references, for the paragraph protocol."""
         return self.prepared.paragraphs
 
     @property
     def carved_videos(self) -> frozenset[str]:
-        """The videos that training must leave alone."""
+        """The videos that must be kept out of training."""
         carved = self.clips if self.origin == "carved" else ()
         return frozenset(clip.video for clip in carved)
 
     @property
     def list_hash(self) -> str:
-        """Which clips and captions these are, see ``clip_list_hash``."""
+        """Hash of clips and captions, see ``clip_list_hash``."""
         return clip_list_hash({clip.id: clip.captions for clip in self.clips})
 
     def level(self, *, clip_by_clip: bool) -> Level:
-        """The references of a metric."""
+        """Return the references for a metric."""
         return by_clip(self) if clip_by_clip else by_protocol(self)

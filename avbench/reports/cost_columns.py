@@ -1,6 +1,6 @@
-"""The cost columns of tables: counts beside the closed form, the paper's figures and a base row.
+"""The cost columns of tables: counts, closed form, the paper's figures and a base row.
 
-Everything is derived from what profile stages recorded; nothing is counted here.
+Everything is derived from the records of profile stages; nothing is counted here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ RECORDED = {
 
 
 def _column(metric: str, group: str, title: str, decimals: int | None = None) -> Column:
-    """A cost column; with ``decimals`` it has so many whatever its smallest figure needs."""
+    """Make a cost column; ``decimals`` fixes its decimals, whatever its smallest figure needs."""
     return Column(
         metric=metric,
         group=group,
@@ -60,32 +60,32 @@ COMPARED = {
     "flops_g": ("flops_paper_g", "flops_difference"),
     "params_m": ("params_paper_m", "params_difference"),
 }
-"""The costs that the paper prints: the metrics of its figure and of the difference to it (%)."""
+"""Costs that the paper prints → the metrics of its figure and of the difference to it (%)."""
 
 WITHOUT = {
     "output projection": ("output projection",),
     "decoder": ("decoder", "output projection"),
 }
-"""What the table by parts leaves out to explain a difference to the paper: name to parts."""
+"""Parts that the table by parts leaves out to explain a difference to the paper, by name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CostRow:
-    """What a profile recorded of one row, and what its suite holds it against."""
+class RowCosts:
+    """The recorded costs of one row, and the paper's figures for it."""
 
     record: str
     """Id of the profile stage."""
     values: Mapping[str, float]
-    """The figures of RECORDED that it has."""
+    """Metric of ``RECORDED`` → value, of those that were recorded."""
     parts: Mapping[str, float]
-    """FLOPs (G) of each part."""
+    """Part → FLOPs (G)."""
     paper: Mapping[str, float]
-    """The paper's figures: cost to value."""
+    """Metric → the paper's figure."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One derived figure."""
+class DerivedCost:
+    """One cost of a row, as long rows have it."""
 
     metric: str
     value: float
@@ -94,60 +94,62 @@ class Figure:
 
 
 def quantities(table: str | None) -> dict[str, float]:
-    """The figures of a published table that lists single quantities; none for other tables."""
+    """Return the figures of a published table of single quantities; none for other tables."""
     lines = published(table) if table is not None else []
     return {line["quantity"]: float(line["value"]) for line in lines if "quantity" in line}
 
 
-def figures(row: CostRow, base: CostRow | None, table: str | None) -> Iterator[Figure]:
-    """A row's recorded figures and all that follows from them.
+def derived_costs(
+    row: RowCosts, base: RowCosts | None, table: str | None
+) -> Iterator[DerivedCost]:
+    """Yield a row's recorded costs and all that follows from them.
 
     Args:
         row: the row.
-        base: the row that relative costs refer to; None: there is none.
+        base: the row that relative costs refer to, if any.
         table: the published table that the paper's figures are from.
     """
     own, source = row.record, f"published/{table}"
     for metric, value in row.values.items():
-        yield Figure(metric, value, RECORDED[metric], own)
+        yield DerivedCost(metric, value, RECORDED[metric], own)
     for part, value in row.parts.items():
-        yield Figure(part_metric(part), value, "GFLOPs", own)
+        yield DerivedCost(part_metric(part), value, "GFLOPs", own)
     for cost, paper in row.paper.items():
         printed, difference = COMPARED[cost]
-        yield Figure(printed, paper, RECORDED[cost], source)
-        yield Figure(difference, percent(row.values[cost], paper), "%", own)
+        yield DerivedCost(printed, paper, RECORDED[cost], source)
+        yield DerivedCost(difference, percent(row.values[cost], paper), "%", own)
     if "flops_g" in row.paper:
         for name, parts in WITHOUT.items():
             left = row.values["flops_g"] - sum(row.parts.get(part, 0.0) for part in parts)
             value = percent(left, row.paper["flops_g"])
-            yield Figure(without_metric(name), value, "%", own)
+            yield DerivedCost(without_metric(name), value, "%", own)
     if base is not None:
         counted, below = row.values["flops_g"], base.values["flops_g"]
-        yield Figure("flops_base_g", counted - below, "GFLOPs", own)
-        yield Figure("flops_base_percent", percent(counted, below), "%", own)
+        yield DerivedCost("flops_base_g", counted - below, "GFLOPs", own)
+        yield DerivedCost("flops_base_percent", percent(counted, below), "%", own)
         if "flops_g" in row.paper and "flops_g" in base.paper:
             paper, below = row.paper["flops_g"], base.paper["flops_g"]
-            yield Figure("flops_base_paper_g", paper - below, "GFLOPs", source)
-            yield Figure("flops_base_paper_percent", percent(paper, below), "%", source)
+            yield DerivedCost("flops_base_paper_g", paper - below, "GFLOPs", source)
+            yield DerivedCost("flops_base_paper_percent", percent(paper, below), "%", source)
 
 
 def percent(value: float, reference: float) -> float:
-    """By how many per cent a value is above another."""
+    """Return the relative difference of a value to a reference, in percent."""
     return 100 * (value / reference - 1)
 
 
 def part_metric(part: str) -> str:
-    """The metric of a part's FLOPs."""
+    """Name the metric of a part's FLOPs."""
     return f"flops_g {part}"
 
 
 def without_metric(name: str) -> str:
-    """The metric of the difference to the paper without some parts."""
+    """Name the metric of the difference to the paper without some parts."""
     return f"flops_difference without {name}"
 
 
 def columns(asked: Sequence[str], base: Mapping[str, str]) -> tuple[Column, ...]:
-    """The columns of a table's costs: in groups where a count stands beside something.
+    """Return the cost columns of a table, in groups if a count stands beside other figures.
 
     Args:
         asked: the metrics, in order.
@@ -166,8 +168,8 @@ def columns(asked: Sequence[str], base: Mapping[str, str]) -> tuple[Column, ...]
     return tuple(made)
 
 
-def part_columns(rows: Sequence[CostRow]) -> tuple[Column, ...]:
-    """The columns of the table by parts: FLOPs, then what of a difference the parts explain."""
+def part_columns(rows: Sequence[RowCosts]) -> tuple[Column, ...]:
+    """Return the columns of the table by parts: FLOPs, then differences without some parts."""
     parts = dict.fromkeys(part for row in rows for part in row.parts)
     ordered = sorted(parts, key=lambda part: not part.startswith("encoder"))
     made = [_column("positions", "Caption", "positions", 0)]
@@ -182,78 +184,10 @@ def part_columns(rows: Sequence[CostRow]) -> tuple[Column, ...]:
 
 
 def part_title(part: str) -> str:
-    """A part as a header names it.
+    """Name a part for a header.
 
     >>> part_title("encoder video")
     'video encoder'
     """
     kind, _, stream = part.partition(" ")
     return f"{stream} encoder" if kind == "encoder" else part
-
-
-def notes(rows: Mapping[str, CostRow], asked: Sequence[str], base: Mapping[str, str]) -> list[str]:
-    """What stands under a table of costs, from its figures.
-
-    Args:
-        rows: label to what was recorded.
-        asked: the metrics that the table shows.
-        base: the axes on which the base row differs.
-    """
-    said: list[str] = []
-    if "closed_form_g" in asked:
-        closed = [
-            abs(percent(row.values["macs_g"], row.values["closed_form_g"]))
-            for row in rows.values()
-            if "closed_form_g" in row.values
-        ]
-        if closed:
-            said.append(
-                f"Counts agree with the closed form to {_bound(max(closed))} % "
-                f"in {len(closed)} of {len(rows)} rows."
-            )
-        added = [row.values["norms_g"] for row in rows.values() if "norms_g" in row.values]
-        if added:
-            said.append(
-                "Counted are matrix products, convolutions and attention. Norms are not; at five "
-                f"operations an element, as fvcore counts them, they would add "
-                f"{_range(added, 2)} G to the MACs."
-            )
-    if any(COLUMNS[metric].group == BASE for metric in asked):
-        said.append(
-            f"Over {', '.join(base.values())}: against the row that differs in "
-            f"{' and '.join(base)} alone."
-        )
-    if any(metric.startswith("flops") for metric in asked) and rows:
-        said.insert(0, "For one clip. FLOPs are 2 × MACs (multiply-accumulates).")
-    return said
-
-
-def part_notes(rows: Mapping[str, CostRow]) -> list[str]:
-    """What stands under the table by parts, from its figures."""
-    said = [
-        "Caption positions: those that the decoder reads under teacher forcing. Decoder: its "
-        "layers, with the keys and values of the fused tokens. Output projection: from the "
-        "caption's positions to the vocabulary."
-    ]
-    for label, row in rows.items():
-        if "flops_g" not in row.paper:
-            continue
-        excess = row.values["flops_g"] - row.paper["flops_g"]
-        share = sum(row.parts.get(part, 0.0) for part in WITHOUT["decoder"])
-        said.append(
-            f"{label}: {abs(excess):.1f} G {'above' if excess >= 0 else 'below'} the paper's "
-            f"{row.paper['flops_g']:.0f} G; decoder and output projection are {share:.1f} G."
-        )
-    return said
-
-
-def _bound(value: float) -> str:
-    """A bound that a percentage keeps: the first of these that is not below it."""
-    return next(
-        (text for text in ("0.001", "0.01", "0.1") if value <= float(text)), f"{value:.1f}"
-    )
-
-
-def _range(values: Sequence[float], decimals: int) -> str:
-    low, high = f"{min(values):.{decimals}f}", f"{max(values):.{decimals}f}"
-    return low if low == high else f"{low} to {high}"

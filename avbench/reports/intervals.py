@@ -1,35 +1,36 @@
-"""Intervals of a table's figures, and which differences in it are significant."""
+"""Intervals of a table's figures, and tests of its differences."""
 
 import numpy as np
 from jaxtyping import Float64
 
-from avbench.evaluation.statistics.estimate import LEVEL, Estimate, holm
-from avbench.evaluation.statistics.resampling import RESAMPLES, over_videos
+from avbench.evaluation.statistics.estimate import Estimate, holm
+from avbench.evaluation.statistics.resampling import over_videos
 from avbench.evaluation.statistics.seeds import over_seeds
 from avbench.reports.long_table import Table
-from avbench.reports.signatures import figures_by_seed
-from avbench.reports.systems import Stored
+from avbench.reports.notes import interval_notes
+from avbench.reports.signatures import agreed, figures_by_seed
+from avbench.reports.systems import ScoreStatistics
 from avbench.reports.table import Inferred, Place, TableLayout, Tested
 
 
 def inferred(
-    table: Table, layout: TableLayout, what: str, stored: Stored | None = None
+    table: Table, layout: TableLayout, what: str, statistics: ScoreStatistics | None = None
 ) -> Inferred:
-    """The intervals of a table's scores and the tests of the differences that it shows.
+    """Return the intervals of a table's scores and the tests of its differences.
 
     Args:
         table: the long rows.
-        layout: which of them are shown.
-        what: ``seeds``: about the methods, Student's t. ``videos``: about these trained models,
-            bootstrap. ``none``.
-        stored: the scores' statistics, which intervals over videos need.
+        layout: the rows and columns that the table shows.
+        what: ``seeds`` (about the methods, Student's t), ``videos`` (about these trained models,
+            bootstrap) or ``none``.
+        statistics: of the scores, which intervals over videos need.
 
     Raises:
         DataError: a file of statistics is missing or damaged.
     """
-    if what == "none" or not layout.columns or (what == "videos" and stored is None):
+    if what == "none" or not layout.columns or (what == "videos" and statistics is None):
         return Inferred()
-    made = _Tabled(table, layout, stored if what == "videos" else None)
+    made = _Tabled(table, layout, statistics if what == "videos" else None)
     intervals = {}
     tests: dict[Place, Estimate] = {}
     for place in made.places():
@@ -40,27 +41,39 @@ def inferred(
         if gap is not None:
             tests[place] = gap
     corrected = holm([gap.p for gap in tests.values()])
+    titles = (row.title or row.label for row in layout.rows if row.label == layout.delta_to)
+    notes = interval_notes(
+        what,
+        found=bool(intervals),
+        seeds=made.seeds(),
+        tests=len(tests),
+        base=next(titles, str(layout.delta_to)),
+    )
     return Inferred(
         intervals=intervals,
         differences={
             place: Tested(to=str(layout.delta_to), estimate=gap, corrected=p)
             for (place, gap), p in zip(tests.items(), corrected, strict=True)
         },
-        notes=tuple(_notes(what, layout, bool(intervals), made.seeds(), len(tests))),
+        notes=tuple(notes),
     )
 
 
 class _Tabled:
-    """The scores of a table by place and seed; with statistics, over videos."""
+    """The scores of a table by place and seed, and their statistics for intervals over videos."""
 
-    def __init__(self, table: Table, layout: TableLayout, stored: Stored | None) -> None:
-        self.layout, self.stored = layout, stored
+    def __init__(
+        self, table: Table, layout: TableLayout, statistics: ScoreStatistics | None
+    ) -> None:
+        self.layout, self.statistics = layout, statistics
         self.values = {
-            place: values for place, values in figures_by_seed(table.frame).items() if place[1]
+            place: values
+            for place, values in figures_by_seed(agreed(table.frame)).items()
+            if place[1]
         }
 
     def places(self) -> list[Place]:
-        """The scores that the table shows, in its order."""
+        """Return the places of the scores that the table shows, in its order."""
         labels = [row.label for row in self.layout.rows]
         metrics = [column.metric for column in self.layout.columns]
         return [
@@ -70,20 +83,20 @@ class _Tabled:
         ]
 
     def seeds(self) -> int:
-        """The most that a shown score has."""
+        """Return the largest number of seeds of a shown score."""
         return max((len(self.values[place]) for place in self.places()), default=0)
 
     def figure(self, place: Place) -> Estimate | None:
-        """A figure; None where there is no telling."""
+        """Return a figure with its interval, or None if nothing is known of it."""
         values = self.values[place]
-        if self.stored is None:
+        if self.statistics is None:
             return None if None in values else over_seeds(np.array(list(values.values())))
         return self._over_videos(
             place, np.array(list(values.values())), self._draws(place, [*values])
         )
 
     def gap(self, place: Place) -> Estimate | None:
-        """A shown difference; None where it is not shown or there is no telling."""
+        """Return a difference; None if it is not shown or nothing is known of it."""
         base, (label, dataset, metric) = self.layout.delta_to, place
         shown = any(c.metric == metric and c.delta for c in self.layout.columns)
         if base is None or label == base or not shown:
@@ -94,7 +107,7 @@ class _Tabled:
         if not seeds:
             return None
         values = np.array([ours[seed] - theirs[seed] for seed in seeds])
-        if self.stored is None:
+        if self.statistics is None:
             return over_seeds(values) if len(seeds) > 1 else None
         first, second = self._draws(place, seeds), self._draws(other, seeds)
         if first is None or second is None:
@@ -102,10 +115,10 @@ class _Tabled:
         return self._over_videos(place, values, first - second)
 
     def _draws(self, place: Place, seeds: list[int | None]) -> Float64[np.ndarray, " R"] | None:
-        """A place's figures on resamples, mean over seeds; None where none were kept."""
+        """Return a place's figures on resamples, mean over seeds; None if no statistics exist."""
         label, dataset, metric = place
-        assert self.stored is not None
-        draws = self.stored.draws(dataset, metric)
+        assert self.statistics is not None
+        draws = self.statistics.draws(dataset, metric)
         if any((label, seed) not in draws for seed in seeds):
             return None
         mean: Float64[np.ndarray, " R"] = np.mean([draws[label, seed] for seed in seeds], axis=0)
@@ -117,33 +130,8 @@ class _Tabled:
         values: Float64[np.ndarray, " S"],
         draws: Float64[np.ndarray, " R"] | None,
     ) -> Estimate | None:
-        if draws is None or self.stored is None:
+        if draws is None or self.statistics is None:
             return None
-        systems = self.stored.systems(*place[1:])
+        systems = self.statistics.systems(*place[1:])
         videos = len(next(iter(systems.values())).sums)
         return over_videos(float(values.mean()), draws, videos=videos)
-
-
-def _notes(what: str, layout: TableLayout, found: bool, seeds: int, tests: int) -> list[str]:
-    notes = []
-    why = "One seed a row" if seeds < 2 else "The seeds of each row agree"
-    if what == "videos":
-        notes.append(
-            f"In brackets: 95 % interval of these trained models over videos (bootstrap, "
-            f"{RESAMPLES} resamples); other seeds may give other models."
-            if found
-            else "No statistics of the scores were kept, so there are no intervals over videos."
-        )
-    else:
-        notes.append(
-            "In brackets: 95 % interval of the method over seeds (Student's t), on this test set."
-            if found
-            else f"{why}: there are no intervals over seeds."
-        )
-    if tests:
-        title = next((r.title or r.label for r in layout.rows if r.label == layout.delta_to), "")
-        notes.append(
-            f"†: differs from {title or layout.delta_to} at {100 * LEVEL:g} %, with Holm's "
-            f"correction over the {tests} differences of this table."
-        )
-    return notes

@@ -1,7 +1,7 @@
 """The long-row table of a suite's results: one row a trial, seed, dataset and metric.
 
 ``Table`` wraps a pandas DataFrame; ``avbench.reports.pivot`` turns it into the tables of a paper
-and ``avbench.reports.formats`` writes both. Everything here is pure: the runner makes the rows.
+and ``avbench.reports.formats`` writes both. ``avbench.reports.collect`` makes the rows.
 """
 
 import io
@@ -18,15 +18,15 @@ from avbench.core.errors import AvbenchError, unknown
 Status = Literal["ok", "failed", "skipped", "missing", "pending", "refused"]
 """``failed``: its stage ended in an error. ``skipped``: the combination is impossible.
 ``missing``: the stage ended well without this figure. ``pending``: it has not run yet.
-``refused``, in tables only: it was made otherwise than the others of its column."""
+``refused``, in tables only: its signature differs from that of its column."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
     """One long row.
 
-    A row that is not ``ok`` may leave ``metric``, or ``dataset`` and ``metric``, empty: it then
-    stands for every figure of that dataset, or of the trial, that has no row of its own.
+    A row that is not ``ok`` may leave ``metric``, or ``dataset`` and ``metric``, empty. It then
+    stands for all figures of the dataset, or of the trial, that have no row of their own.
     """
 
     suite: str
@@ -35,26 +35,26 @@ class Measurement:
     label: str
     """The row of the paper-style table; trials that differ only by seed share it."""
     seed: int | None = None
-    """None: it does not depend on a seed (baselines, published figures, costs)."""
+    """None for figures without a seed: baselines, published figures, costs."""
     axes: Mapping[str, str] = field(default_factory=dict)
     """Axis → value, e.g. ``fusion``, ``loss``, ``modalities``."""
     dataset: str = ""
     """Empty for costs, which belong to the trial."""
     split: str = ""
     metric: str = ""
-    """``bleu4, meteor, rougeL, cider, slot_*, macs_g, flops_g, params_m, train_macs_g`` or what
-    a metric plugin names."""
+    """``bleu4, meteor, rougeL, cider, slot_*, macs_g, flops_g, params_m, train_macs_g`` or a
+    score of a metric plugin."""
     value: float | None = None
     unit: str = ""
     status: Status = "ok"
     signature: str = ""
-    """How a score was made: ``metric|option:value|…``; empty for costs and published figures."""
+    """Signature of a score, ``metric|option:value|…``; empty for costs and published figures."""
     record: str = ""
     """Id of the stage whose record holds the figure."""
     reason: str = ""
-    """Why there is no figure."""
+    """The reason for a missing figure."""
     log: str = ""
-    """Path of the log that says more."""
+    """Path of the log with the details."""
 
     def __post_init__(self) -> None:
         where = f"row of '{self.label}', {self.dataset or 'costs'}, {self.metric or 'all'}"
@@ -88,7 +88,7 @@ class Table:
 
     @classmethod
     def of(cls, rows: Iterable[Measurement], axes: Sequence[str] | None = None) -> "Table":
-        """A table of rows, in their order.
+        """Make a table of rows, in their order.
 
         Args:
             rows: the measurements.
@@ -106,7 +106,7 @@ class Table:
 
     @classmethod
     def read_csv(cls, text: str) -> "Table":
-        """Read back what ``to_csv`` wrote: equal rows, to the last bit of the values.
+        """Read what ``to_csv`` wrote: equal rows, to the last bit of the values.
 
         Raises:
             AvbenchError: a column is missing.
@@ -123,11 +123,11 @@ class Table:
         return cls(frame, [name for name in header if name not in {*BEFORE, *AFTER}])
 
     def to_csv(self) -> str:
-        """Comma-separated, with a header; values with all their digits."""
+        """Return comma-separated values with a header; figures have all digits."""
         return self.frame.to_csv(index=False, lineterminator="\n")
 
     def where(self, **equals: Any) -> "Table":
-        """The rows in which each named column has the value given.
+        """Return the rows in which each named column has the given value.
 
         Raises:
             AvbenchError: there is no such column.
@@ -147,7 +147,7 @@ class Table:
         return Table(pd.concat([f for f in frames if len(f)] or frames, ignore_index=True), axes)
 
     def without_repetition(self) -> "Table":
-        """Each row once."""
+        """Return the table with each row once."""
         return Table(self.frame.drop_duplicates(), self.axes)
 
     def __len__(self) -> int:
@@ -159,24 +159,3 @@ class Table:
         )
 
     __hash__ = None  # type: ignore[assignment]  # a frame can be changed
-
-
-def signature_notes(signatures: Mapping[str, Sequence[str]]) -> list[str]:
-    """Dataset → signatures as notes, one a dataset; what all its figures share is said once.
-
-    >>> signature_notes({"d": ["bleu4|ref:closest|tok:ptb", "cider|n:4|tok:ptb"]})
-    ['d: bleu4 ref:closest, cider n:4; tok:ptb']
-    """
-    notes = []
-    for dataset, of_dataset in signatures.items():
-        by_tail: dict[str, list[str]] = {}
-        split = [tuple(signature.split("|")) for signature in dict.fromkeys(of_dataset)]
-        for parts in split:
-            same = [p for p in parts[1:] if all(p in q for q in split if q[-1] == parts[-1])]
-            own = [p for p in parts[1:] if p not in same]
-            by_tail.setdefault("|".join(same), []).append(" ".join([parts[0], "|".join(own)]))
-        notes += [
-            f"{dataset}: {', '.join(name.strip() for name in names)}; {tail}".removesuffix("; ")
-            for tail, names in by_tail.items()
-        ]
-    return notes

@@ -1,7 +1,7 @@
 """Long rows to the tables of a paper: one row a label, columns by dataset and metric.
 
-``pivot`` decides everything that a table says (means, spreads, ranks, differences, footnotes);
-the report formats only spell it.
+``pivot`` computes everything that a table shows (means, spreads, ranks, differences, footnotes).
+The report formats only write it down.
 """
 
 import math
@@ -14,21 +14,22 @@ import pandas as pd
 
 from avbench.core.errors import AvbenchError
 from avbench.reports.long_table import Table
+from avbench.reports.notes import seed_notes
 from avbench.reports.signatures import REFUSED, agreed, figures_by_seed
 from avbench.reports.table import (
     LOWER_IS_BETTER,
     TITLES,
-    Cell,
     Column,
     Inferred,
     Place,
-    Row,
     Sheet,
+    TableCell,
     TableLayout,
+    TableRow,
 )
 
 SEVERITY = ("failed", REFUSED, "skipped", "pending", "missing")
-"""What a cell without any figure shows, when its seeds differ."""
+"""The order in which a cell without a figure picks its status, if its seeds differ."""
 
 
 def pivot(
@@ -41,9 +42,9 @@ def pivot(
 
     Args:
         table: the long rows.
-        layout: which rows and columns.
-        notes: what to say under the table, after what the figures themselves call for.
-        inferred: intervals, to stand for the standard deviations, and significant differences.
+        layout: the rows and columns.
+        notes: to stand under the table, after those on seeds and intervals.
+        inferred: intervals, which replace standard deviations, and significant differences.
 
     Raises:
         AvbenchError: two rows give the same figure (two splits of a dataset: filter first), or
@@ -53,12 +54,12 @@ def pivot(
 
 
 class _Pivot:
-    """The state of one pivot: the rows by key, and the footnotes found so far."""
+    """The state of one pivot: the long rows by key, and the footnotes so far."""
 
     def __init__(self, table: Table, layout: TableLayout, inferred: Inferred) -> None:
         self.table, self.layout, self.inferred = table, layout, inferred
         frame = agreed(table.frame)
-        self.rows = layout.rows or tuple(Row(label=x) for x in frame["label"].unique())
+        self.rows = layout.rows or tuple(TableRow(label=x) for x in frame["label"].unique())
         self.datasets = layout.datasets or tuple(x for x in frame["dataset"].unique() if x)
         labels = [row.label for row in self.rows]
         named = [("delta_to", layout.delta_to), *(("variant_of", r.variant_of) for r in self.rows)]
@@ -68,7 +69,7 @@ class _Pivot:
                     f"table '{layout.title}': {field} is '{base}', which is none of its "
                     f"rows: {', '.join(labels)}"
                 )
-        self.by_seed = figures_by_seed(table.frame)
+        self.by_seed = figures_by_seed(frame)
         self.found: dict[tuple[str, int | None, str, str], dict[str, str | float]] = {}
         self.seeds: dict[str, list[int | None]] = {}
         for entry in frame.to_dict("records"):
@@ -88,7 +89,7 @@ class _Pivot:
 
     def sheet(self, notes: Sequence[str]) -> Sheet:
         places = [(d, c, True) for d in self.datasets for c in self.layout.columns]
-        places += [("", c, False) for c in self.layout.costs]
+        places += [("", c, False) for c in self.layout.cost_columns]
         cells = [[self._cell(row.label, d, c) for d, c, _ in places] for row in self.rows]
         for j, (dataset, column, is_score) in enumerate(places):
             self._add_deltas(cells, j, dataset, column)
@@ -114,11 +115,11 @@ class _Pivot:
             inferred=self.inferred,
         )
 
-    def _cell(self, label: str, dataset: str, column: Column) -> Cell:
-        """A label's figure over its seeds."""
+    def _cell(self, label: str, dataset: str, column: Column) -> TableCell:
+        """Return a label's figure over its seeds."""
         seeds = self.seeds.get(label, [])
         exact = {s: self.found.get((label, s, dataset, column.metric)) for s in seeds}
-        if exact.get(None) is not None:  # it answers for all seeds
+        if exact.get(None) is not None:  # it holds for all seeds
             seeds = [None]
         elif len(seeds) > 1:
             seeds = [seed for seed in seeds if seed is not None]
@@ -126,7 +127,7 @@ class _Pivot:
         absent: list[tuple[int | None, dict[str, str | float]]] = []
         unseen = 0
         for seed in seeds:
-            # Of a row that stands for many figures, the one nearest to this figure counts.
+            # A row without a metric stands for many figures; the most specific one counts.
             keys = [(label, seed, dataset, ""), (label, seed, "", "")]
             entry = exact[seed] or next((self.found[k] for k in keys if k in self.found), None)
             if entry is None:
@@ -143,12 +144,12 @@ class _Pivot:
                 for seed, entry in absent
                 if entry["status"] == status
             ]
-            return Cell(status=status, footnotes=_distinct(marks), decimals=column.decimals)
+            return TableCell(status=status, footnotes=_distinct(marks), decimals=column.decimals)
         marks = [self._footnote(entry, f"seed {seed} ") for seed, entry in absent]
         if unseen:
             marks.append(self._number(f"mean of {len(values)} of {len(seeds)} seeds"))
         spread = stdev(values) if len(values) > 1 else None
-        return Cell(
+        return TableCell(
             status="ok",
             mean=fmean(values),
             std=None if dataset == "" and spread == 0 else spread,
@@ -160,7 +161,7 @@ class _Pivot:
         )
 
     def _footnote(self, entry: dict[str, str | float], where: str) -> int | None:
-        """The number of the footnote that says why there is no figure."""
+        """Return the number of the footnote with the reason for a missing figure."""
         reason, log, status = entry["reason"], entry["log"], str(entry["status"])
         if not (reason or log or where):
             return None
@@ -172,7 +173,9 @@ class _Pivot:
             self.footnotes.append(text)
         return self.footnotes.index(text) + 1
 
-    def _add_deltas(self, cells: list[list[Cell]], j: int, dataset: str, column: Column) -> None:
+    def _add_deltas(
+        self, cells: list[list[TableCell]], j: int, dataset: str, column: Column
+    ) -> None:
         if not column.delta:
             return
         means = {row.label: cells[i][j].mean for i, row in enumerate(self.rows)}
@@ -191,7 +194,7 @@ class _Pivot:
                 )
 
     def _difference(self, place: Place, base: str, plain: float) -> tuple[float, list[int]]:
-        """A figure's difference to that of a base, of the seeds that are tested: the shared ones.
+        """Return a figure's difference to a base over the seeds that both have.
 
         Args:
             place: of the figure.
@@ -214,8 +217,8 @@ class _Pivot:
         said = f"difference of the {of} shared with {self._title(base)}"
         return gap, [self._number(said)]
 
-    def _add_ranks(self, cells: list[list[Cell]], j: int, column: Column) -> None:
-        """Mark best and second by the figures as printed, so that equal ones rank equal."""
+    def _add_ranks(self, cells: list[list[TableCell]], j: int, column: Column) -> None:
+        """Mark best and second by the printed figures, so that equal ones rank equal."""
         higher = column.higher_is_better
         if higher is None:
             higher = column.metric not in LOWER_IS_BETTER
@@ -231,35 +234,25 @@ class _Pivot:
             if value in order[:2]:
                 cells[i][j] = replace(cells[i][j], rank=order.index(value) + 1)
 
-    def _notes(self, cells: list[list[Cell]]) -> list[str]:
-        """What the figures themselves call for: over how many seeds they are, and intervals."""
+    def _notes(self, cells: list[list[TableCell]]) -> list[str]:
+        """The notes on seeds and intervals."""
         scores = len(self.datasets) * len(self.layout.columns)
         seeds = {
             row.title or row.label: [cell.n for cell in line[:scores] if cell.mean is not None]
             for row, line in zip(self.rows, cells, strict=True)
             if self.seeds.get(row.label, [None]) != [None]  # trained rows
         }
-        counts = [n for of_row in seeds.values() for n in of_row]
-        if not counts:
-            return [*self.inferred.notes]
-        if max(counts) == 1:
-            said = "One seed a row: a difference between rows may be chance."
-            return [said, *self.inferred.notes]
-        count = " to ".join(map(str, dict.fromkeys((min(counts), max(counts)))))
-        spread = "" if self.inferred.intervals else " ± standard deviation"
-        notes = [f"Mean{spread} over {count} seeds."]
-        if alone := [title for title, of_row in seeds.items() if of_row and max(of_row) == 1]:
-            notes.append(f"One seed alone, which may be chance: {', '.join(alone)}.")
-        return [*notes, *self.inferred.notes]
+        deviation = not self.inferred.intervals
+        return [*seed_notes(seeds, deviation=deviation), *self.inferred.notes]
 
-    def _legend(self, cells: list[list[Cell]]) -> list[str]:
+    def _legend(self, cells: list[list[TableCell]]) -> list[str]:
         every = [cell for line in cells for cell in line]
         legend = []
         if any(cell.rank for cell in every):
             legend.append("Best in bold, second in italics, as printed.")
         if any(cell.delta is not None for cell in every):
             said = [self._title(self.layout.delta_to)] if self.layout.delta_to else []
-            said += ["the row that a row alters"] if any(r.variant_of for r in self.rows) else []
+            said += ["the unaltered row"] if any(r.variant_of for r in self.rows) else []
             legend.append(f"In parentheses: difference to {', or '.join(said)}.")
         for status, meaning in (("missing", "no such figure"), ("pending", "not run yet")):
             shown = next((cell.text for cell in every if cell.status == status), None)
@@ -275,8 +268,8 @@ def _distinct(marks: Iterable[int | None]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(mark for mark in marks if mark is not None))
 
 
-def _show_smallest(cells: list[list[Cell]], j: int) -> None:
-    """Give a column of costs the decimals that show two digits of its smallest figure."""
+def _show_smallest(cells: list[list[TableCell]], j: int) -> None:
+    """Give a column of costs enough decimals for two digits of its smallest figure."""
     means = [abs(line[j].mean or 0.0) for line in cells if line[j].mean]
     if means:
         needed = 1 - math.floor(math.log10(min(means)))

@@ -1,9 +1,9 @@
-"""Scores that were made in different ways do not share a column of a table.
+"""Signatures: scores that were made in different ways do not share a column of a table.
 
-A score's signature says how it was made: metric, tokenizer, versions, number of references,
-protocol, a hash of the clips and their references. Figures whose signatures differ are not
-comparable, so of those under one dataset and metric the table keeps the ones made as most are,
-and shows the others as refused, with what differs.
+A score's signature names its metric, tokenizer, versions, number of references and protocol, and
+holds a hash of the clips and their references. Figures whose signatures differ cannot be compared.
+Under each dataset and metric a table keeps the figures with the most frequent signature. It shows
+the others as refused, with the difference.
 """
 
 from collections import Counter
@@ -16,16 +16,16 @@ REFUSED = "refused"
 
 
 def agreed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Long rows in which every dataset and metric has one signature.
+    """Return long rows in which every dataset and metric has one signature.
 
-    Rows without a signature (costs, published figures) are left alone. The name before the first
-    ``|`` does not count: what a score would be by chance stands beside the score itself.
+    Rows without a signature (costs, published figures) stay as they are. The name before the first
+    ``|`` does not count, because a score by chance stands beside the score itself.
 
     Args:
         frame: long rows, see ``avbench.reports.long_table.Table``.
 
     Returns:
-        The rows; those that disagree are ``refused``, without a value, with the reason.
+        The rows; those with another signature are ``refused``: a reason and no value.
     """
     made = frame["signature"].str.partition("|")[2]
     compared = (frame["status"] == "ok") & (made != "")
@@ -33,7 +33,7 @@ def agreed(frame: pd.DataFrame) -> pd.DataFrame:
     for _, group in made[compared].groupby([frame["dataset"], frame["metric"]], sort=False):
         if group.nunique() < 2:
             continue
-        # Of equally frequent ones the first: Counter keeps the order of appearance.
+        # Of equally frequent signatures this is the first: Counter keeps their order.
         usual = Counter(group).most_common(1)[0][0]
         for index, own in group[group != usual].items():
             changed.loc[index, ["status", "reason"]] = [REFUSED, _difference(own, usual)]
@@ -42,13 +42,15 @@ def agreed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures_by_seed(frame: pd.DataFrame) -> dict[Place, dict[int | None, float]]:
-    """The figures of long rows that agree: row, dataset and metric → seed → value.
+    """Return the figures of long rows by place, then by seed.
 
     The seed is None for what depends on none; the dataset of costs is empty.
+
+    Args:
+        frame: long rows that agree, see ``agreed``.
     """
     found: dict[Place, dict[int | None, float]] = {}
-    shown = agreed(frame)
-    for row in shown[shown["status"] == "ok"].to_dict("records"):
+    for row in frame[frame["status"] == "ok"].to_dict("records"):
         seed = None if pd.isna(row["seed"]) else int(row["seed"])
         place = (row["label"], row["dataset"], row["metric"])
         found.setdefault(place, {})[seed] = row["value"]
@@ -56,7 +58,7 @@ def figures_by_seed(frame: pd.DataFrame) -> dict[Place, dict[int | None, float]]
 
 
 def _difference(own: str, usual: str) -> str:
-    """What two signatures do not share."""
+    """Say in which parts two signatures differ."""
     mine, theirs = own.split("|"), usual.split("|")
     here = ", ".join(part for part in mine if part not in theirs) or "less"
     there = ", ".join(part for part in theirs if part not in mine) or "less"
@@ -64,11 +66,11 @@ def _difference(own: str, usual: str) -> str:
 
 
 def signatures(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """How the figures were made that a table shows: dataset → metric → signature."""
+    """Return the signatures behind a table's figures: dataset → metric → signature."""
     shown = agreed(frame)
     shown = shown[(shown["status"] == "ok") & (shown["signature"] != "")]
     found: dict[str, dict[str, str]] = {}
     for row in shown.itertuples():
-        # The first: what a score would be by chance stands under the same name, further down.
+        # The first one counts: a score by chance follows under the same name.
         found.setdefault(str(row.dataset), {}).setdefault(str(row.metric), str(row.signature))
     return found

@@ -1,4 +1,4 @@
-"""The systems of a suite's finished cells: statistics that the score stages wrote, by dataset."""
+"""The sufficient statistics of a suite's finished score stages, by dataset and system."""
 
 import zlib
 from collections.abc import Iterator, Mapping
@@ -13,20 +13,22 @@ from avbench.core import options
 from avbench.core.registry import Registry
 from avbench.evaluation.contracts import Metric
 from avbench.evaluation.perturbation import altered_label
-from avbench.evaluation.statistics.resampling import Figure, System, bootstrap, by_video
+from avbench.evaluation.statistics.resampling import FromSums, System, bootstrap, by_video
 from avbench.evaluation.statistics.sufficient import Sufficient, read
-from avbench.runner.plan import Plan, Stage, Store
+from avbench.reports.collect import MOST_FREQUENT
+from avbench.reports.records import Records
+from avbench.runner.plan import Stage
 
 Key = tuple[str, int | None]
-"""Label and seed; without a seed: a baseline."""
+"""Label and seed of a system; a baseline has no seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Held:
+class SystemScore:
     """One score of one trained model, item by item."""
 
     statistics: Sufficient
-    figure: Figure
+    from_sums: FromSums
     unit: str
     signature: str
     record: str
@@ -34,87 +36,87 @@ class Held:
 
 
 @dataclass(slots=True)
-class Stored:
-    """Reads each file once, and draws the resamples of each dataset and score once."""
+class ScoreStatistics:
+    """Reads each file of statistics once, and resamples each dataset and score once."""
 
-    plan: Plan
-    store: Store
+    records: Records
     registry: Registry
-    most_frequent: str = ""
-    """The label of the baseline's row."""
-    _held: dict[str, dict[str, dict[Key, Held]]] = field(default_factory=dict)
+    _scores: dict[str, dict[str, dict[Key, SystemScore]]] = field(default_factory=dict)
     _metrics: dict[str, Metric] = field(default_factory=dict)
     _systems: dict[tuple[str, str], dict[Key, System]] = field(default_factory=dict)
     _draws: dict[tuple[str, str], dict[Key, Float64[np.ndarray, " R"]]] = field(
         default_factory=dict
     )
 
-    def held(self, dataset: str) -> dict[str, dict[Key, Held]]:
-        """Score → system → its statistics, of the cells that are done.
+    def scores(self, dataset: str) -> dict[str, dict[Key, SystemScore]]:
+        """Return the statistics of the finished cells: score → system → statistics.
 
         Raises:
             DataError: a file is missing or damaged.
         """
-        if dataset not in self._held:
-            found: dict[str, dict[Key, Held]] = {}
+        if dataset not in self._scores:
+            found: dict[str, dict[Key, SystemScore]] = {}
             for key, stage in self._all(dataset):
-                record = self.store.record(stage)
-                if record is None or record["status"] != "done":
+                results = self.records.results(stage.id)
+                if results is None:
                     continue
-                scores = [s for s in record["results"]["scores"] if s.get("statistics")]
-                statistics = read(self.store.directory(stage)) if scores else {}
+                scores = [s for s in results["scores"] if s.get("statistics")]
+                statistics = read(self.records.store.directory(stage)) if scores else {}
                 for score in scores:
                     name = score["name"]
-                    figure = partial(self._metric(score["metric"]).from_sums, name)
-                    found.setdefault(name, {})[key] = Held(
+                    from_sums = partial(self._metric(score["metric"]).from_sums, name)
+                    found.setdefault(name, {})[key] = SystemScore(
                         statistics=statistics[name],
-                        figure=figure,
+                        from_sums=from_sums,
                         unit=score["unit"],
                         signature=score["signature"],
                         record=stage.id,
                     )
-            self._held[dataset] = found
-        return self._held[dataset]
+            self._scores[dataset] = found
+        return self._scores[dataset]
 
     def systems(self, dataset: str, score: str) -> dict[Key, System]:
-        """The systems of a score by video; they share the videos, so they can be paired."""
+        """Return the systems of a score by video; they share the videos, so they can be paired."""
         if (dataset, score) not in self._systems:
-            held = self.held(dataset)
-            # All scores share the videos too: those of another protocol draw the same ones.
+            held = self.scores(dataset)
+            # All scores share the videos, so that those of another protocol draw the same ones.
             names = (
                 v for of in held.values() for one in of.values() for v in one.statistics.videos
             )
             videos = {name: i for i, name in enumerate(sorted(set(names)))}
             self._systems[dataset, score] = {
-                key: System(sums=by_video(one.statistics, videos), figure=one.figure)
+                key: System(sums=by_video(one.statistics, videos), from_sums=one.from_sums)
                 for key, one in held.get(score, {}).items()
             }
         return self._systems[dataset, score]
 
     def draws(self, dataset: str, score: str) -> dict[Key, Float64[np.ndarray, " R"]]:
-        """Each system's figures on the dataset's resamples, the same for all its scores."""
+        """Return each system's figures on the dataset's resamples, which all its scores share."""
         if (dataset, score) not in self._draws:
             systems = self.systems(dataset, score)
-            # Of its own for each dataset, so that those of two datasets are independent.
+            # A seed for each dataset, so that resamples of two datasets are independent.
             made = bootstrap(list(systems.values()), seed=zlib.crc32(dataset.encode()))
             self._draws[dataset, score] = {key: made[:, i] for i, key in enumerate(systems)}
         return self._draws[dataset, score]
 
     def stages(self, dataset: str) -> dict[Key, Stage]:
-        """The score stages of rows and baseline, with no stream altered."""
-        labels = {self.most_frequent, *(trial.label for trial in self.plan.trials)}
+        """Return the score stages of unaltered rows and of the baseline."""
+        labels = {MOST_FREQUENT, *(trial.label for trial in self.records.plan.trials)}
         return {key: stage for key, stage in self._all(dataset) if key[0] in labels}
 
     def _all(self, dataset: str) -> Iterator[tuple[Key, Stage]]:
-        for trial in self.plan.trials:
+        for trial in self.records.plan.trials:
             for cell in trial.cells:
                 if cell.dataset == dataset:
-                    yield (trial.label, trial.seed), self.plan.stages[cell.score]
+                    yield (trial.label, trial.seed), self.records.plan.stages[cell.score]
                     for name, id_ in cell.altered.items():
                         key = (altered_label(trial.label, name), trial.seed)
-                        yield key, self.plan.stages[id_]
-        if dataset in self.plan.baselines:
-            yield (self.most_frequent, None), self.plan.stages[self.plan.baselines[dataset]]
+                        yield key, self.records.plan.stages[id_]
+        if dataset in self.records.plan.baselines:
+            yield (
+                (MOST_FREQUENT, None),
+                self.records.plan.stages[self.records.plan.baselines[dataset]],
+            )
 
     def _metric(self, ref: Mapping[str, Any]) -> Metric:
         key = options.canonical(ref)

@@ -1,4 +1,4 @@
-"""The tables of a paper: their layout, and their cells ready to be spelt in any format.
+"""The tables of a paper: their layout, and their cells ready for any format.
 
 ``avbench.reports.pivot`` makes a ``Sheet`` from long rows and a ``TableLayout``.
 """
@@ -22,7 +22,7 @@ TITLES = {
     "train_macs_g": "Training MACs (G)",
     "closed_form_g": "Closed form, MACs (G)",
 }
-"""How tables call the metrics that every suite has; others go by their names."""
+"""Titles of the metrics that every suite has; others are shown by name."""
 
 SIGNIFICANT = "†"
 """The mark of a difference that is significant."""
@@ -38,24 +38,24 @@ class Column:
     title: str = ""
     """Empty: the usual title of the metric."""
     decimals: int = 1
-    """In scores. Costs, which span orders of magnitude, take as many as the smallest needs."""
+    """Of scores. Costs span orders of magnitude, so they take as many as the smallest needs."""
     higher_is_better: bool | None = None
     """None: as usual for the metric."""
     ranked: bool | None = None
-    """Whether best and second are marked. None: in scores, not in costs."""
+    """Mark best and second. None: in scores, not in costs."""
     delta: bool = True
-    """Whether differences to ``TableLayout.delta_to`` are shown."""
+    """Show differences to ``TableLayout.delta_to``."""
     group: str = ""
-    """Of a cost: the group that it stands in. Empty: the costs' own."""
+    """Group of a cost. Empty: the group of all costs."""
     exact: bool = False
-    """Of a cost: whether it has ``decimals`` whatever its smallest figure needs."""
+    """Keep ``decimals`` in a cost, whatever its smallest figure needs."""
     signed: bool = False
-    """Whether a plus sign stands before what is above zero."""
+    """Put a plus sign before positive figures."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One row."""
+class TableRow:
+    """One row of a layout."""
 
     label: str
     title: str = ""
@@ -63,7 +63,7 @@ class Row:
     ranked: bool = True
     """False for baselines, references and published figures: never best or second."""
     variant_of: str | None = None
-    """The label that its differences refer to, in place of the layout's ``delta_to``."""
+    """The label that its differences refer to; None: the layout's ``delta_to``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,11 +73,11 @@ class TableLayout:
     title: str
     columns: tuple[Column, ...]
     """The metrics under each dataset."""
-    costs: tuple[Column, ...] = ()
+    cost_columns: tuple[Column, ...] = ()
     """The columns of the cost group, at the right."""
     datasets: tuple[str, ...] = ()
     """Empty: every dataset, in order of appearance."""
-    rows: tuple[Row, ...] = ()
+    rows: tuple[TableRow, ...] = ()
     """Only these labels; empty: every label, in order of appearance, all ranked."""
     delta_to: str | None = None
     """The label whose figures the differences refer to."""
@@ -97,12 +97,12 @@ class Tested:
     """The label that the difference is to."""
     estimate: Estimate
     corrected: float
-    """Its p after Holm's correction over the table."""
+    """p after Holm's correction over the table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inferred:
-    """What is known of a table's uncertainty, see ``avbench.reports.intervals``."""
+    """The intervals and tests of a table, see ``avbench.reports.intervals``."""
 
     intervals: Mapping[Place, tuple[float, float]] = field(default_factory=dict)
     differences: Mapping[Place, Tested] = field(default_factory=dict)
@@ -110,13 +110,13 @@ class Inferred:
 
     @property
     def significant(self) -> frozenset[Place]:
-        """Whose difference to ``TableLayout.delta_to`` is significant."""
+        """The places whose difference to ``TableLayout.delta_to`` is significant."""
         return frozenset(at for at, one in self.differences.items() if one.corrected <= LEVEL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """One figure of a table, or why there is none."""
+class TableCell:
+    """One figure of a table, or the status that replaces it."""
 
     status: str
     mean: float | None = None
@@ -125,10 +125,10 @@ class Cell:
     n: int = 0
     """Seeds in the mean."""
     interval: tuple[float, float] | None = None
-    """Of 95 %; it then stands in place of the standard deviation."""
+    """The 95 % interval, shown in place of the standard deviation."""
     delta: float | None = None
     significant: bool = False
-    """Whether the difference is."""
+    """The difference is significant."""
     rank: int = 0
     """1 best, 2 second, 0 neither."""
     footnotes: tuple[int, ...] = ()
@@ -138,7 +138,7 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """The mean, or the word for its absence."""
+        """The mean, or a word or sign for its absence."""
         if self.mean is None:
             return {"missing": "–", "pending": "…"}.get(self.status, self.status)
         rounded = round(self.mean, self.decimals) + 0.0  # no "-0.0"
@@ -153,7 +153,7 @@ class Cell:
 
     @property
     def ends(self) -> tuple[str, str]:
-        """The interval's ends, or nothing."""
+        """The interval's ends, or empty texts."""
         if self.interval is None:
             return "", ""
         low, high = (f"{round(x, self.decimals) + 0.0:.{self.decimals}f}" for x in self.interval)
@@ -161,7 +161,7 @@ class Cell:
 
     @property
     def change(self) -> str:
-        """``(+1.2)``, or nothing; ``(+1.2†)`` where it is significant."""
+        """``(+1.2)``, with ``†`` if significant, or nothing."""
         if self.delta is None:
             return ""
         gap = f"{round(self.delta, self.decimals) + 0.0:+.{self.decimals}f}"  # no "-0.0"
@@ -170,7 +170,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
-    """A figure that stands under a table, drawn from the same records."""
+    """A picture under a table, drawn from the same records."""
 
     name: str
     """The stem of its files, ``.svg`` and ``.png``."""
@@ -182,19 +182,19 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sheet:
-    """A table of a paper, ready to be spelt in any format."""
+    """A table of a paper, ready for any format."""
 
     title: str
     corner: str
     groups: tuple[tuple[str, int], ...]
     """Title and width of each group of columns; together as wide as ``columns``."""
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    rows: tuple[tuple[str, tuple[TableCell, ...]], ...]
     """Title and cells."""
     footnotes: tuple[str, ...]
-    """Why cells are empty or partial, the first being number 1."""
+    """Reasons for empty or partial cells; the first is number 1."""
     legend: tuple[str, ...]
-    """What bold, italics, parentheses and signs mean; for formats that use them."""
+    """The meaning of bold, italics, parentheses and signs, for formats that use them."""
     notes: tuple[str, ...]
     table: Table
     """The long rows that it was made from."""
@@ -204,6 +204,6 @@ class Sheet:
 
     @property
     def headers(self) -> list[str]:
-        """One header a column, with its group: for formats without grouped headers."""
+        """One header a column with its group, for formats without grouped headers."""
         groups = [name for name, width in self.groups for _ in range(width)]
         return [f"{g} {c}".strip() for g, c in zip(groups, self.columns, strict=True)]

@@ -52,7 +52,7 @@ class Watcher(Protocol):
 
 
 @dataclass(slots=True)
-class Estimate:
+class StageTimes:
     """How long stages take, learnt from those that are done."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Run:
     ) -> None:
         self.plan, self.store, self.executor = plan, store, executor
         self.local = dict(local)
-        self.estimate = Estimate()
+        self.times = StageTimes()
         self.interrupted = False
         self.stopped: CommonFailure | None = None
         self._errors: dict[str, dict[str, str]] = {}
@@ -197,13 +197,13 @@ class Run:
     def seconds_left(self) -> float:
         """An estimate of the time to the end."""
         work = sum(
-            self.estimate.of(self.plan.stages[id_].kind)
+            self.times.of(self.plan.stages[id_].kind)
             for id_, state in self.status.items()
             if state in ("waiting", "elsewhere")
         )
         for stage, elapsed, progress in self.running():
             share = progress.get("done", 0) / max(1, progress.get("total", 0) or 1)
-            usual = self.estimate.of(stage.kind)
+            usual = self.times.of(stage.kind)
             work += elapsed * (1 - share) / share if share > 0.05 else max(0.0, usual - elapsed)
         return work / self.executor.slots
 
@@ -216,14 +216,14 @@ class Run:
         record = self.store.record(stage) or {}
         seconds = record.get("provenance", {}).get("wall_s")
         if seconds is not None:
-            self.estimate.add(stage.kind, seconds)
+            self.times.add(stage.kind, seconds)
 
     def _critical_path(self) -> dict[str, float]:
         """Seconds from a stage's start to the end of the longest chain below it."""
         length: dict[str, float] = {}
         for id_ in reversed(list(self.plan.stages)):
             below = [length[c] for c in self._children[id_] if c in self.status]
-            length[id_] = self.estimate.of(self.plan.stages[id_].kind) + max(below, default=0.0)
+            length[id_] = self.times.of(self.plan.stages[id_].kind) + max(below, default=0.0)
         return length
 
     def _ready(self) -> list[Stage]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from avbench.analysis.claims.evidence import Figures
-from avbench.analysis.claims.judge import Outcome, judge
+from avbench.analysis.claims.judge import Judgement, judge
 from avbench.cli.claims import asked, claims_data, print_claims
 from avbench.config.claims import Claim
 from avbench.config.overrides import Overrides
@@ -220,7 +220,7 @@ def figures(**of_dataset: dict[str, list[float]]) -> Figures:
         published={},
         absent={("late", ""): "has not run"},
         datasets=tuple(of_dataset),
-        costs=frozenset(),
+        cost_metrics=frozenset(),
     )
 
 
@@ -228,7 +228,7 @@ def claim(**more: Any) -> Claim:
     return Claim(**{"says": "", "row": "a", "over": ("b",), **more})
 
 
-def verdict(given: Claim, known: Figures) -> Outcome:
+def verdict(given: Claim, known: Figures) -> Judgement:
     (outcome,) = judge([given], known)
     return outcome
 
@@ -347,7 +347,7 @@ def test_what_has_no_figure_is_inconclusive_with_its_reason() -> None:
     assert verdict(claim(), known).reason == "b: no such figure"
     apart = Figures(
         values={("a", "x", "cider"): {0: 1.0}, ("b", "x", "cider"): {1: 2.0}},
-        published={}, absent={}, datasets=("x",), costs=frozenset(),
+        published={}, absent={}, datasets=("x",), cost_metrics=frozenset(),
     )  # fmt: skip
     assert verdict(claim(), apart).reason == "the rows have no seed in common"
     zero = figures(x={"a": [1.0, 2.0], "b": [0.0, 1.0]})

@@ -16,6 +16,7 @@ from avbench.analysis import loss_curves, pretraining
 from avbench.analysis.modality_use import use_sheets
 from avbench.cli.reports import write_modality_use
 from avbench.core.errors import AvbenchError
+from avbench.reports.collect import collect
 from avbench.reports.formats import FORMATS
 from avbench.reports.table import Sheet
 from avbench.training import loss_log
@@ -72,7 +73,7 @@ class Made(Recorded):
             self.score(id_, cider=value, slot_visual=value / 10, slot_audible=value / 20)
 
     def sheets(self) -> list[Sheet]:
-        return use_sheets(self.plan, self.store)
+        return use_sheets(collect(self.plan, self.store))
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ def test_altered_scores_stand_beside_their_difference_to_the_unaltered(made: Mad
     slots = cells(sheet)["plain – audio zeroed"]
     assert slots["vatex Visual slots (%)"].change == "(-2.0)"
     assert slots["vatex Audible slots (%)"].text == "1.6"
-    assert "In parentheses: difference to the row that a row alters." in sheet.legend
+    assert "In parentheses: difference to the unaltered row." in sheet.legend
     assert sum("3 dB below" in note for note in sheet.notes) == 1
     assert {f"text – {name}" for name in ("text noised", "audio+video+text zeroed")} <= set(found)
     assert "sound – audio zeroed" in found

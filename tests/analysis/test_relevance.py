@@ -19,7 +19,7 @@ from avbench.analysis.relevance import reading as reading_module
 from avbench.analysis.relevance import recognition
 from avbench.analysis.relevance.analysis import RULES, Analysis, Choices, analyse, paper, swapped
 from avbench.analysis.relevance.corpora import captions_of
-from avbench.analysis.relevance.figures import Bootstrap, Figures, Measured
+from avbench.analysis.relevance.figures import Bootstrap, Measured, SetFigures
 from avbench.analysis.relevance.reading import Reading, Texts, counts_of
 from avbench.analysis.relevance.sets import ALL, CaptionSet, Corpus, corpus, read_set, sources
 from avbench.analysis.relevance.sheets import sheets
@@ -45,7 +45,7 @@ def one_set(*clips: Clip, key: str = "mine", **splits: Sequence[Clip]) -> Captio
     return CaptionSet(key=key, reader=key, splits=splits or {"test": clips})
 
 
-def measured(whole: CaptionSet, counts: WordCounts | None = None, **more: Any) -> Figures:
+def measured(whole: CaptionSet, counts: WordCounts | None = None, **more: Any) -> SetFigures:
     how = more.pop("how", Bootstrap(resamples=0))
     split = more.pop("split", ALL)
     return Measured(whole, Reading(), counts, **more).figures(split, how)
@@ -497,8 +497,8 @@ def test_pairs_out_of_the_papers_order_are_named() -> None:
     assert swapped(bad.figures) == [("youcook2", "vatex")]
     said = [sheets(found)[0].notes[-1] for found in (good, bad)]
     assert said == [
-        "By ARS the sets come in the paper's order.",
-        "By ARS the sets do not come in the paper's order: youcook2 and vatex are swapped.",
+        "The sets have the paper's order by ARS.",
+        "The sets do not have the paper's order by ARS: youcook2 and vatex are swapped.",
     ]
 
 

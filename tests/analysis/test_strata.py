@@ -33,8 +33,10 @@ from avbench.evaluation.statistics import sufficient
 from avbench.evaluation.statistics.sufficient import Sufficient
 from avbench.reports.collect import MOST_FREQUENT, collect
 from avbench.reports.intervals import inferred
+from avbench.reports.layouts import layouts
+from avbench.reports.records import Records
 from avbench.reports.signatures import agreed
-from avbench.reports.systems import Stored
+from avbench.reports.systems import ScoreStatistics
 from avbench.reports.table import Sheet
 from avbench.runner.plan import Stage, Store
 from avbench.runner.planner import make_plan
@@ -305,8 +307,10 @@ class Made:
         sufficient.write(folder, items, {"cider": kept})
 
     def sheets(self) -> dict[str, Sheet]:
-        stored = Stored(self.plan, self.store, self.registry, MOST_FREQUENT)
-        return {sheet.title: sheet for sheet in strata_sheets(self.plan, stored)}
+        return {sheet.title: sheet for sheet in strata_sheets(self.statistics())}
+
+    def statistics(self) -> ScoreStatistics:
+        return ScoreStatistics(Records.read(self.plan, self.store), self.registry)
 
 
 @pytest.fixture
@@ -337,7 +341,7 @@ def test_strata_of_stored_scores(made: Made) -> None:
     assert sheet.notes[-4:-1] == (
         "CIDEr's document frequencies are those of the whole set.",
         "vatex: cider; v:1",
-        "Of a stratum, the signature adds stratum: and its items' hash.",
+        "A stratum's signature adds stratum: and a hash of its items.",
     )
     bleu = [cells[i].text for _, cells in sheet.rows for i in (1, 3, 5)]
     assert set(bleu) == {"–"}  # it kept no statistics
@@ -438,18 +442,17 @@ def test_nothing_scored_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_tables_intervals_over_videos_come_from_the_same_statistics(made: Made) -> None:
-    stored = Stored(made.plan, made.store, made.registry, MOST_FREQUENT)
-    report = collect(made.plan, made.store)
-    layout, table, _ = report.layouts[0]
+    statistics = made.statistics()
+    layout, table, _ = next(layouts(collect(made.plan, made.store)))
     layout = replace(layout, delta_to="one")
-    found = inferred(table, layout, "videos", stored)
-    draws = stored.draws("vatex", "cider")
+    found = inferred(table, layout, "videos", statistics)
+    draws = statistics.draws("vatex", "cider")
     mean = (draws["one", 0] + draws["one", 1]) / 2
     assert found.intervals["one", "vatex", "cider"] == tuple(np.quantile(mean, [0.025, 0.975]))
     assert ("one", "vatex", "bleu4") not in found.intervals  # it kept no statistics
     # The rows differ by 10 on every clip: no resample says otherwise.
     assert found.significant == {("two", d, "cider") for d in ("vatex", "activitynet")}
-    assert not np.array_equal(draws["one", 0], stored.draws("activitynet", "cider")["one", 0])
+    assert not np.array_equal(draws["one", 0], statistics.draws("activitynet", "cider")["one", 0])
 
 
 def test_reports_show_the_intervals_that_are_asked_for(

@@ -45,7 +45,7 @@ def systems() -> list[System]:
             "cider": np.stack([generator.gamma(0.5, 100, CLIPS), np.ones(CLIPS)], axis=1),
         }
         made += [
-            System(sums=statistics[name], figure=partial(metric.from_sums, name))
+            System(sums=statistics[name], from_sums=partial(metric.from_sums, name))
             for name in SCORES
         ]
     return made

@@ -15,8 +15,9 @@ from avbench.core.types import Batch
 from avbench.data.tokenizer import PAD, Vocabulary
 from avbench.evaluation import perturb
 from avbench.evaluation.perturb import kept, noised, partners, same_video, swapped
-from avbench.evaluation.perturbation import Alteration, altered_label, explained
+from avbench.evaluation.perturbation import Alteration, altered_label
 from avbench.evaluation.settings import EvaluateSettings
+from avbench.reports.notes import alteration_notes
 
 AV = ("audio", "video")
 
@@ -63,7 +64,7 @@ def test_options_of_noise_and_swaps_are_no_part_of_zeroing() -> None:
 
 def test_notes_say_what_was_done() -> None:
     done = EvaluateSettings(zeroed=AV, noised=AV, noise_db=3.0, swapped=AV, alteration_seed=4)
-    zeroed, taken, noisy = explained(done.alterations(AV))
+    zeroed, taken, noisy = alteration_notes(done.alterations(AV))
     assert "Eq. 2" in zeroed
     assert "without fixed points, seed 4" in taken
     assert "3 dB below" in noisy

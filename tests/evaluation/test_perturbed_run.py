@@ -21,7 +21,8 @@ from avbench.data.prepared.split import PreparedSplit
 from avbench.evaluation import generate
 from avbench.evaluation.generate import PREDICTIONS
 from avbench.evaluation.perturbation import Alteration
-from avbench.reports.collect import alterations, collect
+from avbench.reports.collect import collect
+from avbench.reports.layouts import alterations
 from avbench.runner.plan import Cell, Plan, Stage, Store, Trial
 from avbench.runner.planner import make_plan
 from avbench.runner.stage_process import run_stages
@@ -114,7 +115,7 @@ def test_a_compiled_captioner_says_the_same(done: Done, tmp_path: Path) -> None:
 
 def test_every_alteration_is_generated_and_scored(done: Done) -> None:
     report = collect(done.plan, done.store)
-    scores = report.rows.where(metric="slot_visual", dataset="youcook2").frame
+    scores = report.figures.where(metric="slot_visual", dataset="youcook2").frame
     assert set(scores["status"]) == {"ok"}
     common = {"", "video zeroed", "audio zeroed", "audio+video zeroed"}
     common |= {"audio swapped", "audio noised", "video noised"}
@@ -197,7 +198,7 @@ def test_a_record_says_how_many_partners_are_of_the_same_video(done: Done) -> No
 
 
 def test_the_report_tells_all_of_it(done: Done, tmp_path: Path) -> None:
-    losses, altered, values = use_sheets(done.plan, done.store)
+    losses, altered, values = use_sheets(collect(done.plan, done.store))
     told = {title: dict(zip(losses.headers, row, strict=True)) for title, row in losses.rows}
     for label in ("plain", "text"):
         trial, _ = done.cell(label)

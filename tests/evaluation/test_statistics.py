@@ -47,7 +47,7 @@ def system(values, figure=mean):
     values = np.asarray(values, dtype=float)
     if values.ndim == 1:
         values = np.stack([values, np.ones_like(values)], axis=1)
-    return System(sums=values, figure=figure)
+    return System(sums=values, from_sums=figure)
 
 
 # ------------------------------------------------------------------------ Student's t
@@ -311,7 +311,7 @@ def test_randomisation_equals_all_exchanges_of_a_small_set() -> None:
 
 def test_figures_that_are_not_defined_do_not_count() -> None:
     values = np.array([[5.0, 1], [7, 1], [0, 0], [0, 0], [0, 0]])
-    draws = bootstrap([System(sums=values, figure=mean)], resamples=2000)[:, 0]
+    draws = bootstrap([System(sums=values, from_sums=mean)], resamples=2000)[:, 0]
     assert np.isnan(draws).any()
     found = over_videos(6.0, draws, videos=5)
     assert (found.low, found.high) == (5, 7)

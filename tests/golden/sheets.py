@@ -5,7 +5,7 @@ from dataclasses import replace
 from avbench.reports.intervals import inferred
 from avbench.reports.long_table import Measurement, Table
 from avbench.reports.pivot import pivot
-from avbench.reports.table import Column, Row, Sheet, TableLayout, Tested
+from avbench.reports.table import Column, Sheet, TableLayout, TableRow, Tested
 
 FIGURES = {
     ("plain_loss", "talk"): {"cider": (50.0, 52.0, 54.0), "bleu4": (10.0, 10.0, 10.0)},
@@ -61,14 +61,14 @@ def sheets() -> list[Sheet]:
         title="Losses, V+A",
         corner="Loss",
         columns=(Column(metric="bleu4", delta=False), Column(metric="cider")),
-        costs=(Column(metric="macs_g"),),
+        cost_columns=(Column(metric="macs_g"),),
         rows=(
-            Row(label="most frequent caption", ranked=False),
-            Row(label="plain_loss", title="plain"),
-            Row(label="balanced"),
-            Row(label="G & B <50%>"),
-            Row(label="text | sound"),
-            Row(label="later"),
+            TableRow(label="most frequent caption", ranked=False),
+            TableRow(label="plain_loss", title="plain"),
+            TableRow(label="balanced"),
+            TableRow(label="G & B <50%>"),
+            TableRow(label="text | sound"),
+            TableRow(label="later"),
         ),
         delta_to="plain_loss",
     )
@@ -77,14 +77,14 @@ def sheets() -> list[Sheet]:
         title="One seed",
         columns=(Column(metric="cider", title="C", decimals=2),),
         datasets=("sound",),
-        rows=(Row(label="plain_loss"), Row(label="balanced")),
+        rows=(TableRow(label="plain_loss"), TableRow(label="balanced")),
     )
     notes = ("12 steps: the pipeline, not the paper.", "talk: 3 clips lost (no picture).")
     sure = TableLayout(
         title="With intervals",
         columns=(Column(metric="cider"),),
         datasets=("talk", "sound"),
-        rows=(*small.rows, Row(label="later")),
+        rows=(*small.rows, TableRow(label="later")),
         delta_to="plain_loss",
     )
     known = inferred(table, sure, "seeds")

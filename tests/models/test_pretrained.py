@@ -17,7 +17,7 @@ from avbench.data.tokenizer import Vocabulary
 from avbench.models import pretrained
 from avbench.models.contracts import InitialWeights
 from avbench.models.settings import ModelSettings
-from avbench.reports.notes import started_notes
+from avbench.reports.notes import initial_weight_notes
 from avbench.runner.plan import Plan
 from avbench.runner.plan_cache import plan_for
 from avbench.runner.planner import make_plan
@@ -349,9 +349,11 @@ def test_weights_must_be_a_mapping(data: Path) -> None:
 
 def test_notes_say_what_rows_started_from() -> None:
     same = [("one", "video", "k.pth"), ("two", "video", "k.pth"), ("one", "audio", "scratch")]
-    assert started_notes(same) == ["Encoders started from: audio: scratch; video: k.pth."]
-    several = [*same, ("three", "video", "scratch")]
-    assert started_notes(several) == [
-        "Encoders started from: audio: scratch; video: k.pth (one, two), scratch (three)."
+    assert initial_weight_notes(same) == [
+        "Initial weights of encoders: audio: scratch; video: k.pth."
     ]
-    assert started_notes([]) == []
+    several = [*same, ("three", "video", "scratch")]
+    assert initial_weight_notes(several) == [
+        "Initial weights of encoders: audio: scratch; video: k.pth (one, two), scratch (three)."
+    ]
+    assert initial_weight_notes([]) == []

@@ -10,8 +10,10 @@ from rich.console import Console
 
 from avbench.cli.progress import Lines, span
 from avbench.reports.collect import MOST_FREQUENT, Report, collect
+from avbench.reports.layouts import layouts
 from avbench.reports.notes import clip_notes
 from avbench.reports.pivot import pivot
+from avbench.reports.records import Records
 from avbench.runner.executors.local import LocalExecutor
 from avbench.runner.scheduler import Run
 from tests.records import Recorded
@@ -63,7 +65,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
 
 
 def frame(report: Report) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = report.rows.frame.to_dict("records")
+    rows: list[dict[str, Any]] = report.figures.frame.to_dict("records")
     return rows
 
 
@@ -105,13 +107,13 @@ def test_scores_costs_and_failures(made: Made) -> None:
     assert failed[0]["reason"] == "pretrain: the loss is nan"
     assert failed[0]["log"].endswith(f"pretrain-{two.pretrain}/log.txt")
     assert list(report.failures) == [f"pretrain-{two.pretrain}"]
-    layouts = [layout for layout, _, _ in report.layouts]
-    assert [layout.title for layout in layouts] == [
+    titles = [layout.title for layout, _, _ in layouts(report)]
+    assert titles == [
         "Two fusions",
         "Two fusions: use of the modalities",
         "Two fusions: as published",
     ]
-    sheets = [pivot(table, layout, notes) for layout, table, notes in report.layouts]
+    sheets = [pivot(table, layout, notes) for layout, table, notes in layouts(report)]
     cells = {
         title: dict(zip(sheets[0].headers, row, strict=True)) for title, row in sheets[0].rows
     }
@@ -129,7 +131,7 @@ def test_scores_costs_and_failures(made: Made) -> None:
 
 
 def test_a_paper_row_is_found_by_its_columns(made: Made) -> None:
-    _, paper, _ = made.collect().layouts[-1]
+    _, paper, _ = [*layouts(made.collect())][-1]
     cider = paper.where(label="one", dataset="YouCook2", metric="cider").frame
     assert cider["value"].tolist() == [210.7]
 
@@ -141,9 +143,8 @@ def test_lines_say_what_starts_ends_and_fails(made: Made) -> None:
     stage = made.plan.stages[str(made.plan.trials[0].pretrain)]
     lines.begin(run)
     lines.started([stage], run)
-    run.status[stage.id] = "failed"
     made.write(stage, "failed", error="a\nno clips")
-    lines.ended(stage, run, 3.0)
+    run._settle(stage, made.store.record(stage) or {}, lines, 3.0)
     lines.tick(run)
     said = text.getvalue().splitlines()
     assert f"s: 6 trials, {len(run.status)} stages to do, 0 done before; 1 processes" in said[0]
@@ -167,7 +168,7 @@ def test_tables_say_which_clips_they_are_of_and_how_many_are_lost(made: Made) ->
             made.write(
                 stage, results={**results, "lost": lost, "list_hash": f"hash {stage.spec['role']}"}
             )
-    (_, _, main), (_, _, use), _ = made.collect().layouts
+    (_, _, main), (_, _, use), _ = layouts(made.collect())
     for notes in (main, use):
         (said,) = (note for note in notes if note.startswith("Clips used"))
         assert "vatex report 6 (list hash report)" in said
@@ -184,7 +185,7 @@ def test_two_worlds_with_the_same_clips_are_named_once(made: Made) -> None:
     for one in (stage, twin):
         made.write(one, results=results)
     plan = replace(made.plan, stages={s.id: s for s in (stage, twin)})
-    assert clip_notes(plan, made.store) == [
+    assert clip_notes(Records.read(plan, made.store)) == [
         "Clips used: vatex test 2 (list x); lost: vatex test 1 (1 missing)."
     ]
 
@@ -199,7 +200,7 @@ def test_scores_made_otherwise_are_refused_and_long_rows_say_how(made: Made) -> 
     report = made.collect()
     (kept,) = [r for r in frame(report) if r["value"] == 99.0]
     assert (kept["signature"], kept["status"]) == ("cider|version:2", "ok")
-    layout, table, notes = report.layouts[0]
+    layout, table, notes = next(layouts(report))
     sheet = pivot(table, layout, notes)
     column = sheet.headers.index("vatex CIDEr")
     shown = {label: cells[column] for label, cells in sheet.rows}
@@ -210,4 +211,4 @@ def test_scores_made_otherwise_are_refused_and_long_rows_say_how(made: Made) -> 
     )
     assert any(note.startswith("vatex: ") and "version:1" in note for note in notes)
     assert not any("version:2" in note for note in notes)
-    assert "vatex: 3 videos without a usable clip count as nothing said." in notes
+    assert "vatex: 3 videos without a usable clip count as empty captions." in notes

@@ -38,6 +38,7 @@ from avbench.models.settings import ModelSettings
 from avbench.reports import cost_columns
 from avbench.reports.collect import collect
 from avbench.reports.formats import renderables
+from avbench.reports.layouts import layouts
 from avbench.reports.pivot import pivot
 from avbench.runner.plan import Plan, Store
 from avbench.runner.planner import make_plan
@@ -334,7 +335,7 @@ def test_counts_stand_beside_the_closed_form_the_paper_and_the_base(
     recorded: tuple[Plan, Store],
 ) -> None:
     report = collect(*recorded)
-    (layout, table, notes), (by_part, _, part_notes) = report.layouts
+    (layout, table, notes), (by_part, _, part_notes) = layouts(report)
     sheet = pivot(table, layout, notes)
     assert sheet.groups == (
         ("MACs (G)", 2),
@@ -358,9 +359,9 @@ def test_counts_stand_beside_the_closed_form_the_paper_and_the_base(
         "Preset tiny; nothing is trained.",
         "For one clip. FLOPs are 2 × MACs (multiply-accumulates).",
         "Counts agree with the closed form to 0.01 % in 3 of 3 rows.",
-        "Counted are matrix products, convolutions and attention. Norms are not; at five "
-        "operations an element, as fvcore counts them, they would add 0.25 G to the MACs.",
-        "Over merged: against the row that differs in fusion alone.",
+        "Counts include matrix products, convolutions and attention, but no norms. At five "
+        "operations an element, as in fvcore, norms would add 0.25 G to the MACs.",
+        "Over merged: relative to the row that differs only in fusion.",
     )
     parts = pivot(table, by_part, part_notes)
     assert parts.title == "What it costs: by part"
@@ -385,7 +386,7 @@ def test_counts_stand_beside_the_closed_form_the_paper_and_the_base(
 
 def test_long_rows_say_where_each_figure_is_from(recorded: tuple[Plan, Store]) -> None:
     plan, store = recorded
-    rows = collect(plan, store).rows
+    rows = collect(plan, store).figures
     assert rows.axes == (*plan.axes, "altered")
     both = rows.where(label="Both").frame.set_index("metric")
     profile = next(t.profile for t in plan.trials if t.label == "Both")
@@ -419,7 +420,7 @@ def test_a_group_that_is_wider_than_a_line_is_broken_with_its_rows_names(
     recorded: tuple[Plan, Store],
 ) -> None:
     report = collect(*recorded)
-    sheets = [pivot(table, layout, notes) for layout, table, notes in report.layouts]
+    sheets = [pivot(table, layout, notes) for layout, table, notes in layouts(report)]
     console = Console(width=64, file=io.StringIO())
     console.print(*renderables(sheets[1:], console.width))
     text = console.file.getvalue()  # type: ignore[attr-defined]

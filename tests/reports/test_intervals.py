@@ -11,7 +11,7 @@ from avbench.evaluation.statistics.seeds import over_seeds
 from avbench.reports.intervals import inferred
 from avbench.reports.long_table import Measurement, Table
 from avbench.reports.pivot import pivot
-from avbench.reports.table import Column, Inferred, Row, TableLayout
+from avbench.reports.table import Column, Inferred, TableLayout, TableRow
 
 VALUES = {
     ("plain", "x"): (50.0, 50.5, 49.5),
@@ -40,7 +40,7 @@ def table(values=VALUES) -> Table:
 LAYOUT = TableLayout(
     title="t",
     columns=(Column(metric="cider"),),
-    rows=tuple(Row(label=label) for label in ("plain", "far", "near", "lone", "base")),
+    rows=tuple(TableRow(label=label) for label in ("plain", "far", "near", "lone", "base")),
     delta_to="plain",
 )
 
@@ -80,7 +80,7 @@ def test_the_table_shows_intervals_and_marks() -> None:
     assert (lone.spread, lone.change, base.spread) == ("", "(+20.0)", "")
     assert sheet.notes[:2] == (
         "Mean over 1 to 3 seeds.",
-        "One seed alone, which may be chance: lone.",
+        "Only one seed, so differences may be chance: lone.",
     )
 
 
@@ -88,8 +88,8 @@ def test_one_seed_everywhere_is_said() -> None:
     once = table({place: values[:1] for place, values in VALUES.items()})
     sheet = pivot(once, LAYOUT, (), inferred(once, LAYOUT, "seeds"))
     assert sheet.notes == (
-        "One seed a row: a difference between rows may be chance.",
-        "One seed a row: there are no intervals over seeds.",
+        "One seed a row: differences between rows may be chance.",
+        "No intervals over seeds: one seed a row.",
     )
     assert not any(cell.spread for _, cells in sheet.rows for cell in cells)
     assert pivot(once, LAYOUT).notes == sheet.notes[:1]
@@ -99,15 +99,15 @@ def test_seeds_that_agree_have_no_interval_and_no_mark() -> None:
     tied = table({("plain", "x"): (50.0, 50.0), ("far", "x"): (60.0, 60.0)})
     found = inferred(tied, replace(LAYOUT, rows=LAYOUT.rows[:2]), "seeds")
     assert (found.intervals, found.significant) == ({}, frozenset())
-    assert found.notes[0] == "The seeds of each row agree: there are no intervals over seeds."
+    assert found.notes[0] == "No intervals over seeds: the seeds of each row agree."
 
 
 def test_unranked_rows_with_one_seed_are_marked_too() -> None:
     layout = TableLayout(
-        title="t", columns=LAYOUT.columns, rows=(Row(label="lone", ranked=False),)
+        title="t", columns=LAYOUT.columns, rows=(TableRow(label="lone", ranked=False),)
     )
     assert pivot(table(), layout).notes == (
-        "One seed a row: a difference between rows may be chance.",
+        "One seed a row: differences between rows may be chance.",
     )
 
 

@@ -12,9 +12,10 @@ import pytest
 from avbench.core.columns import AFTER, BEFORE
 from avbench.core.errors import AvbenchError
 from avbench.core.options import build, plain
-from avbench.reports.long_table import Measurement, Table, signature_notes
+from avbench.reports.long_table import Measurement, Table
+from avbench.reports.notes import signature_notes
 from avbench.reports.pivot import pivot
-from avbench.reports.table import Cell, Column, Row, TableLayout
+from avbench.reports.table import Column, TableCell, TableLayout, TableRow
 
 
 def _golden() -> ModuleType:
@@ -40,7 +41,7 @@ def _table(*figures: tuple[str, int | None, float], metric: str = "cider") -> Ta
     )
 
 
-def _cells(table: Table, **layout: Any) -> dict[str, Cell]:
+def _cells(table: Table, **layout: Any) -> dict[str, TableCell]:
     layout = {"title": "T", "columns": (Column(metric="cider"),)} | layout
     return {title: cells[0] for title, cells in pivot(table, TableLayout(**layout)).rows}
 
@@ -112,7 +113,7 @@ def test_axes_may_not_hide_a_column() -> None:
 
 
 def test_layouts_are_plain_data() -> None:
-    layout = TableLayout(title="T", columns=(Column(metric="cider"),), rows=(Row(label="x"),))
+    layout = TableLayout(title="T", columns=(Column(metric="cider"),), rows=(TableRow(label="x"),))
     assert build(TableLayout, plain(layout)) == layout
 
 
@@ -130,7 +131,7 @@ def test_mean_and_spread_over_seeds() -> None:
 
 def test_best_and_second_by_the_printed_figure() -> None:
     figures = (("x", 0, 1.04), ("y", 0, 1.01), ("z", 0, 0.9), ("w", 0, 0.2), ("ref", 0, 9.0))
-    rows = tuple(Row(label=x, ranked=x != "ref") for x in ("x", "y", "z", "w", "ref"))
+    rows = tuple(TableRow(label=x, ranked=x != "ref") for x in ("x", "y", "z", "w", "ref"))
     ranks = {x: cell.rank for x, cell in _cells(_table(*figures), rows=rows).items()}
     assert ranks == {"x": 1, "y": 1, "z": 2, "w": 0, "ref": 0}
     lower = (Column(metric="cider", higher_is_better=False),)
@@ -148,7 +149,7 @@ def test_costs_rank_only_when_asked_and_low_is_good() -> None:
     ]
     for ranked, expected in ((None, [0, 0]), (True, [1, 2])):
         layout = TableLayout(
-            title="T", columns=(), costs=(Column(metric="macs_g", ranked=ranked),)
+            title="T", columns=(), cost_columns=(Column(metric="macs_g", ranked=ranked),)
         )
         sheet = pivot(Table.of(rows), layout)
         assert [cells[0].rank for _, cells in sheet.rows] == expected
@@ -214,7 +215,7 @@ def test_every_kind_of_cell() -> None:
         "12 steps: the pipeline, not the paper.",
         "talk: 3 clips lost (no picture).",
     )
-    assert small.notes[0] == "One seed a row: a difference between rows may be chance."
+    assert small.notes[0] == "One seed a row: differences between rows may be chance."
 
 
 def test_a_seed_without_a_row_is_said() -> None:
@@ -231,7 +232,7 @@ def test_a_seed_without_a_row_is_said() -> None:
 
 
 def test_labels_and_metrics_without_rows_are_missing_cells() -> None:
-    rows = (Row(label="x"), Row(label="absent"))
+    rows = (TableRow(label="x"), TableRow(label="absent"))
     columns = (Column(metric="cider"), Column(metric="other"))
     sheet = pivot(_table(("x", 0, 1.0)), TableLayout(title="T", columns=columns, rows=rows))
     assert [[c.status for c in cells] for _, cells in sheet.rows] == [
@@ -243,7 +244,7 @@ def test_labels_and_metrics_without_rows_are_missing_cells() -> None:
 
 def test_signature_notes_say_common_parts_once() -> None:
     common = "nrefs:5|tok:ptb"
-    notes = signature_notes(
-        {"d": [f"bleu4|ref:closest|{common}", f"cider|n:4|{common}"] * 2, "e": ["x|y:1"]}
-    )
+    bleu, cider = f"bleu4|ref:closest|{common}", f"cider|n:4|{common}"
+    signatures = {"d": {"bleu4": bleu, "again": bleu, "cider": cider}, "e": {"x": "x|y:1"}}
+    notes = signature_notes(signatures, ["bleu4", "cider", "again", "x", "none"])
     assert notes == ["d: bleu4 ref:closest, cider n:4; nrefs:5|tok:ptb", "e: x; y:1"]

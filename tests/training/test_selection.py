@@ -550,7 +550,7 @@ def test_tables_tell_the_selection_and_are_stamped_where_it_leaks(
         assert STAMP not in shown + "".join(texts.values())
         return
     assert f"### {STAMP}: A title" in texts["table.md"]
-    assert "WARNING: checkpoints of vatex, youcook2 were selected on the split that is" in said
+    assert "WARNING: checkpoints of vatex, youcook2 were selected on the reported" in said
     for name, text in texts.items():
         if name == "table.long.csv":
             assert text.count("test (checkpoints selected on it)") == 2

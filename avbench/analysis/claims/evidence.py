@@ -1,8 +1,8 @@
-"""The comparisons of a claim: each a difference, its interval, and what speaks for and against.
+"""The comparisons of a claim: a difference, its interval, and the evidence for and against.
 
-About methods the evidence is Student's t over the seeds that the rows share, about models the
-bootstrap over videos (``avbench.evaluation.statistics``). Costs do not vary: a claim on them holds
-or not. Losses of pre-training vary with the seed alone.
+A claim about methods is tested by Student's t over the seeds that the rows share. One about models
+is tested by the bootstrap over videos (``avbench.evaluation.statistics``). Costs do not vary, so a
+claim on them holds or not. Losses of pre-training vary only with the seed.
 """
 
 import math
@@ -19,28 +19,28 @@ from avbench.evaluation.statistics.estimate import Estimate
 from avbench.evaluation.statistics.resampling import over_videos, randomisation_p, randomised
 from avbench.evaluation.statistics.seeds import over_seeds
 from avbench.evaluation.statistics.student import MOST, seeds_needed
-from avbench.reports.systems import Stored
+from avbench.reports.systems import ScoreStatistics
 from avbench.reports.table import Place
 
 POWER = 0.8
-"""How likely the seeds or videos that are asked for decide, if what was measured is true."""
+"""The power that the needed seeds or videos give, if the measured difference is true."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """What a suite's records say."""
+    """A suite's figures by place and seed."""
 
     values: Mapping[Place, Mapping[int | None, float]]
-    """The figures by seed; None: it depends on none."""
+    """Place → seed → figure; the seed is None for figures without one."""
     published: Mapping[Place, float]
-    """The paper's."""
+    """Place → the paper's figure."""
     absent: Mapping[tuple[str, str], str]
-    """Label and dataset (empty: all): why there is no figure."""
+    """Label and dataset (empty: all) → the reason for missing figures."""
     datasets: tuple[str, ...]
-    costs: frozenset[str] = frozenset()
-    """The metrics that belong to no dataset and vary with nothing."""
-    losses: frozenset[str] = frozenset()
-    """The figures of pre-training, which belong to no dataset and vary with the seed."""
+    cost_metrics: frozenset[str] = frozenset()
+    """The metrics that belong to no dataset and do not vary."""
+    loss_metrics: frozenset[str] = frozenset()
+    """The metrics of pre-training, which belong to no dataset and vary with the seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,39 +52,41 @@ class Compared:
     dataset: str
     """Empty: a cost, or a loss of pre-training."""
     than_on: str
-    """The dataset whose difference is taken off; empty: none."""
+    """The dataset whose difference is subtracted; empty: none."""
     estimate: Estimate | None = None
-    """None: there is nothing to compare; ``reason`` says why."""
+    """None if there is nothing to compare; ``reason`` says why."""
     favours: float = 1.0
-    """One-sided p of what the claim says of this comparison."""
+    """One-sided p for the claim."""
     opposes: float = 1.0
-    """One-sided p of the contrary."""
+    """One-sided p against the claim."""
     exchanged: float | None = None
     """Two-sided p by approximate randomisation, of a plain difference between trained models."""
     margin: float = 0.0
-    """How far the difference is on the claim's side; negative: on the other."""
+    """The difference beyond what the claim asks; negative: short of it."""
     published: float | None = None
-    """The same difference of the paper's figures."""
+    """The same difference between the paper's figures."""
     exact: bool = False
-    """Whether it is of costs, which do not vary."""
+    """True for costs, which do not vary."""
     reason: str = ""
 
 
 def of_costs(claim: Claim, figures: Figures) -> bool:
-    """Whether a claim is on costs."""
-    return claim.metrics[0] in figures.costs
+    """Tell whether a claim is on costs."""
+    return claim.metrics[0] in figures.cost_metrics
 
 
-def comparisons(claim: Claim, figures: Figures, stored: Stored | None) -> Iterator[Compared]:
-    """Everything that a claim compares, dataset by dataset.
+def comparisons(
+    claim: Claim, figures: Figures, statistics: ScoreStatistics | None
+) -> Iterator[Compared]:
+    """Yield the comparisons of a claim, dataset by dataset.
 
     Args:
         claim: the claim.
-        figures: what the records say.
-        stored: the scores' statistics; without them claims about models have no evidence.
+        figures: of the suite.
+        statistics: of the scores; without them claims about models have no evidence.
     """
     datasets = claim.datasets or figures.datasets
-    if claim.metrics[0] in figures.costs | figures.losses:
+    if claim.metrics[0] in figures.cost_metrics | figures.loss_metrics:
         datasets = ("",)
     for dataset in datasets:
         for than_on in claim.than_on or ("",):
@@ -97,17 +99,17 @@ def comparisons(claim: Claim, figures: Figures, stored: Stored | None) -> Iterat
                         than_on=than_on,
                         exact=of_costs(claim, figures),
                     )
-                    yield _Comparison(claim, bare).made(figures, stored)
+                    yield _Comparison(claim, bare).made(figures, statistics)
 
 
 def needed(claim: Claim, part: Compared, level: float) -> int | None:
-    """How many seeds, or videos, would decide a comparison in the direction that was measured.
+    """Return the number of seeds, or videos, that would decide a comparison.
 
-    The power calculation: the least number with which a test at this level finds a difference,
-    with ``POWER``, if the true difference and its spread are those measured.
+    A power calculation: the least number with which a test at this level finds the measured
+    difference with ``POWER``, if the true difference and spread are the measured ones.
 
     Returns:
-        The number in all; None: more than anybody has, or nothing is known of the spread.
+        The total number; None if it is impractical, or the spread is unknown.
     """
     found = part.estimate
     if found is None or not math.isfinite(found.error) or part.margin == 0:
@@ -124,25 +126,25 @@ def needed(claim: Claim, part: Compared, level: float) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """A comparison, and the figures that it is made of."""
+    """A comparison and the places of its figures."""
 
     claim: Claim
     bare: Compared
 
     @property
     def places(self) -> list[Place]:
-        """Row and other row; with an interaction the same on the other dataset."""
+        """The two rows; for an interaction also the same rows on the other dataset."""
         rows, metric = (self.claim.row, self.bare.over), self.bare.metric
         datasets = [self.bare.dataset, *([self.bare.than_on] if self.bare.than_on else [])]
         return [(label, dataset, metric) for dataset in datasets for label in rows]
 
-    def made(self, figures: Figures, stored: Stored | None) -> Compared:
+    def made(self, figures: Figures, statistics: ScoreStatistics | None) -> Compared:
         paper = None
         if all(place in figures.published for place in self.places):
             printed = [np.array([figures.published[place]]) for place in self.places]
             paper = float(self.difference(printed)[0])
         try:
-            estimate, favours, opposes = self.evidence(figures, stored)
+            estimate, favours, opposes = self.evidence(figures, statistics)
         except _AbsentError as absent:
             return replace(self.bare, published=paper, reason=str(absent))
         return replace(
@@ -151,11 +153,13 @@ class _Comparison:
             estimate=estimate,
             favours=favours,
             opposes=opposes,
-            exchanged=self.exchanged(figures, stored, estimate.value),
+            exchanged=self.exchanged(figures, statistics, estimate.value),
             margin=self.margin(estimate.value),
         )
 
-    def evidence(self, figures: Figures, stored: Stored | None) -> tuple[Estimate, float, float]:
+    def evidence(
+        self, figures: Figures, statistics: ScoreStatistics | None
+    ) -> tuple[Estimate, float, float]:
         seeds = self.seeds(figures)
         by_seed = self.difference(
             [np.array([figures.values[place][s] for s in seeds]) for place in self.places]
@@ -173,11 +177,11 @@ class _Comparison:
             return exact, float(not holds), float(holds)
         if self.claim.about == "methods":
             return self.tested(lambda null: over_seeds(by_seed, null=null))
-        draws, videos = self.drawn(seeds, stored)
+        draws, videos = self.drawn(seeds, statistics)
         return self.tested(lambda null: over_videos(value, draws, videos=videos, null=null))
 
     def tested(self, against: Callable[[float], Estimate]) -> tuple[Estimate, float, float]:
-        """The estimate, and the two one-sided p, by a test against any null."""
+        """Return the estimate and the p for and against the claim, by a test against any null."""
         claim = self.claim
         estimate = against(0.0)
         if claim.expect == "more":
@@ -186,7 +190,7 @@ class _Comparison:
         if claim.expect == "less":
             found = against(-claim.by)
             return estimate, found.below, found.above
-        # Two one-sided tests for sameness; for a difference either, so both are corrected.
+        # Sameness takes two one-sided tests; a difference either of them, hence the correction.
         upper, lower = against(claim.by), against(-claim.by)
         opposes = min(1.0, 2 * min(upper.above, lower.below))
         return estimate, max(upper.below, lower.above), opposes
@@ -201,7 +205,7 @@ class _Comparison:
         return claim.by - abs(value)
 
     def seeds(self, figures: Figures) -> list[int | None]:
-        """The seeds that all figures have."""
+        """Return the seeds that all figures have."""
         given = [figures.values.get(place, {}) for place in self.places]
         shared = [seed for seed in given[0] if all(seed in other for other in given)]
         if shared:
@@ -214,37 +218,44 @@ class _Comparison:
         raise _AbsentError("the rows have no seed in common")
 
     def drawn(
-        self, seeds: Sequence[int | None], stored: Stored | None
+        self, seeds: Sequence[int | None], statistics: ScoreStatistics | None
     ) -> tuple[Float64[np.ndarray, " R"], int]:
-        """The differences on resamples of the videos, mean over seeds, and the videos."""
+        """Return the differences on resamples, mean over seeds, and the number of videos."""
         of_place = []
         videos = []
         for label, dataset, metric in self.places:
-            draws = stored.draws(dataset, metric) if stored is not None else {}
+            draws = statistics.draws(dataset, metric) if statistics is not None else {}
             lacking = [seed for seed in seeds if (label, seed) not in draws]
-            if stored is None or lacking:
+            if statistics is None or lacking:
                 raise _AbsentError(f"{label}: no statistics of {metric} were kept")
             of_place.append(np.stack([draws[label, seed] for seed in seeds]))
-            videos.append(len(stored.systems(dataset, metric)[label, seeds[0]].sums))
+            videos.append(len(statistics.systems(dataset, metric)[label, seeds[0]].sums))
         return self.difference(of_place).mean(axis=0), min(videos)
 
-    def exchanged(self, figures: Figures, stored: Stored | None, value: float) -> float | None:
-        """The p by exchanging the rows' outputs, which assumes that the rows are alike.
+    def exchanged(
+        self, figures: Figures, statistics: ScoreStatistics | None, value: float
+    ) -> float | None:
+        """Return p by exchanging the rows' outputs, under the null that the rows are alike.
 
-        So it tests a plain difference alone, no interaction and no other null than 0.
+        It therefore tests plain differences from 0 only, and no interaction.
         """
         claim, bare = self.claim, self.bare
-        if claim.about != "models" or bare.than_on or of_costs(claim, figures) or stored is None:
+        if (
+            claim.about != "models"
+            or bare.than_on
+            or of_costs(claim, figures)
+            or statistics is None
+        ):
             return None
         if claim.percent or claim.by or claim.expect == "same":
             return None
-        systems = stored.systems(bare.dataset, bare.metric)
+        systems = statistics.systems(bare.dataset, bare.metric)
         pairs = [(systems[claim.row, s], systems[bare.over, s]) for s in self.seeds(figures)]
         seed = zlib.crc32(bare.dataset.encode())
         return randomisation_p(value, randomised(pairs, seed=seed).mean(axis=1))
 
     def difference(self, figures: Sequence[np.ndarray]) -> np.ndarray:
-        """The difference that the claim is about, of the figures of its places."""
+        """Return the claim's difference between the figures of its places."""
         gaps: list[np.ndarray] = []
         for ours, other in zip(figures[::2], figures[1::2], strict=True):
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -253,4 +264,4 @@ class _Comparison:
 
 
 class _AbsentError(Exception):
-    """There is nothing to compare; says why."""
+    """There is nothing to compare, for the reason given."""

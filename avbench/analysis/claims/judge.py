@@ -1,10 +1,10 @@
-"""What becomes of a suite's claims: supported, refuted or inconclusive, by its own records.
+"""The verdicts on a suite's claims: supported, refuted or inconclusive.
 
-Each comparison of a claim gives two one-sided p: for what the claim says, and for the contrary.
-A claim that must hold everywhere takes the weakest evidence for it (an intersection–union test,
-which needs no correction) and the strongest against it, corrected for the number of comparisons;
-one that must hold anywhere the reverse. Twice the smaller of the two is the claim's p. Holm
-corrects these over all claims of the suite, and the verdict follows at 5 %.
+Each comparison of a claim gives two one-sided p, for and against the claim. A claim that must hold
+on all datasets takes the weakest evidence for it (an intersection–union test, which needs no
+correction). Against it counts the strongest evidence, corrected for the number of comparisons. A
+claim that must hold on any dataset takes the reverse. Twice the smaller of the two is the claim's
+p. Holm corrects these over all claims of the suite, and the verdict follows at 5 %.
 """
 
 import math
@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 from avbench.analysis.claims.evidence import Compared, Figures, comparisons, needed, of_costs
 from avbench.config.claims import About, Claim
 from avbench.evaluation.statistics.estimate import LEVEL, holm
-from avbench.reports.systems import Stored
+from avbench.reports.systems import ScoreStatistics
 
 Verdict = Literal["supported", "refuted", "inconclusive"]
 
@@ -25,8 +25,8 @@ Join = Callable[[Sequence[T]], T]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """What became of a claim."""
+class Judgement:
+    """The verdict on a claim, with its evidence."""
 
     claim: Claim
     verdict: Verdict
@@ -34,39 +34,39 @@ class Outcome:
     """Corrected for all claims of the suite."""
     p_alone: float
     tested: bool = True
-    """False of a claim on costs, which do not vary: it holds or not."""
+    """False for a claim on costs: they do not vary, so it holds or not."""
     compared: tuple[Compared, ...]
     needed: int | None = None
-    """Of an inconclusive claim: the seeds or videos that would decide it; None: not known, or
-    more than anybody has."""
+    """The seeds or videos that would decide an inconclusive claim; None: unknown or
+    impractical."""
     reason: str = ""
-    """Of an inconclusive claim: what stands in the way."""
+    """The reason why a claim is inconclusive."""
 
     @property
     def unit(self) -> str:
-        """What ``needed`` counts."""
+        """The unit of ``needed``: seeds or videos."""
         return "seeds" if self.claim.about == "methods" else "videos"
 
 
 def judge(
     claims: Sequence[Claim],
     figures: Figures,
-    stored: Stored | None = None,
+    statistics: ScoreStatistics | None = None,
     about: About | None = None,
-) -> list[Outcome]:
-    """The verdicts on claims, which are corrected together.
+) -> list[Judgement]:
+    """Judge claims, which are corrected together.
 
     Args:
         claims: of one suite.
-        figures: what its records say.
-        stored: the scores' statistics, which claims about models need.
-        about: the question asked of all claims; None: of each its own.
+        figures: of the suite.
+        statistics: of the scores, which claims about models need.
+        about: the question for all claims; None: each claim's own.
 
     Raises:
         DataError: a file of statistics is missing or damaged.
     """
     claims = [claim if about is None else replace(claim, about=about) for claim in claims]
-    compared = [tuple(comparisons(claim, figures, stored)) for claim in claims]
+    compared = [tuple(comparisons(claim, figures, statistics)) for claim in claims]
     alone, favoured = [], []
     for claim, parts in zip(claims, compared, strict=True):
         pairs = [[(part.favours, part.opposes) for part in group] for group in _groups(parts)]
@@ -78,11 +78,11 @@ def judge(
     tested = [i for i, claim in enumerate(claims) if not of_costs(claim, figures)]
     for i, p in zip(tested, holm([corrected[i] for i in tested]), strict=True):
         corrected[i] = p
-    # At this level Holm would test the next one: what more seeds or videos must reach.
+    # Holm would test the next claim at this level, so more seeds or videos must reach it.
     level = LEVEL / max(1, sum(corrected[i] > LEVEL for i in tested))
-    outcomes = []
+    judgements = []
     for i, claim in enumerate(claims):
-        outcome = Outcome(
+        judgement = Judgement(
             claim=claim,
             verdict="inconclusive",
             p=corrected[i],
@@ -91,66 +91,73 @@ def judge(
             compared=compared[i],
         )
         if corrected[i] <= LEVEL:
-            outcomes.append(replace(outcome, verdict="supported" if favoured[i] else "refuted"))
+            judgements.append(
+                replace(judgement, verdict="supported" if favoured[i] else "refuted")
+            )
         else:
-            outcomes.append(_with_needs(outcome, level))
-    return outcomes
+            judgements.append(_with_needs(judgement, level))
+    return judgements
 
 
 def _groups(parts: Sequence[Compared]) -> list[list[Compared]]:
-    """The comparisons of each dataset."""
+    """Group comparisons by dataset."""
     return [list(group) for _, group in groupby(parts, key=lambda part: part.dataset)]
 
 
 def _joined(claim: Claim, groups: Sequence[Sequence[T]], every: Join[T], some: Join[T]) -> T:
-    """What all comparisons of a dataset come to, and then the datasets."""
+    """Join the comparisons of each dataset, then the datasets."""
     of_datasets = [every(group) for group in groups]
     return every(of_datasets) if claim.holds_on == "all" else some(of_datasets)
 
 
 def _all_p(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """For and against: all hold."""
+    """Return p for and against that all hold."""
     favours, opposes = zip(*pairs, strict=True)
     return max(favours), min(1.0, len(pairs) * min(opposes))
 
 
 def _any_p(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """For and against: any holds."""
+    """Return p for and against that any holds."""
     opposes, favours = _all_p([(o, f) for f, o in pairs])
     return favours, opposes
 
 
-def _with_needs(outcome: Outcome, level: float) -> Outcome:
-    """What an inconclusive claim wants."""
-    absent = next((part for part in outcome.compared if part.estimate is None), None)
+def _with_needs(judgement: Judgement, level: float) -> Judgement:
+    """Add the reason, and what would decide the claim, to an inconclusive judgement."""
+    absent = next((part for part in judgement.compared if part.estimate is None), None)
     if absent is not None:
-        return replace(outcome, reason=absent.reason)
-    least = min(part.estimate.n for part in outcome.compared if part.estimate is not None)
+        return replace(judgement, reason=absent.reason)
+    least = min(part.estimate.n for part in judgement.compared if part.estimate is not None)
     if least < 2:
         few = "one seed: nothing is known of the spread over seeds"
-        reason = few if outcome.claim.about == "methods" else "one video: nothing to draw from"
-        return replace(outcome, reason=f"{reason}; at least two are needed")
+        reason = few if judgement.claim.about == "methods" else "one video: nothing to draw from"
+        return replace(judgement, reason=f"{reason}; at least two are needed")
     wants = [
         [
-            (part.margin > 0, float(needed(outcome.claim, part, level) or math.inf))
+            (part.margin > 0, float(needed(judgement.claim, part, level) or math.inf))
             for part in group
         ]
-        for group in _groups(outcome.compared)
+        for group in _groups(judgement.compared)
     ]
-    _, count = _joined(outcome.claim, wants, _all_needs, _any_needs)
+    _, count = _joined(judgement.claim, wants, _all_needs, _any_needs)
     if math.isinf(count):
-        found = (part.estimate for part in outcome.compared if part.estimate is not None)
+        found = (part.estimate for part in judgement.compared if part.estimate is not None)
         if any(math.isinf(estimate.error) for estimate in found):
             tied = "the difference is equal for all seeds: nothing is known of its spread"
             of_models = "no resample of the videos has a figure"
-            reason = tied if outcome.claim.about == "methods" else of_models
-            return replace(outcome, reason=reason)
-        return replace(outcome, reason="the difference is too small to be told in practice")
-    return replace(outcome, needed=int(count), reason="the difference is within what chance gives")
+            reason = tied if judgement.claim.about == "methods" else of_models
+            return replace(judgement, reason=reason)
+        return replace(judgement, reason="the difference is too small to be told in practice")
+    return replace(
+        judgement, needed=int(count), reason="the difference is within what chance gives"
+    )
 
 
 def _all_needs(wants: Sequence[tuple[bool, float]]) -> tuple[bool, float]:
-    """If all favour the claim the slowest decides, else the fastest of those against it."""
+    """Return the direction of a decision that all hold, and the number it needs.
+
+    If all favour the claim the largest number decides, else the smallest of those against it.
+    """
     against = [count for favours, count in wants if not favours]
     return (False, min(against)) if against else (True, max(count for _, count in wants))
 

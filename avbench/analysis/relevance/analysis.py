@@ -1,4 +1,4 @@
-"""The paper's Table 1 and Fig. A, and what its open choices move."""
+"""The paper's Table 1 and Fig. A, and the effect of its open choices."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
-from avbench.analysis.relevance.figures import Bootstrap, Figures, Measured, Of, Unheard
+from avbench.analysis.relevance.figures import Bootstrap, Measured, Of, SetFigures, Unheard
 from avbench.analysis.relevance.reading import LEMMATIZERS, STOPS, TOKENIZERS, Reading, Texts
 from avbench.analysis.relevance.sets import ALL, CaptionSet, Corpus
 from avbench.config.shipped import published
@@ -17,14 +17,14 @@ PAPER = "table1_audio_relevance"
 """The paper's figures, see ``avbench.config.published``."""
 
 RULES = (*map(Unseen.of, ("add:1", "add:0.5", "add:0.1", "once", "zero", "highest")),)
-"""For words that no image caption has: what the sensitivity table compares."""
+"""Rules for words of no image caption that the sensitivity table compares."""
 
 COMPARED: tuple[Of, ...] = ("tokens", "lemmas", "content")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choices:
-    """What the paper leaves open."""
+    """The choices that the paper leaves open."""
 
     reading: Reading
     unseen: Unseen = ADD_ONE
@@ -45,33 +45,33 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """The figures of all sets with one choice made otherwise."""
+    """The figures of all sets with one choice changed."""
 
     title: str
-    figures: tuple[Figures, ...]
+    figures: tuple[SetFigures, ...]
     problem: str = ""
     """Why there are none."""
     scr: bool = True
-    """Whether SCR can differ by it."""
+    """SCR may depend on the choice."""
     ars: bool = True
-    """Whether ARS can."""
+    """ARS may depend on the choice."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
-    """Everything that is told."""
+    """The results of an analysis."""
 
     choices: Choices
     sets: tuple[CaptionSet, ...]
-    figures: tuple[Figures, ...]
-    """Of each set all splits together, then each split if there are several."""
+    figures: tuple[SetFigures, ...]
+    """Of each set: all splits together, then each split if there are several."""
     counts: WordCounts | None
     audio: Corpus
     image: Corpus
     words: tuple[Word, ...]
-    """Those with the highest ARS; none where counts are a closed list."""
+    """The words with the highest ARS; none if the counts are a closed list."""
     variants: tuple[Variant, ...]
-    """The first is as chosen; none: not asked for."""
+    """The first is as chosen; none if not asked for."""
     how: Bootstrap
 
 
@@ -89,18 +89,18 @@ def analyse(
     """Measure sets.
 
     Args:
-        sets: whose captions are looked at.
-        choices: how.
+        sets: the captions to measure.
+        choices: those that the paper leaves open.
         audio: captions of sound.
-        image: captions of images; with ``audio`` both, or neither.
-        shipped: counts that stand for the corpora where these are empty.
-        top: words with the highest ARS to list.
-        how: intervals.
-        sensitivity: whether the choices are varied one at a time.
+        image: captions of images; give both ``audio`` and ``image``, or neither.
+        shipped: counts in place of empty corpora.
+        top: the number of words with the highest ARS to list.
+        how: settings of the intervals.
+        sensitivity: vary the choices, one at a time.
 
     Raises:
-        AvbenchError: one corpus is empty and the other is not; a library is missing; counts
-            that were made otherwise are asked for.
+        AvbenchError: one corpus is empty and the other is not; a library is missing; the
+            shipped counts were made with other choices.
     """
     if bool(audio.texts) != bool(image.texts):
         given, lacking = ("--audio", "--image") if audio.texts else ("--image", "--audio")
@@ -133,15 +133,15 @@ def analyse(
     )
 
 
-def paper(figures: Figures) -> tuple[float, float] | None:
-    """SCR (%) and ARS of a set in the paper's Table 1, by the name of its key or its reader."""
+def paper(figures: SetFigures) -> tuple[float, float] | None:
+    """Return SCR (%) and ARS of a set in the paper's Table 1, by its key or its reader."""
     rows = {_bare(row["dataset"]): row for row in published(PAPER)}
     row = rows.get(_bare(figures.key)) or rows.get(_bare(figures.reader))
     return (float(row["scr_percent"]), float(row["ars"])) if row else None
 
 
-def swapped(figures: Sequence[Figures]) -> list[tuple[str, str]]:
-    """The pairs of sets whose order by ARS is not that of the paper."""
+def swapped(figures: Sequence[SetFigures]) -> list[tuple[str, str]]:
+    """Return the pairs of sets whose order by ARS differs from the paper's."""
     known = [(f, p[1], f.ars.value) for f in figures if f.ars and (p := paper(f)) is not None]
     return [
         (one.key, other.key)
@@ -169,7 +169,7 @@ class _Counted:
         self._known: dict[Reading, WordCounts] = {}
 
     def with_(self, choices: Choices) -> WordCounts | None:
-        """The counts for some choices; None: there is nothing to count."""
+        """Return the counts for some choices, or None without corpora."""
         if self._corpora is None and self.shipped is None:
             return None
         reading = choices.reading
@@ -183,7 +183,7 @@ class _Counted:
         return replace(self._known[reading], unseen=choices.unseen)
 
     def measured(self, each: CaptionSet, choices: Choices) -> Measured:
-        """A set, read as chosen."""
+        """Read a set with some choices."""
         return Measured(
             each,
             choices.reading,
@@ -209,7 +209,7 @@ class _Counted:
 def _top(
     counts: WordCounts, reading: Reading, texts: Texts, audio: Corpus, top: int
 ) -> Iterator[Word]:
-    """The words with the highest ARS; of equal ones the more frequent in audio captions first."""
+    """Yield the words with the highest ARS; ties go to the more frequent in audio captions."""
     order = sorted(counts.table, key=lambda w: (-counts.table[w], -counts.audio[w], w))[:top]
     forms: dict[str, Counter[str]] = {word: Counter() for word in order}
     for token, n in Counter(t for ts in texts.tokens(audio.texts, reading) for t in ts).items():
@@ -224,7 +224,7 @@ def _top(
 def _variants(
     sets: Sequence[CaptionSet], choices: Choices, counted: _Counted
 ) -> Iterator[Variant]:
-    """As chosen, then each choice made otherwise, one at a time."""
+    """Yield the analysis as chosen, then with each choice changed, one at a time."""
     reading = choices.reading
     plans = [("as chosen", choices, True, True)]
     plans += [
@@ -258,7 +258,7 @@ def _variants(
         plans.append((title, replace(choices, unheard=other), True, False))
     none = Bootstrap(resamples=0)
     for title, changed, scr, ars in plans:
-        figures: list[Figures] = []
+        figures: list[SetFigures] = []
         problem = ""
         try:
             changed.reading.check()
@@ -268,6 +268,6 @@ def _variants(
         yield Variant(title=title, figures=tuple(figures), problem=problem, scr=scr, ars=ars)
 
 
-def by_key(figures: Sequence[Figures]) -> Mapping[str, Figures]:
-    """One row a set."""
+def by_key(figures: Sequence[SetFigures]) -> Mapping[str, SetFigures]:
+    """Return the figures of each set by key."""
     return {f.key: f for f in figures}

@@ -1,4 +1,4 @@
-"""An analysis as the command line asks for it."""
+"""The analysis that the command line asks for."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,10 +40,10 @@ def analysis(
     how: Bootstrap,
     sensitivity: bool,
 ) -> Analysis:
-    """Read what is asked for, and measure it.
+    """Read the sets and corpora of the command line, and measure them.
 
     Raises:
-        AvbenchError: an option has a value that it cannot have, or a file is at fault.
+        AvbenchError: an option has an invalid value, or a file is at fault.
     """
     if coverage not in get_args(Of):
         raise AvbenchError(f"--coverage: {unknown('comparison', coverage, get_args(Of))}")
@@ -96,7 +96,7 @@ def _corpus(
 
 
 def _with_speech(sets: Sequence[CaptionSet], asr: Sequence[str]) -> list[CaptionSet]:
-    """The sets with the speech of the files that ``KEY=FILE`` names."""
+    """Return the sets with the speech of the files given as ``KEY=FILE``."""
     files: dict[str, Path] = {}
     keys = [s.key for s in sets]
     for given in asr:

@@ -1,4 +1,4 @@
-"""Captions out of files in the forms of audio and image captioning sets, without their media.
+"""Captions from files of audio and image captioning sets, without their media.
 
 csv
     a column ``caption`` (AudioCaps), or ``caption_1``, ``caption_2``, … (Clotho)
@@ -27,7 +27,7 @@ COLUMN = "caption"
 
 
 def captions_of(path: Path) -> list[str]:
-    """All captions of a file, in its order.
+    """Read all captions of a file, in its order.
 
     Raises:
         DataError: the file is missing, malformed, of another form or without a caption.

@@ -16,13 +16,14 @@ from avbench.evaluation.statistics.estimate import Estimate
 from avbench.evaluation.statistics.resampling import System, bootstrap, over_videos
 
 Of = Literal["tokens", "lemmas", "content"]
-"""What SCR compares: tokens as they stand (the paper), lemmas, or lemmas without stop words."""
+"""Units that SCR compares: tokens as they stand (the paper), lemmas, or lemmas without stop
+words."""
 
 Unheard = Literal["zero", "skip"]
-"""Captions of clips without a transcript: they cover nothing, or SCR leaves them out."""
+"""Captions of clips without a transcript: nothing is covered, or SCR leaves them out."""
 
 MOST = 20_000
-"""Videos that the bootstrap draws one by one; of more, as many groups of videos."""
+"""The most videos that the bootstrap draws one by one; more are drawn in this many groups."""
 
 NO_CORPORA = "ARS needs captions of sound and of images: --audio and --image"
 NO_SPEECH = "no clip has speech text: --asr"
@@ -30,7 +31,7 @@ NO_SPEECH = "no clip has speech text: --asr"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bootstrap:
-    """How intervals are made."""
+    """Settings of bootstrap intervals."""
 
     resamples: int = 2000
     """0: no intervals."""
@@ -38,8 +39,8 @@ class Bootstrap:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Figures:
-    """SCR and ARS of one split, or of all together."""
+class SetFigures:
+    """SCR and ARS of one split, or of all splits together."""
 
     key: str
     reader: str
@@ -55,27 +56,27 @@ class Figures:
     """Percent."""
     ars: Estimate | None
     scr_reason: str = ""
-    """Why there is none."""
+    """The reason for a missing SCR."""
     ars_reason: str = ""
     unseen: float | None = None
-    """Share of the summed ARS, in percent, that is of words that no image caption has."""
+    """Percent of the summed ARS that comes from words of no image caption."""
 
     @property
     def title(self) -> str:
-        """As tables name it."""
+        """Name in tables."""
         return self.key if self.split == ALL else f"{self.key}, {self.split}"
 
 
 class Measured:
-    """What the captions of one set give, word by word; every text is read once.
+    """SCR and ARS of one set's captions, word by word; every text is read once.
 
     Args:
         whole: the set.
         reading: texts to words.
         counts: for ARS; None: SCR alone.
-        of: what SCR compares.
-        unheard: what becomes of clips without a transcript.
-        known: texts that have been read.
+        of: units that SCR compares.
+        unheard: treatment of clips without a transcript.
+        known: cache of tokenised texts.
     """
 
     def __init__(
@@ -108,8 +109,8 @@ class Measured:
             except DataError as error:
                 self.ars_reason = str(error)
 
-    def figures(self, split: str, how: Bootstrap) -> Figures:
-        """Of one split, or of all."""
+    def figures(self, split: str, how: Bootstrap) -> SetFigures:
+        """Return the figures of one split, or of all together."""
         captions, sizes = self._set.captions(split), self._set.sizes(split)
         videos = sizes.videos
         systems: dict[str, System] = {}
@@ -124,7 +125,7 @@ class Measured:
             heard = [c for c in captions if c.speech is not None or self._unheard == "zero"]
             systems["scr"] = _system(heard, list(map(self._covered, heard)), videos, 100.0)
         found = dict(zip(systems, _estimates(list(systems.values()), how), strict=True))
-        return Figures(
+        return SetFigures(
             key=self._set.key,
             reader=self._set.reader,
             split=split,
@@ -141,7 +142,7 @@ class Measured:
         )
 
     def _covered(self, caption: Caption) -> tuple[float, float]:
-        """Words of a caption that are said in its clip, and all."""
+        """Count the words of a caption that are said in its clip, and all its words."""
         words = self._compared[caption.text]
         heard = self._heard.get(caption.speech or "", ())
         return float(sum(word in heard for word in words)), float(len(words))
@@ -154,7 +155,7 @@ def _compared(tokens: Sequence[str], reading: Reading, of: Of) -> Sequence[str]:
 
 
 def _relevance(words: Sequence[str], counts: WordCounts) -> tuple[float, float]:
-    """ARS of a caption, and what of it is of words that no image caption has."""
+    """Return the ARS of a caption, and the part of it from words of no image caption."""
     whole = unseen = 0.0
     for word in words:
         value = counts.table.get(word)
@@ -172,10 +173,10 @@ def _system(
     videos: Mapping[str, int],
     scale: float,
 ) -> System:
-    """A figure that is a ratio of sums, its two sums by video."""
+    """Make a system whose figure is a ratio of two sums over videos."""
     sums = np.zeros((len(videos), 2))
     np.add.at(sums, [videos[c.video] for c in captions], np.array(rows))
-    return System(sums=sums, figure=_ratio(scale))
+    return System(sums=sums, from_sums=_ratio(scale))
 
 
 def _ratio(
@@ -205,17 +206,17 @@ def _estimates(systems: Sequence[System], how: Bootstrap) -> list[Estimate]:
 
 
 def _grouped(system: System, seed: int) -> System:
-    """The same with at most ``MOST`` videos: equally many, drawn at random, count as one."""
+    """Reduce a system to at most ``MOST`` random groups of videos of equal size."""
     if len(system.sums) <= MOST:
         return system
     sums = np.zeros((MOST, system.sums.shape[1]))
     order = np.random.default_rng(seed).permutation(len(system.sums))
     np.add.at(sums, order % MOST, system.sums)
-    return System(sums=sums, figure=system.figure)
+    return System(sums=sums, from_sums=system.from_sums)
 
 
 def interval(estimate: Estimate | None) -> tuple[float, float] | None:
-    """The ends of a figure's interval, where there is one."""
+    """Return the ends of a figure's interval, or None."""
     if estimate is None or not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
         return None
     return estimate.low, estimate.high

@@ -5,19 +5,19 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from avbench.reports.figures import saved, style
+from avbench.reports.drawing import saved, style
 from avbench.reports.table import Picture
 
 COLOUR, PALE = "#0072b2", "#9ecae1"
-"""Of words that image captions have, and of those that none has."""
+"""Colours of words that image captions have, and of words that none has."""
 ROW = 50
-"""Bars in one row of the picture."""
+"""The most bars in one row of the picture."""
 
 
 def words_picture(
     words: Sequence[tuple[str, float, bool]], caption: str, *, unseen: str
 ) -> Picture:
-    """Bars of words in falling order of ARS.
+    """Draw words as bars, in falling order of ARS.
 
     Args:
         words: word, its ARS, and whether an image caption has it.

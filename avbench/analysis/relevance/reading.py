@@ -1,4 +1,4 @@
-"""How captions become words: tokenizer, lemmatizer and stop words, each by name."""
+"""From captions to words: tokenizer, lemmatizer and stop words, each by name."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -15,18 +15,18 @@ from avbench.data.text.words import STOP_WORDS, lemma, tokens
 EXTRA = "python -m pip install 'avbench[relevance]'"
 
 Tokenizer = Callable[[list[str]], list[list[str]]]
-"""Texts to tokens: all at once, as one of them starts a process."""
+"""Texts to tokens; all at once, because one tokenizer starts a process."""
 
 
 class Choice(NamedTuple):
     """One value of an option."""
 
     make: Callable[[], Any]
-    """The function or the list; may import a library."""
+    """Makes the function or the list; may import a library."""
     says: str
-    """What stands under tables."""
+    """Description for the notes under tables."""
     package: str = ""
-    """The distribution that it needs beside avbench's own."""
+    """The additional distribution that it needs."""
 
 
 def _words() -> Tokenizer:
@@ -50,7 +50,7 @@ def _simplemma() -> Callable[[str], str]:
 
 
 def _listed() -> frozenset[str]:
-    """The library's list; its contractions in the pieces that tokenizers make of them too."""
+    """The library's list, with the pieces into which tokenizers break its contractions."""
     from stop_words import get_stop_words
 
     whole = [word.lower() for word in get_stop_words("en")]
@@ -80,7 +80,7 @@ KINDS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """One choice of each.
+    """A tokenizer, a lemmatizer and stop words, by name.
 
     Raises:
         AvbenchError: a name is unknown.
@@ -97,7 +97,7 @@ class Reading:
                 raise AvbenchError(unknown(kind, name, known))
 
     def check(self) -> None:
-        """See that what it needs is installed.
+        """Check that the libraries it needs are installed.
 
         Raises:
             AvbenchError: a library is missing; names the extra that brings it.
@@ -106,21 +106,21 @@ class Reading:
             _made(kind, known[name], name)
 
     def tokens(self, texts: Iterable[str]) -> list[list[str]]:
-        """The tokens of each text."""
+        """Return the tokens of each text."""
         tokenise: Tokenizer = _made("tokenizer", TOKENIZERS[self.tokenizer], self.tokenizer)
         return tokenise(list(texts))
 
     def lemma(self, token: str) -> str:
-        """The form under which a token is counted."""
+        """Return the form under which a token is counted."""
         return _lemmatiser(self.lemmatizer)(token)
 
     def words(self, tokens: Iterable[str]) -> list[str]:
-        """The lemmas of the tokens that hold a letter and are no stop words: what ARS counts."""
+        """Return the words that ARS counts: lemmas of tokens with a letter, without stop words."""
         word = _worded(self.lemmatizer, self.stop_words)
         return [made for t in tokens if (made := word(t))]
 
     def content(self, texts: Iterable[str]) -> list[list[str]]:
-        """The words of each text."""
+        """Return the words of each text."""
         return [self.words(tokens) for tokens in self.tokens(texts)]
 
     @property
@@ -135,7 +135,7 @@ class Reading:
         return "|".join(parts)
 
     def says(self) -> str:
-        """One sentence for under a table."""
+        """Describe the choices in one sentence for the notes under a table."""
         parts = (
             f"{kind} {name} ({known[name].says})"
             for (kind, known), name in zip(KINDS, self._names(), strict=True)
@@ -158,13 +158,13 @@ def _made(kind: str, choice: Choice, name: str) -> Any:
 
 @cache
 def _lemmatiser(name: str) -> Callable[[str], str]:
-    """A lemmatizer that remembers its words."""
+    """Make a lemmatizer that caches its words."""
     return cache(_made("lemmatizer", LEMMATIZERS[name], name))
 
 
 @cache
 def _worded(lemmatizer: str, stop_words: str) -> Callable[[str], str]:
-    """A token's lemma; empty where it is a stop word or holds no letter. Remembers its words."""
+    """Make a cached function from a token to its lemma; empty for stop words and non-words."""
     dropped = frozenset(_made("stop words", STOPS[stop_words], stop_words))
     lemmatise = _lemmatiser(lemmatizer)
 
@@ -177,10 +177,10 @@ def _worded(lemmatizer: str, stop_words: str) -> Callable[[str], str]:
 
 
 def counts_of(path: Path) -> WordCounts:
-    """The counts of a file that ``avbench analyse relevance`` wrote, with its choices.
+    """Read the counts that ``avbench analyse relevance`` wrote, with its choices.
 
     Raises:
-        AvbenchError: the file is missing or malformed, or a library that it needs is.
+        AvbenchError: the file is missing or malformed, or a library is missing.
     """
     counts, said = read_counts(path)
     names = [f.name for f in fields(Reading)]
@@ -193,13 +193,13 @@ def counts_of(path: Path) -> WordCounts:
 
 
 class Texts:
-    """Texts that have been tokenised, so that none is twice."""
+    """A cache of tokenised texts, so that none is tokenised twice."""
 
     def __init__(self) -> None:
         self._known: dict[str, dict[str, list[str]]] = {}
 
     def tokens(self, texts: Iterable[str], reading: Reading) -> list[list[str]]:
-        """The tokens of each text."""
+        """Return the tokens of each text."""
         wanted = list(texts)
         known = self._known.setdefault(reading.tokenizer, {})
         new = [text for text in dict.fromkeys(wanted) if text not in known]
@@ -208,5 +208,5 @@ class Texts:
         return [known[text] for text in wanted]
 
     def content(self, reading: Reading) -> Content:
-        """``reading.content`` by way of what is known."""
+        """Return ``reading.content`` with cached tokens."""
         return lambda texts: [reading.words(tokens) for tokens in self.tokens(texts, reading)]

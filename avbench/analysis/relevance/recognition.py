@@ -1,8 +1,8 @@
-"""Speech recognition, for the SCR of clips whose transcripts nobody has: an extra.
+"""Speech recognition for the SCR of clips without transcripts; an optional extra.
 
-PocketSphinx comes with a small model of American English in its wheel, so nothing is downloaded.
-It is an old recogniser: it reads clear speech, and hears words in noise and music. SCR from it is
-an indication, not the paper's figure.
+PocketSphinx brings a small model of American English in its wheel, so nothing is downloaded. It is
+an old recogniser: it reads clear speech, but also hears words in noise and music. Its SCR is an
+indication, not the paper's figure.
 
 Source: https://github.com/cmusphinx/pocketsphinx
 """
@@ -30,12 +30,12 @@ EXTRA = "python -m pip install 'avbench[asr]'"
 
 @runtime_checkable
 class Recogniser(Protocol):
-    """What turns sound into words; the same sound gives the same words, whatever came before."""
+    """A speech recogniser; equal sound gives equal words, whatever came before."""
 
     name: str
-    """With its version."""
+    """Name and version."""
     rate: int
-    """Hz of the sound that it takes."""
+    """Sample rate of its input, Hz."""
 
     def __call__(self, samples: npt.NDArray[np.float32]) -> str:
         """The words of mono sound (S,), -1 to 1; empty: none."""
@@ -65,7 +65,7 @@ class PocketSphinx:
         if not samples.size:
             return ""
         coded = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
-        # It would carry means and noise of one clip's sound into the next.
+        # Otherwise means and noise of one clip's sound are carried into the next.
         self._decoder.reinit_feat()
         self._decoder.start_utt()
         self._decoder.process_raw(coded, full_utt=True)
@@ -78,7 +78,7 @@ ENGINES: Mapping[str, Callable[[], Recogniser]] = {"pocketsphinx": PocketSphinx}
 
 
 def recogniser(name: str) -> Recogniser:
-    """A recogniser by name.
+    """Make a recogniser by name.
 
     Raises:
         AvbenchError: there is none, or it is not installed.
@@ -98,16 +98,16 @@ def recognise_dataset(
     engine: str = "pocketsphinx",
     limit: int | None = None,
 ) -> dict[str, Any]:
-    """Write what is said in a dataset's clips, one a line; those there already are kept.
+    """Write the speech of a dataset's clips, one clip a line; lines already there are kept.
 
     Args:
         data: a data file.
         key: one of its datasets.
-        out: JSON lines as ``Transcripts`` reads them; clips that cannot be used are left out.
+        out: JSON lines as ``Transcripts`` reads them; unusable clips are left out.
         registry: the readers.
         splits: only these; None: all.
-        engine: what recognises.
-        limit: clips at most, those there already not counted.
+        engine: the recogniser.
+        limit: the most new clips.
 
     Raises:
         AvbenchError: a name is unknown, a file is at fault, or ``out`` is another engine's.
@@ -151,7 +151,7 @@ def recognise_dataset(
 
 
 def _done(out: Path, engine: str) -> set[tuple[str, float | None, float | None]]:
-    """The clips that a file has; what a kill left of a last line is dropped."""
+    """Return the clips of a file; an incomplete last line, which a kill leaves, is dropped."""
     if not out.exists():
         return set()
     contents = out.read_bytes()
@@ -174,7 +174,7 @@ def _once(clips: Iterable[Clip]) -> list[Clip]:
 
 
 def _place(clip: Clip) -> tuple[str, float | None, float | None]:
-    """What a line names: the clip, or the video and the times, which annotators share."""
+    """Return the key of a line: the clip, or the video and the times, which annotators share."""
     if clip.start is None or clip.end is None:
         return clip.id, None, None
     return clip.video, clip.start, clip.end

@@ -1,4 +1,4 @@
-"""The sets whose captions are looked at: real ones by their readers, or the embedded world's."""
+"""The caption sets to analyse: real ones by their readers, or those of the embedded world."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from avbench.data.settings import WorldSettings
 
 EMBEDDED = "embedded"
 ALL = "all"
-"""The name of all splits together."""
+"""Name of all splits together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,17 +28,17 @@ class Caption:
 
     text: str
     video: str
-    """The video that the bootstrap draws it with."""
+    """The video with which the bootstrap draws it."""
     clip: str
     span: tuple[float | None, float | None]
-    """The clip's times: annotators who divide a video differently may use the same ids."""
+    """Times of the clip; annotators who divide a video differently may use equal ids."""
     speech: str | None
-    """What is said in the clip; None: nothing is known of it."""
+    """Speech in the clip; None: unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizes:
-    """What a split holds, whatever is measured of it."""
+    """The contents of a split, whatever is measured of it."""
 
     videos: Mapping[str, int]
     """Each video's number."""
@@ -55,25 +55,25 @@ class CaptionSet:
 
     key: str
     reader: str
-    """What reads it; of the embedded world's sets the form they imitate."""
+    """Its reader; for sets of the embedded world, the form that they imitate."""
     splits: Mapping[str, Sequence[Clip]]
     lost: int = 0
-    """Clips that a defect of the annotations costs."""
+    """Clips lost to defects of the annotations."""
     speech_from: str = ""
-    """The file that the speech is from; empty: the dataset's own."""
+    """File of the speech; empty: the dataset's own."""
 
     def captions(self, split: str) -> list[Caption]:
-        """Of a split, or of all of them together.
+        """Return the captions of a split, or of all splits together.
 
-        A caption that several splits hold of one clip counts once, as some files divide a split
-        anew; one that a split itself repeats counts as often as it does there.
+        Some files divide a split anew, so a clip's caption that several splits hold counts once. A
+        caption that a split repeats counts as often as there.
         """
         if split not in self._captions:
             self._captions[split] = self._together() if split == ALL else self._of(split)
         return self._captions[split]
 
     def sizes(self, split: str) -> Sizes:
-        """Of a split, or of all of them together."""
+        """Return the sizes of a split, or of all splits together."""
         if split not in self._sizes:
             captions = self.captions(split)
             texts: dict[str, list[str]] = {}
@@ -109,7 +109,7 @@ class CaptionSet:
         return [kept[place] for place, n in most.items() for _ in range(n)]
 
     def heard_in(self, file: Path) -> "CaptionSet":
-        """The same with the speech of a file in place of its own."""
+        """Return the set with the speech of a file in place of its own."""
         spoken = Transcripts.read(file)
         return replace(
             self,
@@ -130,12 +130,12 @@ def _of(clip: Clip) -> list[Caption]:
 
 
 def short(path: Path) -> str:
-    """A file as tables name it: with its folder's name, wherever that lies."""
+    """Name a file for tables: its folder's name and its own."""
     return "/".join(path.parts[-2:])
 
 
 def sources(data: str, registry: Registry) -> Mapping[str, DataSource]:
-    """The datasets of a data file; none for the embedded world.
+    """Read the datasets of a data file; none for the embedded world.
 
     Raises:
         SuiteError: there is no such file, or it is at fault.
@@ -152,7 +152,7 @@ def sources(data: str, registry: Registry) -> Mapping[str, DataSource]:
 
 
 def read_set(source: DataSource, registry: Registry) -> CaptionSet:
-    """All splits that a dataset's files hold.
+    """Read all splits of a dataset's files.
 
     Raises:
         DataError: the annotations are missing or malformed.
@@ -166,7 +166,7 @@ def read_set(source: DataSource, registry: Registry) -> CaptionSet:
 
 
 def embedded_sets(keys: Sequence[str], settings: WorldSettings | None = None) -> list[CaptionSet]:
-    """The embedded world's captioned sets, or those named; no media are made.
+    """Make the embedded world's captioned sets, or those named, without media.
 
     Raises:
         UnknownNameError: a key is none of the world's.
@@ -189,7 +189,7 @@ def embedded_sets(keys: Sequence[str], settings: WorldSettings | None = None) ->
                 speech=entry.words,
             )
             splits.setdefault(entry.split, []).append(clip)
-        # The narrated corpus has one split: its captions are what is said.
+        # The narrated corpus has one split; its captions are its speech.
         if key in keys or (not keys and len(splits) > 1):
             made.append(CaptionSet(key=key, reader=key, splits=splits))
     return made
@@ -197,7 +197,7 @@ def embedded_sets(keys: Sequence[str], settings: WorldSettings | None = None) ->
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corpus:
-    """Captions whose words are counted."""
+    """Captions whose words are counted for ARS."""
 
     titles: tuple[str, ...]
     """Keys of datasets and names of files."""
@@ -207,10 +207,10 @@ class Corpus:
 def corpus(
     what: str, given: Sequence[str], known: Mapping[str, DataSource], registry: Registry
 ) -> Corpus:
-    """The captions of datasets of the data file, by key, and of files.
+    """Read the captions of the data file's datasets, by key, and of files.
 
     Raises:
-        DataError: one is neither, or cannot be read.
+        DataError: a name is neither dataset nor file, or cannot be read.
     """
     titles, texts = [], []
     for name in given:

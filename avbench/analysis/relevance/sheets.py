@@ -1,11 +1,11 @@
-"""What ``avbench analyse relevance`` prints: tables, and the picture of words."""
+"""The tables of ``avbench analyse relevance``, and the picture of words."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from avbench.analysis.relevance.analysis import Analysis, Variant, by_key, paper, swapped
-from avbench.analysis.relevance.figures import Figures, interval
+from avbench.analysis.relevance.figures import SetFigures, interval
 from avbench.analysis.relevance.picture import words_picture
 from avbench.analysis.relevance.sets import ALL
 from avbench.analysis.relevance.written import ARS, SCR, corpora
@@ -27,7 +27,7 @@ SIZES = (
 
 
 def sheets(analysis: Analysis) -> list[Sheet]:
-    """The paper's Table 1 with the picture of words, then what the choices move."""
+    """Return the paper's Table 1 with the picture of words, then the effect of each choice."""
     first = _table(analysis)
     if analysis.words:
         rule = f"unseen: {analysis.choices.unseen}"
@@ -42,7 +42,7 @@ def _table(analysis: Analysis) -> Sheet:
     layout = TableLayout(
         title="Speech coverage (SCR) and audio relevance (ARS) of captions",
         columns=(),
-        costs=(
+        cost_columns=(
             *_pair(SCR, "SCR (%)", 2),
             *_pair(ARS, "ARS", 3),
             *(replace(c, group="Counted", exact=True, ranked=False) for c in SIZES),
@@ -69,7 +69,7 @@ def _pair(metric: str, group: str, decimals: int) -> Iterator[Column]:
         )
 
 
-def _measured(f: Figures, analysis: Analysis) -> Iterator[Measurement]:
+def _measured(f: SetFigures, analysis: Analysis) -> Iterator[Measurement]:
     """The long rows of one line of the table."""
 
     def row(metric: str, value: float | None, reason: str = "", **more: Any) -> Measurement:
@@ -111,8 +111,8 @@ def _scr_made(analysis: Analysis) -> str:
     return f"of:{analysis.choices.coverage}|pooled|unheard:{analysis.choices.unheard}"
 
 
-def _alone(f: Figures, analysis: Analysis) -> bool:
-    """Whether a set has this one split only."""
+def _alone(f: SetFigures, analysis: Analysis) -> bool:
+    """Tell whether a set has only this split."""
     return sum(other.key == f.key for other in analysis.figures) == 1
 
 
@@ -124,7 +124,7 @@ def _counted_from(analysis: Analysis) -> str:
 
 
 def _reading(analysis: Analysis) -> list[str]:
-    """How words and ARS were made."""
+    """The notes on words and ARS."""
     said = [analysis.choices.reading.says()]
     counts = analysis.counts
     if counts is not None:
@@ -160,7 +160,7 @@ def _scr(analysis: Analysis) -> str:
 
 
 def _swaps(variants: Sequence[Variant]) -> Iterator[str]:
-    """Which choices change the order by ARS from the paper's."""
+    """The notes on choices that change the order by ARS from the paper's."""
     for variant in variants:
         pairs = swapped(variant.figures)
         if pairs:
@@ -173,36 +173,38 @@ def _notes(analysis: Analysis) -> list[str]:
     if any(interval(f.ars) or interval(f.scr) for f in analysis.figures):
         notes.append(
             f"[…]: 95 % bootstrap interval over videos, {analysis.how.resamples} resamples, "
-            f"seed {analysis.how.seed}; the lists of words are taken as they are."
+            f"seed {analysis.how.seed}; word lists are fixed."
         )
     if any(len(s.splits) > 1 for s in analysis.sets):
-        notes.append("A set's own line: all its splits, what several of them hold counted once.")
+        notes.append(
+            "A set's own line: all its splits; captions that several of them hold count once."
+        )
     notes += [f"{s.key}: speech from {s.speech_from}." for s in analysis.sets if s.speech_from]
     return [*notes, *_used(analysis), *_order(analysis.figures, analysis)]
 
 
 def _used(analysis: Analysis) -> list[str]:
-    """Which captions stand behind every figure, and how many clips were lost."""
+    """The note on the captions used and the clips lost."""
     lists = ", ".join(f"{f.title} {f.list_hash}" for f in analysis.figures)
     lost = ", ".join(f"{s.key} {s.lost} (malformed annotations)" for s in analysis.sets if s.lost)
     return [f"Lists of captions: {lists}; lost: {lost or 'none'}."]
 
 
-def _order(figures: Sequence[Figures], analysis: Analysis) -> list[str]:
-    """Whether the sets come in the paper's order by ARS."""
+def _order(figures: Sequence[SetFigures], analysis: Analysis) -> list[str]:
+    """The note on the order of the sets by ARS, compared with the paper's."""
     whole = [f for f in figures if f.split == ALL or _alone(f, analysis)]
     known = [f for f in whole if f.ars is not None and paper(f) is not None]
     if len(known) < 2:
         return []
     pairs = swapped(whole)
     if not pairs:
-        return ["By ARS the sets come in the paper's order."]
+        return ["The sets have the paper's order by ARS."]
     said = ", ".join(f"{one} and {other}" for one, other in pairs)
-    return [f"By ARS the sets do not come in the paper's order: {said} are swapped."]
+    return [f"The sets do not have the paper's order by ARS: {said} are swapped."]
 
 
 def _sensitivity(analysis: Analysis) -> Iterator[Sheet]:
-    """What the choices move: ARS, then SCR, if there is any."""
+    """The tables of what the choices change: ARS, then SCR, if there is any."""
     for metric, title, decimals in ((ARS, "ARS", 3), (SCR, "SCR (%)", 2)):
         chosen = [v for v in analysis.variants if getattr(v, metric) or v is analysis.variants[0]]
         keys = [s.key for s in analysis.sets]
@@ -222,7 +224,7 @@ def _sensitivity(analysis: Analysis) -> Iterator[Sheet]:
         layout = TableLayout(
             title=f"How the choices that the paper leaves open move {metric.upper()}",
             columns=(),
-            costs=columns,
+            cost_columns=columns,
             delta_to=chosen[0].title if len(chosen) > 1 else None,
         )
         notes = _reading(analysis) if metric == ARS else [_reading(analysis)[0], _scr(analysis)]
@@ -234,7 +236,7 @@ def _sensitivity(analysis: Analysis) -> Iterator[Sheet]:
             Table.of([_shown(row) for row in rows]),
             layout,
             [
-                "One choice at a time is made otherwise; all splits together.",
+                "One choice changes at a time; all splits together.",
                 *notes,
                 *_used(analysis),
             ],
@@ -262,7 +264,7 @@ def _varied(variant: Variant, metric: str) -> Iterator[Measurement]:
     if variant.problem:
         yield row("", "", None, variant.problem)
         return
-    found: Mapping[str, Figures] = by_key(variant.figures)
+    found: Mapping[str, SetFigures] = by_key(variant.figures)
     for key, f in found.items():
         estimate: Estimate | None = getattr(f, metric)
         reason: str = getattr(f, f"{metric}_reason")
@@ -275,6 +277,6 @@ def _varied(variant: Variant, metric: str) -> Iterator[Measurement]:
 
 
 def _shown(row: Measurement) -> Measurement:
-    """A row with its dataset as its column."""
+    """Make the dataset of a row its column."""
     metric = row.dataset if row.dataset else row.metric
     return replace(row, dataset="", split="", metric=metric, axes={})

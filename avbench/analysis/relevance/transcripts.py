@@ -1,4 +1,4 @@
-"""Speech transcripts out of files, and what of them belongs to a clip.
+"""Speech transcripts from files, and the lines that belong to a clip.
 
 JSON lines (``.jsonl``)
     ``{"id": …, "text": …}``, or with ``start`` and ``end`` in seconds
@@ -10,9 +10,9 @@ csv or tsv
 a folder
     of ``<video>.csv`` with the columns ``start``, ``end``, ``text``, or ``<video>.….vtt``
 
-A text without times belongs to the clip of its id. A line with times belongs to the clip of its
-video whose times are the same (within 10 ms); where none has, to each clip in whose interval the
-line's middle lies. A clip without times takes all lines of its video if it is the whole video.
+A text without times belongs to the clip with its id. A line with times belongs to the clip of its
+video with the same times (within 10 ms). If there is none, it belongs to each clip whose interval
+holds the line's middle. A clip without times takes all lines if it is the whole video.
 """
 
 import math
@@ -34,14 +34,14 @@ from avbench.data.annotations.strict_json import (
 from avbench.data.annotations.subtitles import open_vtt, speech_files
 
 SAME = 0.01
-"""Seconds by which times that are the same may differ."""
+"""Times count as equal within this, seconds."""
 
 IDS = ("id", "clip", "video_id", "video")
 TEXTS = ("text", "subs", "speech")
 
 
 class Line(NamedTuple):
-    """What is said between two times, seconds."""
+    """A line of speech and its times, seconds."""
 
     text: str
     start: float
@@ -53,9 +53,9 @@ class Transcripts:
     """The speech of many clips and videos."""
 
     texts: dict[str, str] = field(default_factory=dict)
-    """Those without times, by id."""
+    """Texts without times, by id."""
     lines: dict[str, list[Line]] = field(default_factory=dict)
-    """Those with times, by video (without ``v_`` before it)."""
+    """Lines with times, by video (without the prefix ``v_``)."""
 
     @classmethod
     def read(cls, path: Path) -> "Transcripts":
@@ -85,7 +85,7 @@ class Transcripts:
         return made
 
     def of(self, clip: Clip) -> str | None:
-        """What is said in a clip; None: nothing is known of it."""
+        """Return the speech in a clip, or None if nothing is known of it."""
         if clip.id in self.texts:
             return self.texts[clip.id]
         lines = self.lines.get(_bare(clip.video))

@@ -1,4 +1,4 @@
-"""What an analysis of relevance writes beside its tables: JSON, and the counts of all words."""
+"""The other outputs of an analysis of relevance: JSON, and the counts of all words."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from avbench.analysis.relevance.analysis import Analysis, paper, swapped
-from avbench.analysis.relevance.figures import Figures, interval
+from avbench.analysis.relevance.figures import SetFigures, interval
 from avbench.analysis.relevance.sets import Corpus
 from avbench.data.text.counts import TOTAL, TYPES
 
@@ -14,7 +14,7 @@ SCR, ARS = "scr", "ars"
 
 
 def to_json(analysis: Analysis) -> dict[str, Any]:
-    """Everything, for machines."""
+    """Return the whole analysis as plain data."""
     choices = analysis.choices
     return {
         "choices": {
@@ -46,7 +46,7 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
 
 
 def words_csv(analysis: Analysis) -> str:
-    """The counts of all words and their ARS, to be read again by ``read_counts``."""
+    """Return the counts of all words and their ARS, as ``read_counts`` reads them."""
     counts = analysis.counts
     assert counts is not None, "there are words only where they were counted"
     out = io.StringIO()
@@ -66,7 +66,7 @@ def words_csv(analysis: Analysis) -> str:
     return out.getvalue()
 
 
-def _figures_json(f: Figures) -> dict[str, Any]:
+def _figures_json(f: SetFigures) -> dict[str, Any]:
     printed = paper(f)
     return {
         **{k: v for k, v in asdict(f).items() if k not in (SCR, ARS)},
@@ -79,7 +79,7 @@ def _figures_json(f: Figures) -> dict[str, Any]:
 
 
 def corpora(analysis: Analysis) -> list[tuple[str, Corpus, int]]:
-    """Name, captions and words of each corpus; none where nothing was counted."""
+    """Return name, captions and words of each corpus; none if nothing was counted."""
     counts = analysis.counts
     if counts is None:
         return []

@@ -1,4 +1,4 @@
-"""A figure with its interval and what speaks for and against it; Holm's correction."""
+"""A figure with its interval and p values; Holm's correction."""
 
 import math
 from collections.abc import Sequence
@@ -14,30 +14,31 @@ class Estimate:
 
     value: float
     low: float
-    """Lower end of the 95 % interval; minus infinity where there is no knowing."""
+    """Lower end of the 95 % interval; minus infinity if unknown."""
     high: float
+    """Upper end; infinity if unknown."""
     above: float
-    """One-sided p: how likely so high a value is if the true one is the null or lower."""
+    """One-sided p: probability of so high a value if the true one is the null or lower."""
     below: float
-    """The same for so low a value if the true one is the null or higher."""
+    """One-sided p: probability of so low a value if the true one is the null or higher."""
     error: float
-    """Standard error; infinite where there is no knowing."""
+    """Standard error; infinite if unknown."""
     n: int
-    """Seeds, or videos, that it rests on."""
+    """Number of seeds or videos."""
 
     @property
     def p(self) -> float:
-        """Two-sided."""
+        """Two-sided p."""
         return min(1.0, 2 * min(self.above, self.below))
 
     def plain(self) -> dict[str, float | int | None]:
-        """As plain data: ends that are not known are None, as JSON has no infinity."""
+        """Return plain data; unknown ends are None, because JSON has no infinity."""
         low, high = (x if math.isfinite(x) else None for x in (self.low, self.high))
         return {"difference": self.value, "low": low, "high": high, "n": self.n, "p": self.p}
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's correction: the p of each test, such that all together keep the level.
+    """Correct the p of several tests by Holm's method, so that together they keep the level.
 
     Source: A simple sequentially rejective multiple test procedure (Holm, 1979).
 

@@ -1,7 +1,7 @@
-"""Intervals and tests over videos: what a test set says about trained models.
+"""Intervals and tests over videos, about trained models.
 
-A resample is how often each video was drawn, so all resamples of all systems and scores are one
-product, ``counts (R, V) @ statistics (V, K)``, made in blocks that fit the cache.
+A resample is the number of times each video was drawn. All resamples of all systems and scores are
+therefore one product, ``counts (R, V) @ statistics (V, K)``, in blocks that fit the cache.
 
 Sources: Statistical significance tests for machine translation evaluation (Koehn, EMNLP 2004);
 approximate randomisation: Computer-intensive methods (Noreen, 1989).
@@ -20,8 +20,8 @@ from avbench.evaluation.statistics.sufficient import Sufficient
 RESAMPLES = 10_000
 BLOCK = 500
 
-Figure = Callable[[Float64[np.ndarray, "R K"]], Float64[np.ndarray, " R"]]
-"""Sums of statistics to figures: ``Metric.from_sums`` of one score."""
+FromSums = Callable[[Float64[np.ndarray, "R K"]], Float64[np.ndarray, " R"]]
+"""Makes figures from sums of statistics: ``Metric.from_sums`` of one score."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -29,21 +29,21 @@ class System:
     """One score of one trained model, by video."""
 
     sums: Float64[np.ndarray, "V K"]
-    """The statistics of each video's items, added up; zeros where the score has none."""
-    figure: Figure
+    """Sum of the statistics of each video's items; zeros for videos without the score."""
+    from_sums: FromSums
 
     @property
     def value(self) -> float:
-        """The figure of the whole test set."""
-        return float(self.figure(self.sums.sum(axis=0, keepdims=True))[0])
+        """The figure on the whole test set."""
+        return float(self.from_sums(self.sums.sum(axis=0, keepdims=True))[0])
 
 
 def by_video(statistics: Sufficient, videos: Mapping[str, int]) -> Float64[np.ndarray, "V K"]:
-    """The statistics of each video: the sum over its items.
+    """Sum the statistics of each video's items.
 
     Args:
         statistics: of one score.
-        videos: the number of each video, 0 to V − 1, the same for all systems compared.
+        videos: the index of each video, 0 to V − 1, the same for all systems compared.
     """
     rows = np.array([videos[video] for video in statistics.videos], dtype=np.int64)
     sums = np.zeros((len(videos), statistics.values.shape[1]))
@@ -54,7 +54,7 @@ def by_video(statistics: Sufficient, videos: Mapping[str, int]) -> Float64[np.nd
 def bootstrap(
     systems: Sequence[System], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Float64[np.ndarray, "R S"]:
-    """Every system's figure on the same resamples of the videos.
+    """Return every system's figure on the same resamples of the videos.
 
     Args:
         systems: S of them, over the same videos.
@@ -80,9 +80,9 @@ def bootstrap(
 def randomised(
     pairs: Sequence[tuple[System, System]], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Float64[np.ndarray, "R P"]:
-    """Differences of pairs of systems when each video's outputs are exchanged at random.
+    """Return the differences of pairs of systems after random exchanges of videos' outputs.
 
-    If the systems of a pair are alike, the difference they have is like one of these. All pairs
+    If the systems of a pair are alike, their own difference is distributed like these. All pairs
     exchange the same videos, so that differences may be averaged over seeds.
 
     Args:
@@ -108,16 +108,16 @@ def randomised(
 def over_videos(
     value: float, draws: Float64[np.ndarray, " R"], *, videos: int, null: float = 0.0
 ) -> Estimate:
-    """A figure, or a difference, with its bootstrap's percentile interval and p values.
+    """Return a figure or difference with the bootstrap's percentile interval and p values.
 
-    The p are those of the bootstrap moved to the null: how often a resample strays from the
-    figure as far as the figure does from the null.
+    The bootstrap is moved to the null: p is the share of resamples that stray as far from the
+    figure as the figure does from the null.
 
     Args:
         value: on the test set itself.
-        draws: on its resamples; those where it is not defined (NaN) do not count.
-        videos: how many there are.
-        null: the value that is tested against.
+        draws: on its resamples; undefined ones (NaN) do not count.
+        videos: their number.
+        null: the value to test against.
     """
     draws = draws[np.isfinite(draws)]
     if len(draws) == 0 or videos < 2:
@@ -144,13 +144,13 @@ def over_videos(
 
 
 def randomisation_p(value: float, draws: Float64[np.ndarray, " R"]) -> float:
-    """Two-sided p of a difference among those of ``randomised``."""
-    # Sums in another order differ in the last bits: an equal difference counts as one.
+    """Return the two-sided p of a difference among those of ``randomised``."""
+    # Sums in another order differ in the last bits, so the comparison allows for them.
     return _share(np.abs(draws) >= abs(value) * (1 - 1e-9))
 
 
 def _share(hits: np.ndarray) -> float:
-    """The share of draws, the figure itself counted as one of them."""
+    """Return the share of hits among the draws and the figure itself, which is a hit."""
     return (int(hits.sum()) + 1) / (len(hits) + 1)
 
 
@@ -160,16 +160,16 @@ def _blocks(resamples: int) -> Iterator[int]:
 
 
 def _stacked(systems: Sequence[System]) -> Float64[np.ndarray, "V K"]:
-    """The statistics of all systems side by side."""
+    """Put the statistics of all systems side by side."""
     return np.concatenate([system.sums for system in systems], axis=1)
 
 
 def _figures(
     sums: Float64[np.ndarray, "R K"], systems: Sequence[System]
 ) -> Float64[np.ndarray, "R S"]:
-    """The figures of systems whose sums stand side by side."""
+    """Return the figures of systems whose sums stand side by side."""
     ends = np.cumsum([system.sums.shape[1] for system in systems])
     parts = np.split(sums, ends[:-1], axis=1)
     return np.stack(
-        [system.figure(part) for system, part in zip(systems, parts, strict=True)], axis=1
+        [system.from_sums(part) for system, part in zip(systems, parts, strict=True)], axis=1
     )

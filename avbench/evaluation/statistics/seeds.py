@@ -1,4 +1,4 @@
-"""Intervals and tests over seeds: what a few trainings say about the methods."""
+"""Intervals and tests over seeds, about the methods."""
 
 import math
 
@@ -9,23 +9,23 @@ from avbench.evaluation.statistics.estimate import LEVEL, Estimate
 from avbench.evaluation.statistics.student import quantile, tail
 
 TIE = 1e-9
-"""A standard deviation below this is none: sums in another order differ by as much."""
+"""A standard deviation below this counts as zero: rounding alone gives as much."""
 
 
 def over_seeds(values: Float64[np.ndarray, " S"], *, null: float = 0.0) -> Estimate:
-    """The mean over seeds, by Student's t.
+    """Return the mean over seeds with its interval, by Student's t.
 
-    For a difference between rows pass each seed's difference: rows that share a seed share
+    For a difference between rows, pass each seed's difference: rows that share a seed share
     weights, batches or a whole pre-training, so they are compared seed by seed. The interval
     holds for other seeds on this test set.
 
-    Figures that are equal for all seeds say nothing of their spread, as one seed does: on scores
-    as coarse as one point two seeds often agree by chance, and taking their spread for none would
-    reject twice as often as the level allows.
+    Figures that are equal for all seeds give no interval, like a single seed. Two seeds often
+    agree by chance on scores as coarse as one point. Taking their spread for zero would reject
+    twice as often as the level allows.
 
     Args:
         values: one figure, or one difference, a seed.
-        null: the value that is tested against.
+        null: the value to test against.
 
     Raises:
         ValueError: there is no value.

@@ -6,23 +6,23 @@ from bisect import bisect_left
 from scipy.special import nctdtr, stdtr, stdtrit
 
 MOST = 1000
-"""Seeds beyond which ``seeds_needed`` does not count."""
+"""The most seeds that ``seeds_needed`` considers."""
 
 
 def tail(t: float, df: int) -> float:
-    """P(T > t) with ``df`` degrees of freedom."""
+    """Return P(T > t) with ``df`` degrees of freedom."""
     return float(stdtr(df, -t))
 
 
 def quantile(p: float, df: int) -> float:
-    """The t with P(T > t) = p, for p below one half."""
+    """Return the t with P(T > t) = p, for p below one half."""
     if not 0 < p < 0.5:
         raise ValueError(f"p must lie between 0 and 0.5, got {p}")
     return -float(stdtrit(df, p))
 
 
 def power(effect: float, n: int, level: float) -> float:
-    """Probability that a two-sided t test over n seeds finds an effect, with its sign.
+    """Return the probability that a two-sided t test over n seeds finds an effect and its sign.
 
     Args:
         effect: the true difference in standard deviations over seeds, positive.
@@ -35,7 +35,7 @@ def power(effect: float, n: int, level: float) -> float:
 
 
 def seeds_needed(effect: float, level: float, wanted: float = 0.8) -> int | None:
-    """The fewest seeds whose t test finds an effect with the wanted power; None: over ``MOST``."""
+    """Return the fewest seeds whose t test has the wanted power; None if more than ``MOST``."""
     counts = range(2, MOST + 1)
     i = bisect_left(counts, wanted, key=lambda n: power(effect, n, level))
     return counts[i] if i < len(counts) else None

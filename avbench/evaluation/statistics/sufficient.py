@@ -1,8 +1,8 @@
-"""Sufficient statistics of scores: what a corpus figure is recomputed from, for any resample.
+"""Sufficient statistics of scores, which give the corpus figure of any resample.
 
-The statistics of an item are additive: the figure of any multiset of items is a function,
-``Metric.from_sums``, of the sum of their rows. So a bootstrap over thousands of resamples is one
-matrix product. The score stage writes them to ``statistics.npz`` (no pickle)::
+The statistics of an item are additive: ``Metric.from_sums`` makes the figure of any multiset of
+items from the sum of their rows. So a bootstrap over thousands of resamples is one matrix product.
+The score stage writes them to ``statistics.npz`` (no pickle)::
 
     ids, videos     one text a line of per_clip.csv, in its order
     rows/NAME       (n,) int64: the lines that the score NAME is defined for
@@ -26,18 +26,18 @@ class Sufficient:
     """The statistics of one score."""
 
     ids: tuple[str, ...]
-    """n items: clips, or videos where the score's protocol joins their clips."""
+    """n items: clips, or videos if the score's protocol joins their clips."""
     videos: tuple[str, ...]
-    """The video of each item: resampling draws these, so that its clips stay together."""
+    """The video of each item; resampling draws videos, so that their clips stay together."""
     values: Float64[np.ndarray, "n K"]
-    """One row an item; their sum gives the corpus figure by ``Metric.from_sums``."""
+    """One row for each item; ``Metric.from_sums`` makes the corpus figure from their sum."""
 
 
 def write(folder: Path, videos: Mapping[str, str], of_score: Mapping[str, Sufficient]) -> None:
     """Write the statistics of a job's scores.
 
     Args:
-        folder: where.
+        folder: of the job.
         videos: id → video, every line of ``per_clip.csv`` in its order.
         of_score: score name → statistics; its ids are among those of ``videos``.
     """
@@ -53,7 +53,7 @@ def write(folder: Path, videos: Mapping[str, str], of_score: Mapping[str, Suffic
 
 
 def read(folder: Path) -> dict[str, Sufficient]:
-    """The statistics that a score stage wrote, by score.
+    """Read the statistics that a score stage wrote, by score.
 
     Raises:
         DataError: the file is missing or damaged.

@@ -15,6 +15,6 @@ FORMATS: Mapping[str, tuple[Render, str]] = {
     "long": (long.render, "long.csv"),
     "html": (html.render, "html"),
 }
-"""Name → function and file extension."""
+"""Name of each format → its function and file extension."""
 
 __all__ = ["FORMATS", "Render", "renderables"]

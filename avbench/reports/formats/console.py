@@ -8,18 +8,18 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from avbench.reports.formats.markdown import marks, under
-from avbench.reports.table import Cell, Sheet
+from avbench.reports.table import Sheet, TableCell
 
 STYLES = {"failed": "red", "skipped": "yellow", "pending": "dim", "missing": "dim"}
 
 
 def renderables(sheets: Sequence[Sheet], width: int = 100) -> Iterator[RenderableType]:
-    """What ``rich.console.Console.print`` takes, one table and its notes after the other.
+    """Yield objects for ``rich.console.Console.print``: each table, then its notes.
 
     Args:
         sheets: the tables.
-        width: characters of a line. A wider table is broken between its groups of columns, the
-            rows' names standing before each part, so that no figure is cut.
+        width: characters of a line. A wider table is broken between its groups of columns. Each
+            part repeats the rows' names, so no figure is cut.
     """
     for sheet in sheets:
         for i, columns in enumerate(_parts(sheet, width)):
@@ -37,7 +37,7 @@ def renderables(sheets: Sequence[Sheet], width: int = 100) -> Iterator[Renderabl
 
 
 def _parts(sheet: Sheet, width: int) -> list[list[int]]:
-    """The columns of each part of a table: as many whole groups as a line takes.
+    """Return the columns of each part of a table: as many whole groups as fit into a line.
 
     A group that is wider than a line is broken too.
     """
@@ -62,7 +62,7 @@ def _parts(sheet: Sheet, width: int) -> list[list[int]]:
     return parts
 
 
-def _cell(cell: Cell) -> Text:
+def _cell(cell: TableCell) -> Text:
     style = STYLES.get(cell.status, ("", "bold", "italic")[cell.rank])
     text = Text(cell.text, style=style)
     for part in (cell.spread, cell.change):

@@ -1,21 +1,20 @@
 """Tables as comma-separated values, for spreadsheets.
 
-Under each dataset's metric stand the mean, as printed elsewhere, and, where the column has any,
-the standard deviation or the ends of the interval, the number of seeds, the difference, whether
-it is significant, the rank (1 best, 2 second) and the numbers of footnotes, in columns of their
-own. Title, footnotes and notes are lines that begin
-with ``#``. For all digits take the long rows.
+Each dataset's metric has a column with the mean, rounded as in other formats. Further columns
+follow if any row needs them: standard deviation or ends of the interval, number of seeds,
+difference, its significance, rank (1 best, 2 second) and numbers of footnotes. Title, footnotes
+and notes are lines that begin with ``#``. The long rows have all digits.
 """
 
 import csv
 import io
 from collections.abc import Sequence
 
-from avbench.reports.table import SIGNIFICANT, Cell, Sheet
+from avbench.reports.table import SIGNIFICANT, Sheet, TableCell
 
 
 def render(sheets: Sequence[Sheet]) -> str:
-    """The tables, separated by empty lines."""
+    """Write the tables, separated by empty lines."""
     return "\n".join(_table(sheet) for sheet in sheets)
 
 
@@ -38,8 +37,8 @@ def _table(sheet: Sheet) -> str:
     return out.getvalue()
 
 
-def _parts(cells: Sequence[Cell]) -> dict[str, list[str]]:
-    """The columns of one figure: what each adds to the header, and its values."""
+def _parts(cells: Sequence[TableCell]) -> dict[str, list[str]]:
+    """Return the columns of one figure: suffix of the header → values."""
     parts = {"": [cell.text if cell.mean is not None else cell.status for cell in cells]}
     if any(cell.interval is not None for cell in cells):
         parts["low"], parts["high"] = ([cell.ends[i] for cell in cells] for i in (0, 1))

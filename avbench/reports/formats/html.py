@@ -1,10 +1,10 @@
-"""Tables as one HTML page that needs nothing else: no script, no font, no style from outside."""
+"""Tables as one self-contained HTML page: no script, font or style from outside."""
 
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 
-from avbench.reports.table import Cell, Picture, Sheet
+from avbench.reports.table import Picture, Sheet, TableCell
 
 STYLE = """
 :root { color-scheme: light dark; --rule: #0003; --soft: #0009; --bad: #b3261e; }
@@ -37,7 +37,7 @@ figcaption { color: var(--soft); font-size: .875rem; }
 
 
 def render(sheets: Sequence[Sheet]) -> str:
-    """One page with all tables."""
+    """Write one page with all tables."""
     title = escape("; ".join(sheet.title for sheet in sheets)) or "avbench"
     head = [
         "<!doctype html>",
@@ -83,7 +83,7 @@ def _table(sheet: Sheet) -> list[str]:
 
 
 def _picture(picture: Picture) -> list[str]:
-    """A figure within the page; as an image it can run nothing and shares no names with others."""
+    """Embed a picture as an image: it can run no script and shares no names with others."""
     data = b64encode(picture.svg).decode()
     return [
         "<figure>",
@@ -94,7 +94,7 @@ def _picture(picture: Picture) -> list[str]:
     ]
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     tag = (None, "strong", "em")[cell.rank]
     figure = escape(cell.text)
     figure = f"<{tag}>{figure}</{tag}>" if tag else figure

@@ -5,7 +5,7 @@ Figures are ``figure`` environments of the PNG files; they need ``\usepackage{gr
 
 from collections.abc import Sequence
 
-from avbench.reports.table import Cell, Picture, Sheet
+from avbench.reports.table import Picture, Sheet, TableCell
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -34,12 +34,12 @@ INDENT = "  "
 
 
 def render(sheets: Sequence[Sheet]) -> str:
-    """The tables, one after the other."""
+    """Write the tables one after the other."""
     return "\n".join(_table(sheet) for sheet in sheets)
 
 
 def escape(text: str) -> str:
-    r"""Text that LaTeX prints as it stands.
+    r"""Escape a text so that LaTeX prints it as it stands.
 
     >>> escape("local_global & 5 %")
     'local\\_global \\& 5 \\%'
@@ -90,7 +90,7 @@ def _picture(picture: Picture) -> list[str]:
     return ["", r"\begin{figure}", *(INDENT + line for line in lines), r"\end{figure}", ""]
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     figure = _numeral(cell.text)
     if cell.rank:
         figure = rf"\{('textbf', 'textit')[cell.rank - 1]}{{{figure}}}"
@@ -101,5 +101,5 @@ def _cell(cell: Cell) -> str:
 
 
 def _numeral(text: str) -> str:
-    """A figure with a true minus sign."""
+    """Escape a figure, with a true minus sign."""
     return escape(text).replace("-", "$-$") if any(c.isdigit() for c in text) else escape(text)

@@ -1,4 +1,4 @@
-"""The long rows behind the tables, with all digits, for pandas."""
+"""The long rows behind the tables, with all digits, as comma-separated values."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from avbench.reports.table import Sheet
 
 
 def render(sheets: Sequence[Sheet]) -> str:
-    """The long rows of all tables as one comma-separated table, no row twice."""
+    """Write the long rows of all tables as one table without repetition."""
     tables = list({id(sheet.table): sheet.table for sheet in sheets}.values())
     if not tables:
         return ""

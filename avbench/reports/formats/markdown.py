@@ -1,27 +1,27 @@
-"""Tables as GitHub's Markdown. It has no grouped headers: each header names its dataset."""
+"""Tables in GitHub's Markdown, which has no grouped headers: each header names its dataset."""
 
 import re
 from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from avbench.reports.table import Cell, Sheet
+from avbench.reports.table import Sheet, TableCell
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def render(sheets: Sequence[Sheet]) -> str:
-    """The tables, one after the other."""
+    """Write the tables one after the other."""
     return "\n".join(_table(sheet) for sheet in sheets)
 
 
-def marks(cell: Cell) -> str:
-    """The numbers of a cell's footnotes as superscripts: ``¹,²``."""
+def marks(cell: TableCell) -> str:
+    """Return the numbers of a cell's footnotes as superscripts: ``¹,²``."""
     return ",".join(map(str, cell.footnotes)).translate(SUPERSCRIPT)
 
 
 def under(sheet: Sheet) -> list[str]:
-    """Footnotes, numbered, legend and notes: what stands under a table of plain text."""
+    """Return the text under a table: numbered footnotes, legend and notes."""
     numbered = [
         f"{str(n).translate(SUPERSCRIPT)} {text}" for n, text in enumerate(sheet.footnotes, 1)
     ]
@@ -44,7 +44,7 @@ def _table(sheet: Sheet) -> str:
     return f"### {_escape(sheet.title)}\n\n{grid}\n" + (f"\n{lines}" if lines else "") + pictures
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     emphasis = ("", "**", "*")[cell.rank]
     figure = f"{emphasis}{cell.text}{emphasis}"
     return " ".join(part for part in (figure, cell.spread, cell.change) if part) + marks(cell)

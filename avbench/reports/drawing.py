@@ -1,4 +1,4 @@
-"""How pictures are drawn: alike, and the same figures as the same bytes."""
+"""Draw pictures in one style; equal figures give equal bytes."""
 
 import io
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 FORMATS = {"svg": {"Date": None}, "png": {"Software": None}}
-"""With the metadata that would tell when and by what."""
+"""File format → the metadata to leave out: time and program."""
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """What a reader needs is in the file: text is drawn as paths."""
+    """Set the style of pictures; text is drawn as paths, so that a file needs no font."""
     with mpl.rc_context({"svg.hashsalt": "avbench", "svg.fonttype": "path", "font.size": 9}):
         yield
 
 
 def saved(figure: Figure) -> tuple[bytes, bytes]:
-    """A figure as SVG and PNG; within ``style``."""
+    """Return a figure as SVG and PNG; call it within ``style``."""
     files = {}
     for kind, metadata in FORMATS.items():
         file = io.BytesIO()

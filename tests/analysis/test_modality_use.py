@@ -400,6 +400,6 @@ def test_a_suite_that_asks_for_nothing_is_told_so(tmp_path: Path) -> None:
     text = re.sub(r"loss: \w+(, )?", "", text).replace("tasks: [pcc]", "loss: plain, tasks: [pcc]")
     made = Made(tmp_path, text.replace("- {label: balanced, }", ""))
     with pytest.raises(
-        AvbenchError, match="s: there is nothing to say on modality use: no row is"
+        AvbenchError, match="s: no data on modality use: no row is"
     ):
         write_modality_use(made.plan, made.store, tmp_path / "out", ["md"], False)

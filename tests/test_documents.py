@@ -145,7 +145,7 @@ ENDS = {
 }
 """What commands come to where nothing has been trained; the others take long."""
 
-UNSCORED = "nothing has been scored yet; avbench run comes first"
+UNSCORED = "nothing has been scored yet; use 'avbench run' first"
 """What ``--strata`` comes to there."""
 
 

@@ -1,4 +1,4 @@
-"""The command ``avbench caption``: media files in, captions out, and what went wrong beside."""
+"""The command ``avbench caption``: captions of media files; problems go to standard error."""
 
 import json
 import sys
@@ -28,13 +28,16 @@ def describe_files(
     plugins_dir: Path | None,
     as_json: bool,
 ) -> bool:
-    """Print the caption of each file; whether all have one.
+    """Print the caption of each file.
 
-    One file gives its caption alone, several give ``file<TAB>caption`` a line, in order. Files
-    that cannot be used, and warnings, go to standard error.
+    The caption of a single file is printed alone, those of several as lines of
+    ``file<TAB>caption``, in order. Errors and warnings go to standard error.
+
+    Returns:
+        True if every file has a caption.
 
     Raises:
-        AvbenchError: the model's folder is at fault, or speech is missing or has no effect.
+        AvbenchError: the model's folder has errors, or speech is missing or has no effect.
     """
     torch.set_num_threads(threads)
     captioner = load_captioner(model, device=device, plugins_dir=plugins_dir)
@@ -45,7 +48,7 @@ def describe_files(
     ]
     shown: list[dict[str, Any]] = []
     good = True
-    for described in _told(captioner.describe(requests, beam=beam, batch=batch)):
+    for described in _with_messages(captioner.describe(requests, beam=beam, batch=batch)):
         good = good and described.error is None
         if as_json:
             shown.append(as_data(described))
@@ -64,16 +67,16 @@ def speech_of(
     speech: str | None,
     speech_file: Path | None,
 ) -> list[str | None]:
-    """The speech of each file; None for captioners that read none.
+    """Return the speech of each file; None if the captioner reads no text.
 
     Raises:
-        AvbenchError: it is missing, has no effect, or is given twice.
+        AvbenchError: speech is missing, has no effect, or is given twice.
     """
     reads = ", ".join(captioner.streams)
     if not captioner.reads_text:
         if speech is not None or speech_file is not None:
             option = "--speech" if speech is not None else "--speech-file"
-            raise AvbenchError(f"{option}: the captioner reads {reads} and no text: no effect")
+            raise AvbenchError(f"{option}: the captioner reads {reads}, no text: no effect")
         return [None] * len(files)
     if (speech is None) == (speech_file is None):
         raise AvbenchError(
@@ -83,7 +86,7 @@ def speech_of(
     if speech_file is None:
         if len(files) > 1:
             raise AvbenchError(
-                f"--speech: is the text of one clip, got {len(files)} files; use --speech-file"
+                f"--speech: needs exactly one file, got {len(files)}; use --speech-file"
             )
         return [speech]
     known: Mapping[str, str] = {
@@ -94,15 +97,15 @@ def speech_of(
         name = next((n for n in (str(file), file.name, file.stem) if n in known), None)
         if name is None:
             raise AvbenchError(
-                f"--speech-file {speech_file}: has no text for {file}; looked for its path, "
-                "its name and its name without extension"
+                f"--speech-file {speech_file}: has no text for {file}; keys may be its path, "
+                "its name, or its name without extension"
             )
         found.append(known[name])
     return found
 
 
 def as_data(described: Described) -> dict[str, Any]:
-    """What ``--json`` prints of a file."""
+    """Return the data that ``--json`` prints for a file."""
     request = described.request
     return {
         "file": _text(str(request.file)),
@@ -116,25 +119,25 @@ def as_data(described: Described) -> dict[str, Any]:
     }
 
 
-def _told(outcomes: Iterator[Described]) -> Iterator[Described]:
-    """Pass outcomes on; problems go to standard error."""
-    for described in outcomes:
+def _with_messages(results: Iterator[Described]) -> Iterator[Described]:
+    """Pass results on, and print their warnings and errors to standard error."""
+    for described in results:
         for warning in described.warnings:
-            _complain(f"warning: {_printable(described.request.file)}: {warning}")
+            _print_error(f"warning: {_printable(described.request.file)}: {warning}")
         if described.error is not None:
-            _complain(f"error: {described.error}")
+            _print_error(f"error: {described.error}")
         yield described
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     print(_text(text), file=sys.stderr, flush=True)
 
 
 def _printable(file: Path) -> str:
-    """A file's name on one line."""
+    """Return a file's name on one line."""
     return _text(str(file)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _text(text: str) -> str:
-    """A text that can be printed: bytes of a name that are no UTF-8 are escaped."""
+    """Escape bytes of file names that are not UTF-8, so that the text can be printed."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

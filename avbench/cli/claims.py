@@ -1,4 +1,4 @@
-"""The verdicts on a suite's claims, as plain data (``--json``) and for people."""
+"""``avbench claims``: verdicts on a suite's claims, as plain data (``--json``) and as text."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,13 +30,13 @@ STYLES = {"supported": "bold green", "refuted": "bold red", "inconclusive": "yel
 def claims_data(
     plan: Plan, store: Store, *, about: About | None = None, plugins_dir: Path | None = None
 ) -> dict[str, Any]:
-    """The verdicts on a plan's claims.
+    """Return the verdicts on a plan's claims.
 
     Args:
-        plan: of the suite.
-        store: where its records are.
-        about: the question asked of all claims; None: of each its own.
-        plugins_dir: where metrics may come from.
+        plan: the suite's plan.
+        store: the folders of its stages.
+        about: the question for all claims; None: each claim's own.
+        plugins_dir: a folder of plugins, for their metrics.
     """
     from avbench.reports.systems import ScoreStatistics
 
@@ -56,11 +56,11 @@ def claims_data(
     }
 
 
-def asked(about: str | None) -> About | None:
-    """The question that the command line names.
+def question_of(about: str | None) -> About | None:
+    """Return the question that ``--about`` names; None: not given.
 
     Raises:
-        AvbenchError: it is none.
+        AvbenchError: the question is unknown.
     """
     if about is not None and about not in get_args(About):
         raise AvbenchError(f"--about: {unknown('question', about, get_args(About))}")
@@ -105,7 +105,7 @@ def figures_of(report: Report) -> Figures:
 
 
 def print_claims(data: Mapping[str, Any]) -> None:
-    """Each claim with its verdict, its comparisons, and what an open one wants."""
+    """Print each claim with its verdict, its comparisons, and what would decide an open one."""
     console = make_console()
     if not data["claims"]:
         console.print(f"{data['suite']}: the suite states no claims")
@@ -119,9 +119,9 @@ def print_claims(data: Mapping[str, Any]) -> None:
         lines: list[Any] = [Text("; ".join(filter(None, about)), style="dim")]
         lines.append(_grid(claim))
         if claim["verdict"] == "inconclusive":
-            lines.append(Text(_wants(claim), style="yellow"))
+            lines.append(Text(_open_reason(claim), style="yellow"))
         elif claim["tested"]:
-            lines.append(Text(_corrected(claim)))
+            lines.append(Text(_corrected_p(claim)))
         for line in lines:
             console.print(Padding(line, (0, 0, 0, 2)))
         console.print()
@@ -145,7 +145,7 @@ def _plain(judgement: Judgement) -> dict[str, Any]:
 
 
 def _part(part: Compared) -> dict[str, Any]:
-    """A comparison; infinite ends of an interval, of which JSON knows none, are null."""
+    """Return a comparison as data; infinite ends of an interval, which JSON lacks, are null."""
     found = part.estimate
     ends = (
         [] if found is None else [x if math.isfinite(x) else None for x in (found.low, found.high)]
@@ -173,10 +173,10 @@ def _expected(claim: Mapping[str, Any]) -> str:
     by = f"{claim['by']:g}{unit}"
     match claim["expect"]:
         case "same":
-            said = f"expected: within {by}"
+            text = f"expected: within {by}"
         case direction:
-            said = f"expected: {direction}" + (f" by {by}" if claim["by"] else "")
-    return said + (" on any dataset" if claim["holds_on"] == "any" else "")
+            text = f"expected: {direction}" + (f" by {by}" if claim["by"] else "")
+    return text + (" on any dataset" if claim["holds_on"] == "any" else "")
 
 
 def _grid(claim: Mapping[str, Any]) -> Grid:
@@ -199,61 +199,63 @@ def _grid(claim: Mapping[str, Any]) -> Grid:
         if tested:
             cells.append("" if part["p_randomisation"] is None else _p(part["p_randomisation"]))
         paper = [_signed(part["published"])] if part["published"] is not None else []
-        grid.add_row(Text(_named(claim, part)), *map(Text, (*cells, *paper)))
+        grid.add_row(Text(_title(claim, part)), *map(Text, (*cells, *paper)))
     return grid
 
 
-def _named(claim: Mapping[str, Any], part: Mapping[str, Any]) -> str:
-    """What a comparison compares."""
+def _title(claim: Mapping[str, Any], part: Mapping[str, Any]) -> str:
+    """Return the title of a comparison: dataset, metric, unit and rows."""
     metric = TITLES.get(part["metric"], part["metric"])
     where = f"{part['dataset']} " if part["dataset"] else ""
     unit = "%" if claim["percent"] else part["unit"]
     rows = f"{claim['row']} − {part['over']}"
-    than = f", less that on {part['than_on']}" if part["than_on"] else ""
+    than = f", minus that on {part['than_on']}" if part["than_on"] else ""
     return f"{where}{metric}{f' ({unit})' if unit else ''}: {rows}{than}"
 
 
-def _corrected(claim: Mapping[str, Any]) -> str:
+def _corrected_p(claim: Mapping[str, Any]) -> str:
     return f"corrected p {_p(claim['p'])}"
 
 
-def _wants(claim: Mapping[str, Any]) -> str:
+def _open_reason(claim: Mapping[str, Any]) -> str:
+    """Return why a claim is inconclusive, and the number of seeds or videos that would decide."""
     found = all(part["difference"] is not None for part in claim["comparisons"])
-    said: str = (f"{_corrected(claim)}; " if found and claim["tested"] else "") + claim["reason"]
+    p = f"{_corrected_p(claim)}; " if found and claim["tested"] else ""
+    text: str = p + claim["reason"]
     if claim["needed"] is None:
-        return said
-    both = " in the smaller set, and as many times more in the other" if claim["than_on"] else ""
+        return text
+    both = " in the smaller set, and proportionally more in the other" if claim["than_on"] else ""
     of_set = both if claim["unit"] == "videos" else ""
-    return f"{said}; about {claim['needed']} {claim['unit']}{of_set} would decide it"
+    return f"{text}; about {claim['needed']} {claim['unit']}{of_set} would decide it"
 
 
 def _notes(data: Mapping[str, Any]) -> Iterator[str]:
     claims: Sequence[Mapping[str, Any]] = data["claims"]
-    asked = {claim["about"] for claim in claims if claim["tested"]}
+    questions = {claim["about"] for claim in claims if claim["tested"]}
     tested = sum(claim["tested"] for claim in claims)
     if tested:
         yield (
-            "p: two-sided, of one comparison; corrected p: of a claim. Verdicts are at "
-            f"{100 * data['level']:g} %, with Holm's correction over these {tested} claims; "
-            "intervals are of one comparison each."
+            "p (two-sided) belongs to one comparison, corrected p to a claim. Verdicts are at "
+            f"{100 * data['level']:g} %, with Holm's correction over these {tested} claims. "
+            "Intervals belong to one comparison each."
         )
     if tested < len(claims):
         yield "Costs do not vary: a claim on them is not tested, it holds or not."
-    if "methods" in asked:
+    if "methods" in questions:
         yield (
             "About the methods: Student's t over the seeds that the rows share, on this test "
-            "set. `--about models` asks whether it holds of these trained models alone."
+            "set. `--about models` asks whether a claim holds for these trained models alone."
         )
-    if "models" in asked:
+    if "models" in questions:
         yield (
-            f"About the models: {RESAMPLES} bootstrap resamples of the videos; other seeds may "
+            f"About the models: {RESAMPLES} bootstrap resamples of the videos. Other seeds may "
             "give other models. p, exchanged: by approximate randomisation, as a check."
         )
     if any(claim["needed"] for claim in claims):
         yield (
-            "To decide: the number in all with which a test finds what was measured, if it is "
-            f"true, with a power of {100 * data['power']:g} %, at the level that the correction "
-            "leaves."
+            "To decide: the total number with which a test detects the measured difference, if it "
+            f"is real, with a power of {100 * data['power']:g} %, at the level that remains after "
+            "the correction."
         )
 
 
@@ -265,7 +267,7 @@ def _interval(ends: Sequence[float | None], unit: str) -> str:
 
 
 def _signed(value: float, unit: str = "") -> str:
-    """Losses lie hundredths of a nat apart."""
+    # Losses differ by hundredths of a nat.
     places = 2 if unit == "nats" else 1
     return f"{round(value, places) + 0.0:+.{places}f}"
 

@@ -1,7 +1,7 @@
-"""``avbench data check``: what the datasets of a data file hold, and what is missing or shared.
+"""``avbench data check``: contents, lost clips and overlaps of the datasets of a data file.
 
-Annotations are read completely, media by their headers, as many as the time allows. What only
-decoding tells (damage, silence) is told on demand, by the prepare stage's own code.
+Annotations are read completely. Of media files, the headers are read, as many as the time allows.
+Damage and silence show only when clips are decoded: on demand, with the prepare stage's own code.
 """
 
 import os
@@ -37,22 +37,22 @@ from avbench.data.prepared.part import Part, Source
 from avbench.data.prepared.pool import WorkerPool
 
 NEEDED = ("train", "report")
-"""Roles whose splits must hold clips; one for selection is needed only where that is asked for."""
+"""Roles whose splits must have clips; few suites need a split for selection."""
 
-APART = (("train", "report"), ("select", "report"))
-"""Roles whose splits must share no video."""
+DISJOINT = (("train", "report"), ("select", "report"))
+"""Pairs of roles whose splits must share no video."""
 
 EXAMPLES = 5
-"""Clips that are named as shared between splits."""
+"""Number of shared clips to name."""
 
 PART = 32
-"""Clips that one process decodes one after the other."""
+"""Number of clips that one process decodes in a row."""
 
 WARNINGS = {"train": "trained on and reported", "select": "selected and reported on"}
-"""What is wrong with splits that share videos, by the role of the one that is not reported."""
+"""Warnings about splits that share videos with a reported split, by the role of the other."""
 
 MOST = 3
-"""Clips that are named of each kind of loss; ``--json`` names all."""
+"""Number of lost clips to name per reason; ``--json`` names all."""
 
 
 @dataclass(slots=True)
@@ -62,13 +62,13 @@ class _Split:
     dataset: str
     name: str
     roles: tuple[str, ...]
-    """Those of ``train``, ``report`` and ``select`` that it has."""
+    """Its roles, among ``train``, ``report`` and ``select``."""
     clips: Sequence[Clip]
     defects: Sequence[Defect]
     lost: list[LostClip] = field(default_factory=list)
     found: list[Clip] = field(default_factory=list)
     decoded: list[ClipResult] = field(default_factory=list)
-    """What decoding the clips that are found came to; empty: they were not decoded."""
+    """Results of decoding the clips found; empty: they were not decoded."""
 
     @property
     def title(self) -> str:
@@ -91,18 +91,18 @@ def data_check(
 
     Args:
         path: the data file.
-        registry: the readers.
-        seconds: for opening media; files that it does not reach count as found if they exist.
-        workers: processes that open media.
-        decode: whether every clip is decoded too, as preparation does, however long that takes.
+        registry: the components, for the datasets' readers.
+        seconds: time for opening media; files beyond it count as found if they exist.
+        workers: number of processes that open media.
+        decode: True: decode every clip too, as preparation does, without a time limit.
 
     Returns:
-        ``datasets`` (each with its splits), ``overlaps`` between splits of any of them, and
-        ``ok``: every dataset can be read, every split that is trained on or reported has clips,
-        and none is lost under the policy ``fail``.
+        ``datasets`` (each with its splits), ``overlaps`` between splits of all datasets, and
+        ``ok``: every dataset can be read, every split for training or reporting has clips, and
+        none of them is lost under the policy ``fail``.
 
     Raises:
-        SuiteError: the data file is at fault.
+        SuiteError: the data file has errors.
     """
     if not path.is_file():
         raise SuiteError(f"data file {path}: no such file")
@@ -141,21 +141,21 @@ def data_check(
         "file": str(path),
         "datasets": reports,
         "overlaps": _overlaps(splits),
-        "ok": all(_good(report) for report in reports),
+        "ok": all(_is_usable(report) for report in reports),
     }
 
 
 def _splits(key: str, dataset: Dataset) -> Iterator[_Split]:
     held = dataset.splits()
     needed = [name for role in NEEDED if (name := dataset.of(role)) is not None]
-    # A split that the files lack but that models are trained on or scored on is asked for too.
+    # A needed split is reported even if its files are missing.
     for name in dict.fromkeys([*held, *needed]):
         roles = tuple(role for role in (*NEEDED, "select") if dataset.of(role) == name)
         yield _Split(key, name, roles, dataset.clips(name), dataset.defects(name))
 
 
 def _lose(split: _Split, headers: Mapping[Path, Header]) -> None:
-    """Tell the clips that can be used from those that are lost, as far as headers say."""
+    """Sort the clips of a split into found and lost ones, by their headers."""
     for defect in split.defects:
         if defect.clip is not None:
             split.lost.append(LostClip.of_defect(defect))
@@ -176,7 +176,7 @@ def _lose(split: _Split, headers: Mapping[Path, Header]) -> None:
 
 
 def _decode(split: _Split, source: DataSource, workers: int) -> None:
-    """Decode what seems to be found, and tell what is lost then."""
+    """Decode the clips found, and move those that fail to the lost ones."""
     results = _decode_clips(split.found, seconds=source.clip_seconds, workers=workers)
     kept = []
     for clip, result in zip(split.found, results, strict=True):
@@ -190,12 +190,12 @@ def _decode(split: _Split, source: DataSource, workers: int) -> None:
 
 
 def _decode_clips(clips: Sequence[Clip], *, seconds: float, workers: int) -> list[ClipResult]:
-    """What decoding each clip comes to, see ``crash_guard``; it is done in other processes.
+    """Decode clips in other processes and return their results, see ``data.prepared``.
 
     Args:
-        clips: which.
-        seconds: of processor time that each may take.
-        workers: processes.
+        clips: the clips to decode.
+        seconds: processor time that each clip may take.
+        workers: number of processes.
     """
     if not clips:
         return []
@@ -222,21 +222,21 @@ def _decode_clips(clips: Sequence[Clip], *, seconds: float, workers: int) -> lis
 
 
 def _decoded(split: _Split) -> dict[str, Any] | None:
-    """What decoding told of the clips that can be used."""
+    """Return notes and kinds of sound of the decoded clips; None: none was decoded."""
     if not split.decoded:
         return None
     entries = [result["entry"] for result in split.decoded]
-    told = [
+    notes = [
         {"id": clip.id, "note": note}
         for clip, entry in zip(split.found, entries, strict=True)
         for note in entry["notes"]
     ]
     partial = sum(bool(entry["notes"]) for entry in entries)
-    return {"partial": partial, "notes": told, "sound": _counts(e["sound"] for e in entries)}
+    return {"partial": partial, "notes": notes, "sound": _counts(e["sound"] for e in entries)}
 
 
 def _report(split: _Split, headers: Mapping[Path, Header]) -> dict[str, Any]:
-    """A split's figures."""
+    """Return a split's figures as plain data."""
     opened = {path: headers[path] for path in sorted(split.files) if path in headers}
     lengths = [s for clip in split.found if (s := _seconds(clip, headers)) is not None]
     audible = [h for h in opened.values() if h.audio]
@@ -272,7 +272,7 @@ def _report(split: _Split, headers: Mapping[Path, Header]) -> dict[str, Any]:
 
 
 def _seconds(clip: Clip, headers: Mapping[Path, Header]) -> float | None:
-    """How long a clip is; None where its file does not say or was not opened."""
+    """Return a clip's length; None if its file was not opened or does not give it."""
     header = headers.get(clip.media)
     whole = header.seconds if header else None
     end = clip.end if clip.end is not None else whole
@@ -297,10 +297,10 @@ def _counts(values: Iterator[str]) -> dict[str, int]:
 
 
 def _overlaps(splits: Sequence[_Split]) -> list[dict[str, Any]]:
-    """What two splits share: videos, clips and files of equal content.
+    """Return the videos, clips and files of equal content that pairs of splits share.
 
-    Ids are compared across datasets too (HowTo100M's videos may be YouCook2's): a YouTube id is
-    one with or without ``v_`` before it.
+    Videos are compared across datasets too (HowTo100M contains videos of YouCook2). A YouTube id
+    may have the prefix ``v_``.
     """
     videos = [{clip.video.removeprefix("v_") for clip in split.clips} for split in splits]
     ids = [{clip.id for clip in split.clips} for split in splits]
@@ -315,7 +315,7 @@ def _overlaps(splits: Sequence[_Split]) -> list[dict[str, Any]]:
         files = sorted(one.files & other.files)
         copies = sorted(contents[i].keys() & contents[j].keys())
         if shared or clips or files or copies:
-            roles = _both_used(one, other)
+            roles = _conflicting_roles(one, other)
             found.append(
                 {
                     "splits": [one.title, other.title],
@@ -334,9 +334,9 @@ def _overlaps(splits: Sequence[_Split]) -> list[dict[str, Any]]:
     return found
 
 
-def _both_used(one: _Split, other: _Split) -> list[str]:
-    """The roles of two splits that must be apart: on one of them models would see the other."""
-    for pair in APART:
+def _conflicting_roles(one: _Split, other: _Split) -> list[str]:
+    """Return the roles for which two splits must share no video; empty: they may."""
+    for pair in DISJOINT:
         for a, b in ((one, other), (other, one)):
             if pair[0] in a.roles and pair[1] in b.roles:
                 return [*pair]
@@ -344,24 +344,24 @@ def _both_used(one: _Split, other: _Split) -> list[str]:
 
 
 def _digests(files: set[Path]) -> dict[Path, str]:
-    """The hash of each file that has the size of another one; only these can be equal."""
+    """Return the hashes of files with the size of another file; only these can be equal."""
     sizes: dict[int, list[Path]] = {}
-    for path in sorted(path for path in files if path.is_file()):  # not in shards
+    for path in sorted(path for path in files if path.is_file()):  # no members of shards
         sizes.setdefault(os.stat(path).st_size, []).append(path)
     alike = [path for paths in sizes.values() if len(paths) > 1 for path in paths]
     return {path: file_digest(path) for path in alike}
 
 
-def _good(report: Mapping[str, Any]) -> bool:
+def _is_usable(report: Mapping[str, Any]) -> bool:
     if report["problem"] is not None:
         return False
-    used = [split for split in report["splits"] if {*split["roles"]} & {*NEEDED}]
+    needed = [split for split in report["splits"] if {*split["roles"]} & {*NEEDED}]
     strict = report["policy"] == "fail"
-    return all(s["found"] and not (strict and s["lost"]) for s in used)
+    return all(s["found"] and not (strict and s["lost"]) for s in needed)
 
 
 def print_data_check(data: Mapping[str, Any]) -> None:
-    """A table of the splits, then of their media, then what is wrong."""
+    """Print a table of the splits, one of their media, and all problems."""
     console = make_console()
     clips = Grid(header_style="bold", title="Clips", title_justify="left")
     for title in ("dataset", "split", "role", "expected", "found", "lost", "list", "hours"):
@@ -407,18 +407,20 @@ def print_data_check(data: Mapping[str, Any]) -> None:
 
 
 def _print_losses(console: Console, name: str, split: Mapping[str, Any]) -> None:
-    """What is lost, by reason, and what was mended."""
+    """Print lost clips by reason, clips used in part, and defects that cost no clip."""
     groups = [(f"lost ({reason})", reason) for reason in split["lost"]]
-    told = {
+    groups_of_lines = {
         title: [f"{x['id']}: {x['detail']}" for x in split["lost_clips"] if x["reason"] == reason]
         for title, reason in groups
     }
     if split["decoded"] is not None:
         sound = _listed(split["decoded"]["sound"])
         console.print(Text(f"{name}: decoded; sound: {sound}"), soft_wrap=True)
-        told["used in part"] = [f"{x['id']}: {x['note']}" for x in split["decoded"]["notes"]]
-    told["noted"] = [f"{d['place']}: {d['problem']}" for d in split["defects"] if not d["clip"]]
-    for title, lines in told.items():
+        notes = split["decoded"]["notes"]
+        groups_of_lines["used in part"] = [f"{x['id']}: {x['note']}" for x in notes]
+    harmless = [d for d in split["defects"] if not d["clip"]]
+    groups_of_lines["noted"] = [f"{d['place']}: {d['problem']}" for d in harmless]
+    for title, lines in groups_of_lines.items():
         for line in lines[:MOST]:
             console.print(Text(f"{name}: {title}: {line}", "yellow"), soft_wrap=True)
         if len(lines) > MOST:
@@ -447,7 +449,7 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 
 def print_shards(data: Mapping[str, Any]) -> None:
-    """What ``avbench data prepare`` has written, and what is left to do."""
+    """Print the results of ``avbench data prepare``, and the jobs that are left."""
     console = make_console()
     lost = _listed(data["lost"]) or "none"
     lines = [

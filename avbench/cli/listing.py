@@ -1,4 +1,4 @@
-"""What the commands print, first as plain data (``--json``), then for people."""
+"""Output of several commands, as plain data (``--json``) and as text."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from avbench.runner.why import Reason
 
 MOST_ROWS = 60
-"""Trials that a plan lists for people; ``--json`` lists all."""
+"""Trials that a plan prints at most; ``--json`` lists all."""
 
 
 def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
-    """A plan's grid, its stages by kind, and what is done."""
+    """Return a plan's trials and its stages by kind, with those that are done."""
     from avbench.runner.scheduler import StageTimes
 
     done = store.all_done(plan.stages.values())
@@ -68,7 +68,7 @@ def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
 
 
 def print_plan(data: Mapping[str, Any]) -> None:
-    """The grid, then the stages, then what is impossible."""
+    """Print the trials, then the number of stages, then impossible combinations."""
     console = make_console()
     console.print(Text(f"{data['suite']}: {data['title']}"), style="bold")
     learns = any("pretrain" in t["done"] for t in data["trials"]) or bool(data["datasets"])
@@ -79,7 +79,7 @@ def print_plan(data: Mapping[str, Any]) -> None:
     axes = [a for a in data["axes"] if len({t["axes"].get(a) for t in trials}) > 1]
     grid = Grid(header_style="bold")
     several = len(data["seeds"]) > 1
-    # A grid's labels are its values again.
+    # The labels of a grid's rows only repeat its values.
     labels = any(set(t["label"].split(", ")) != {t["axes"].get(a) for a in axes} for t in trials)
     for title in [*(["row"] if labels else []), *axes, *(["seed"] if several else [])]:
         grid.add_column(title)
@@ -111,16 +111,16 @@ def print_plan(data: Mapping[str, Any]) -> None:
             more = f" (and {times - 1} more)" if times > 1 else ""
             console.print(Text(f"skipped: {trial['label']}{more}: {trial['skipped']}", "yellow"))
     if data["seconds_left"] is None:
-        console.print("time: not known before the first stages are done")
+        console.print("time left: unknown before the first stages are done")
     else:
         console.print(f"time left: about {span(data['seconds_left'])}")
 
 
 def print_reasons(reasons: "Sequence[Reason]") -> None:
-    """Why stages are to be run; those of a kind with the same reason are one line."""
+    """Print why stages must run; stages of a kind with the same reason share a line."""
     console = make_console()
     if not reasons:
-        console.print("nothing is to be run")
+        console.print("no stage needs to run")
         return
     alike: dict[tuple[str, str], list[Reason]] = {}
     for reason in reasons:
@@ -134,7 +134,7 @@ def print_reasons(reasons: "Sequence[Reason]") -> None:
 
 
 def plugins_data(registry: "Registry") -> list[dict[str, Any]]:
-    """Every component."""
+    """Return every component with its options and its origin."""
     from avbench.core.registry import options_of
 
     return [
@@ -154,7 +154,7 @@ def plugins_data(registry: "Registry") -> list[dict[str, Any]]:
 
 
 def print_plugins(data: Sequence[Mapping[str, Any]]) -> None:
-    """A table of the components."""
+    """Print a table of the components."""
     grid = Grid(header_style="bold", show_lines=True)
     for title in ("family", "name", "options", "source", "registered by"):
         grid.add_column(title, overflow="fold")
@@ -169,7 +169,11 @@ def print_plugins(data: Sequence[Mapping[str, Any]]) -> None:
 
 
 def check_data(registry: "Registry", name: str) -> list[dict[str, Any]]:
-    """The outcome of each contract check on the components of a name."""
+    """Run the contract checks on the components of a name, and return their findings.
+
+    Raises:
+        UnknownNameError: no component has this name.
+    """
     from avbench import testing
     from avbench.core.errors import UnknownNameError, unknown
 
@@ -185,20 +189,20 @@ def check_data(registry: "Registry", name: str) -> list[dict[str, Any]]:
 
 
 def print_checks(data: Sequence[Mapping[str, Any]]) -> None:
-    """One line a check; for a failed one, what was expected and what was got."""
+    """Print one line per check, and the expected and actual result of failed ones."""
     console = make_console()
-    for outcome in data:
-        mark = Text("ok    ", "green") if outcome["ok"] else Text("FAILED", "bold red")
-        console.print(mark, Text(f"{outcome['family']} {outcome['name']}: {outcome['check']}"))
-        if not outcome["ok"]:
-            console.print(Text(f"       expected: {outcome['expected']}"))
-            console.print(Text(f"       got:      {outcome['got']}"))
-    failed = sum(not outcome["ok"] for outcome in data)
+    for finding in data:
+        mark = Text("ok    ", "green") if finding["ok"] else Text("FAILED", "bold red")
+        console.print(mark, Text(f"{finding['family']} {finding['name']}: {finding['check']}"))
+        if not finding["ok"]:
+            console.print(Text(f"       expected: {finding['expected']}"))
+            console.print(Text(f"       got:      {finding['got']}"))
+    failed = sum(not finding["ok"] for finding in data)
     console.print(f"{len(data) - failed} of {len(data)} checks passed")
 
 
 def print_advice(found: Sequence["Advice"]) -> None:
-    """One line a check; below it what to do."""
+    """Print one line per check, with the remedy below it."""
     console = make_console()
     styles = {"ok": "green", "warning": "yellow", "problem": "bold red"}
     for advice in found:

@@ -21,11 +21,11 @@ for topic in (suites, captions, analyse, components, environment):
 
 
 CHECKS_NOTHING: tuple[list[str], ...] = ([], ["--help"], ["--version"], ["doctor"])
-"""First arguments that need no library, or that tell of all that is wrong with them."""
+"""First arguments of commands that use no library, or that report all problems themselves."""
 
 
 def main() -> None:
-    """Entry point: what users can mend ends with a message and status 2, without a traceback."""
+    """Run a command; errors that users can fix end with a message and status 2."""
     try:
         if sys.argv[1:2] not in CHECKS_NOTHING:
             check_versions()
@@ -48,7 +48,8 @@ def _version(asked: bool) -> bool:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Options before the command."""

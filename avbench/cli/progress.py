@@ -1,4 +1,4 @@
-"""Shows a run: bars in a terminal, plain log lines elsewhere."""
+"""Shows the progress of a run: bars in a terminal, plain log lines elsewhere."""
 
 import time
 from datetime import timedelta
@@ -20,11 +20,11 @@ from avbench.runner.plan import Stage
 from avbench.runner.scheduler import Run
 
 LOG_WIDTH = 140
-"""Columns where no terminal says how many there are."""
+"""Width of output without a terminal, in columns."""
 
 
 def span(seconds: float) -> str:
-    """A duration as people read it.
+    """Return a duration as hours, minutes and seconds.
 
     >>> span(3725.4)
     '1:02:05'
@@ -32,8 +32,8 @@ def span(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def outcome(stage: Stage, run: Run, seconds: float) -> str:
-    """One line on a stage that has ended."""
+def end_line(stage: Stage, run: Run, seconds: float) -> str:
+    """Return one line about a stage that has ended."""
     if run.status[stage.id] == "done":
         return f"done in {span(seconds)}: {describe(stage, run)}"
     if run.repeats_error(stage):
@@ -44,13 +44,13 @@ def outcome(stage: Stage, run: Run, seconds: float) -> str:
 
 
 def describe(stage: Stage, run: Run) -> str:
-    """A stage by its kind, what it works on, and its id."""
+    """Return a stage's kind, the name of its work, and the start of its id."""
     name = run.names.get(stage.id, "")
     return " ".join(part for part in (stage.kind, name, f"[{stage.id[:8]}]") if part)
 
 
 def summary(run: Run) -> str:
-    """One line on what there is to do."""
+    """Return one line about the work of a run."""
     left = len(run.status) - run.cached
     return (
         f"{run.plan.suite}: {len(run.plan.trials)} trials, {left} stages to do, "
@@ -59,7 +59,7 @@ def summary(run: Run) -> str:
 
 
 class Bars:
-    """A bar for the whole and one for each running stage, with an estimate of the time left."""
+    """One bar for the whole run and one for each running stage, with the estimated time left."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
@@ -88,19 +88,19 @@ class Bars:
         self._bars.stop()
 
     def begin(self, run: Run) -> None:
-        """Say what there is to do."""
+        """Print the work of the run."""
         self._bars.console.print(summary(run), highlight=False)
 
     def started(self, stages: list[Stage], run: Run) -> None:
-        """Nothing to print; the bar appears at the next tick."""
+        """Print nothing; the stages' bars appear at the next tick."""
 
     def ended(self, stage: Stage, run: Run, seconds: float) -> None:
-        """Print the outcome above the bars."""
+        """Print a line above the bars."""
         style = None if run.status[stage.id] == "done" else "bold red"
-        self._bars.console.print(outcome(stage, run, seconds), style=style, highlight=False)
+        self._bars.console.print(end_line(stage, run, seconds), style=style, highlight=False)
 
     def tick(self, run: Run) -> None:
-        """Bring the bars up to date."""
+        """Update the bars."""
         if self._all is None:
             total = len(run.status)
             self._all = self._bars.add_task("[bold]all stages", total=total, note="")
@@ -123,7 +123,7 @@ class Bars:
 
 
 class Lines:
-    """Log lines: each start and end, and now and then what is running."""
+    """Log lines: each start and end, and the running stages every ``every`` seconds."""
 
     def __init__(self, console: Console, every: float = 30.0) -> None:
         self._console, self._every = console, every
@@ -141,20 +141,20 @@ class Lines:
         pass
 
     def begin(self, run: Run) -> None:
-        """Say what there is to do."""
+        """Print the work of the run."""
         self._print(run, summary(run))
 
     def started(self, stages: list[Stage], run: Run) -> None:
-        """One line a stage."""
+        """Print one line per stage."""
         for stage in stages:
             self._print(run, f"started: {describe(stage, run)}")
 
     def ended(self, stage: Stage, run: Run, seconds: float) -> None:
-        """One line a stage."""
-        self._print(run, outcome(stage, run, seconds))
+        """Print one line for the stage."""
+        self._print(run, end_line(stage, run, seconds))
 
     def tick(self, run: Run) -> None:
-        """What is running, every ``every`` seconds."""
+        """Print the running stages, if ``every`` seconds have passed since the last time."""
         if time.monotonic() - self._last < self._every:
             return
         self._last = time.monotonic()
@@ -175,11 +175,11 @@ class Lines:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where a run is shown."""
+    """Return the console for output, with a fixed width if there is no terminal."""
     terminal = Console(stderr=stderr)
     return terminal if terminal.is_terminal else Console(stderr=stderr, width=LOG_WIDTH)
 
 
 def watch(terminal: Console) -> Bars | Lines:
-    """Bars where there is a terminal, lines elsewhere."""
+    """Return bars for a terminal, and lines for any other output."""
     return Bars(terminal) if terminal.is_terminal else Lines(terminal)

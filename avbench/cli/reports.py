@@ -1,4 +1,4 @@
-"""Reports: tables made from records go to a folder, and to people or as JSON (``--json``)."""
+"""``avbench report``: writes tables to a folder, and prints them as text or JSON."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ def _sheets(
 
 
 def _inferred(sheets: Sequence["Sheet"]) -> dict[str, list[dict[str, Any]]]:
-    """The intervals of tables and the tests of their differences; ends that are unknown: null."""
+    """Return the intervals of tables and the tests of differences; unknown ends are null."""
     names = ("label", "dataset", "metric")
     intervals = [
         {"table": sheet.title, **dict(zip(names, place, strict=True)), "low": low, "high": high}
@@ -64,7 +64,7 @@ def _inferred(sheets: Sequence["Sheet"]) -> dict[str, list[dict[str, Any]]]:
 def _write(
     sheets: Sequence["Sheet"], folder: Path, stem: str, formats: Sequence[str]
 ) -> dict[str, str]:
-    """Write tables in every format; format → file."""
+    """Write tables and their pictures in every format; return format → file."""
     from avbench.reports.formats import FORMATS
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,13 +91,13 @@ def write_strata(
     plugins_dir: Path | None = None,
     words: Path | None = None,
 ) -> None:
-    """Write the scores by stratum, and how varied captions are, to a folder, and print them.
+    """Write and print the scores by stratum and the diversity of captions.
 
-    ``words``: counts that ``avbench analyse relevance`` wrote, for ARS; None: the embedded
-    world's own words alone have one.
+    ``words``: the file of ``avbench analyse relevance`` with counts of words, for ARS. Without it
+    only the embedded world's words have an ARS.
 
     Raises:
-        AvbenchError: nothing has been scored yet.
+        AvbenchError: no captions have been scored yet.
     """
     from avbench.analysis.relevance.reading import counts_of
     from avbench.analysis.strata_tables import strata_sheets
@@ -111,17 +111,17 @@ def write_strata(
     statistics = ScoreStatistics(Records.read(plan, store), load(plugins_dir))
     sheets = stamp(plan, strata_sheets(statistics, counts))
     if not sheets:
-        raise AvbenchError(f"{plan.suite}: nothing has been scored yet; avbench run comes first")
-    _give(plan, sheets, _write(sheets, folder, "strata", formats), as_json)
+        raise AvbenchError(f"{plan.suite}: nothing has been scored yet; use 'avbench run' first")
+    _print_tables(plan, sheets, _write(sheets, folder, "strata", formats), as_json)
 
 
 def write_modality_use(
     plan: Plan, store: Store, folder: Path, formats: Sequence[str], as_json: bool
 ) -> None:
-    """Write what says which modality the models use to a folder, figures too, and print it.
+    """Write and print tables and figures on the modalities that the models use.
 
     Raises:
-        AvbenchError: the suite trains nothing and alters nothing.
+        AvbenchError: the suite pre-trains nothing and alters no streams.
     """
     from avbench.analysis.modality_use import use_sheets
     from avbench.core.errors import AvbenchError
@@ -131,16 +131,16 @@ def write_modality_use(
     sheets = stamp(plan, use_sheets(collect(plan, store)))
     if not sheets:
         raise AvbenchError(
-            f"{plan.suite}: there is nothing to say on modality use: no row is pre-trained, and "
-            "evaluate asks for none of zeroed, swapped, noised, shapley"
+            f"{plan.suite}: no data on modality use: no row is pre-trained, and evaluate has "
+            "none of zeroed, swapped, noised, shapley"
         )
-    _give(plan, sheets, _write(sheets, folder, "modality-use", formats), as_json)
+    _print_tables(plan, sheets, _write(sheets, folder, "modality-use", formats), as_json)
 
 
 def write_relevance(
     analysis: "Analysis", folder: Path, formats: Sequence[str], as_json: bool
 ) -> None:
-    """Write what an analysis of relevance found to a folder, its words too, and print it."""
+    """Write and print the tables of an analysis of relevance; write its words as well."""
     from avbench.analysis.relevance.sheets import sheets
     from avbench.analysis.relevance.written import to_json, words_csv
 
@@ -156,8 +156,10 @@ def write_relevance(
         _show(made, {}, files)
 
 
-def _give(plan: Plan, sheets: Sequence["Sheet"], files: Mapping[str, str], as_json: bool) -> None:
-    """Print tables that were written, or their long rows as JSON."""
+def _print_tables(
+    plan: Plan, sheets: Sequence["Sheet"], files: Mapping[str, str], as_json: bool
+) -> None:
+    """Print tables, or their long rows as JSON."""
     if not as_json:
         _show(sheets, {}, files)
         return
@@ -173,7 +175,7 @@ def _give(plan: Plan, sheets: Sequence["Sheet"], files: Mapping[str, str], as_js
 def _show(
     sheets: Sequence["Sheet"], failures: Mapping[str, str], files: Mapping[str, str]
 ) -> None:
-    """Tables, the stages that failed, and where everything lies."""
+    """Print tables, failed stages, and the paths of files."""
     from avbench.reports.formats import renderables
 
     console = make_console()
@@ -195,16 +197,19 @@ def write_report(
     intervals: str | None = None,
     plugins_dir: Path | None = None,
 ) -> int:
-    """Write the tables to a folder and print them; the number of cells without a figure.
+    """Write the tables to a folder and print them.
 
     Args:
-        plan: of the suite.
-        store: where its records are.
-        folder: where the tables go.
-        formats: to write.
-        as_json: whether to print JSON instead.
+        plan: the suite's plan.
+        store: the folders of its stages.
+        folder: the folder to write to.
+        formats: the formats to write.
+        as_json: True: print JSON instead of text.
         intervals: ``none``, ``seeds`` or ``videos``; None: as the suite says.
-        plugins_dir: where metrics may come from, which intervals over videos need.
+        plugins_dir: a folder of plugins, whose metrics intervals over videos need.
+
+    Returns:
+        The number of cells without a figure.
     """
     from avbench.reports.collect import collect
     from avbench.reports.notes import stamp

@@ -1,4 +1,4 @@
-"""Writes a plugin to start from, and its test."""
+"""``avbench plugin new``: writes a working plugin to start from, and its test."""
 
 import keyword
 from pathlib import Path
@@ -29,10 +29,10 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ${class}Options:
-    """Options of $name; each has a default and is part of the results' ids."""
+    """Options of $name; each has a default and enters the results' ids."""
 
     norm: Norm = "pre"
-    """Where normalisation stands: ``pre`` or ``post``."""
+    """Position of the layer norms: ``pre`` or ``post``."""
 
 
 @final
@@ -53,11 +53,11 @@ class $class(Fusion):
 
     @classmethod
     def refuses(cls, streams: tuple[Modality, ...]) -> str | None:
-        """Return why these streams cannot be fused, and suites skip the cell; else None."""
+        """Return why these streams cannot be fused (suites then skip the row), or None."""
         return None if streams else "there is nothing to fuse"
 
     def forward(self, tokens: Mapping[Modality, Tokens]) -> Tokens:
-        """Fuse (B, N_m, D) a stream to (B, sum of N_m, D), in the order of the context."""
+        """Fuse (B, N_m, D) per stream to (B, sum of N_m, D), in the order of the context."""
         fused = join([tokens[m] for m in self.streams])
         values = fused.values
         for layer in self.layers:
@@ -90,10 +90,10 @@ from avbench.api import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ${class}Options:
-    """Options of $name; each has a default and is part of the results' ids."""
+    """Options of $name; each has a default and enters the results' ids."""
 
     weight: float = 0.5
-    """Weight of the mean of the mono-modal losses beside the joint one."""
+    """Weight of the mean of the mono-modal losses relative to the joint loss."""
 
 
 @final
@@ -112,11 +112,11 @@ class $class(LossStrategy):
         self.weight = options.weight / max(1, len(self.single))
 
     def views(self) -> tuple[View, ...]:
-        """The joint view, and each modality alone with the others zeroed."""
+        """Return the joint view, and each modality alone with the others zeroed."""
         return (self.joint, *self.single)
 
     def combine(self, losses: Mapping[View, ViewLoss]) -> Objective:
-        """Weight the losses, in nats per target token, to what a step minimises."""
+        """Return the weighted sum of the losses, in nats per target token, to minimise."""
         weights = {self.joint: 1.0} | dict.fromkeys(self.single, self.weight)
         total = losses[self.joint].nats
         for view in self.single:
@@ -145,19 +145,19 @@ def test_$name() -> None:
 '''
 
 FAMILIES = {"fusion": ("fusions", FUSION), "loss": ("losses", LOSS)}
-"""Family as the user names it: as the registry does, and the module's template."""
+"""Families on the command line: the registry's name, and the module's template."""
 
 
 def write(name: str, family: str, folder: Path) -> list[Path]:
-    """Write ``NAME.py`` and ``test_NAME.py`` into a folder, which is made if it is missing.
+    """Write ``NAME.py`` and ``test_NAME.py`` to a folder, which is created if missing.
 
     Raises:
-        AvbenchError: the name is no identifier, the family has no template, or a file is there.
+        AvbenchError: the name is no identifier, the family has no template, or a file exists.
     """
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith(("_", "test_")):
         raise AvbenchError(
             f"plugin name '{name}': must be a Python identifier that begins with neither '_' nor "
-            "'test_', as it is a module's name; e.g. my_fusion"
+            "'test_', e.g. my_fusion; it names a module"
         )
     if family not in FAMILIES:
         raise AvbenchError(f"--family: {unknown('family', family, FAMILIES)}")
@@ -171,7 +171,7 @@ def write(name: str, family: str, folder: Path) -> list[Path]:
     texts = {folder / f"{name}.py": module, folder / f"test_{name}.py": TEST}
     for path in texts:
         if path.exists():
-            raise AvbenchError(f"{path}: is there already; nothing was written")
+            raise AvbenchError(f"{path}: exists already; nothing was written")
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
         path.write_text(Template(text).substitute(values), encoding="utf-8")

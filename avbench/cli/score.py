@@ -1,10 +1,10 @@
-"""``avbench score``: any model's captions against references, without a suite.
+"""``avbench score``: scores any model's captions against references, without a suite.
 
-How ids that differ count: a caption without a reference is an error in both protocols. A
-reference without a caption is an error in the protocol ``coco``; in the protocol ``paragraph``
-(ActivityNet-Captions) such a video counts as said nothing about, ``""``. The order of the ids does
-not matter in either file. That of one id's references is part of the signature: METEOR depends on
-it (``avbench.builtin.metrics.coco_caption``).
+A caption without a reference is an error in both protocols. A reference without a caption is an
+error in the protocol ``coco``; the protocol ``paragraph`` (ActivityNet-Captions) scores such a
+video with an empty caption. The order of the ids does not matter in either file. The order of one
+id's references is part of the signature, since METEOR depends on it
+(``avbench.builtin.metrics.coco_caption``).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,20 +35,20 @@ def score_files(
     """Score files of captions against references; formats: ``avbench.evaluation.caption_files``.
 
     Args:
-        hypotheses: one file a system.
-        references: one or more captions an id; several files, as of several annotators, are put
-            together.
+        hypotheses: one file per system.
+        references: files with one or more captions per id; several files, e.g. of several
+            annotators, are joined.
         protocol: ``coco`` or ``paragraph``; ids are videos in the latter.
         registry: the components.
-        metrics: names; none: every registered metric that applies.
-        out: where to write ``per_clip.csv``, ``statistics.npz`` and ``scores.json`` of the one
-            system; None: nowhere.
-        compare: whether each file but the first is tested against the first.
+        metrics: names of metrics; empty: every registered metric that applies.
+        out: a folder for ``per_clip.csv``, ``statistics.npz`` and ``scores.json`` of a single
+            system; None: write nothing.
+        compare: True: test each file but the first against the first.
 
     Returns:
-        ``protocol``, ``references`` (their number), ``systems``: for each file its name, the
-        captions that are empty, those that the protocol takes as empty, and the scores;
-        ``comparisons`` where they are asked for: see ``avbench.evaluation.compare``.
+        ``protocol``; ``references``: their file and number; ``systems``: for each file its name,
+        the number of empty captions, of missing ones that the protocol takes as empty, and the
+        scores; with ``compare`` also ``comparisons``, see ``avbench.evaluation.compare``.
 
     Raises:
         AvbenchError: a file is missing or malformed, ids differ, or a name is unknown.
@@ -111,7 +111,7 @@ def score_files(
 def _compared(
     files: Sequence[Path], scored: Sequence[Sequence[Scored]]
 ) -> Iterator[dict[str, Any]]:
-    """The tests of all systems against the first, as plain data."""
+    """Yield the tests of all systems against the first, as plain data."""
     from avbench.evaluation.compare import against_first
 
     for one in against_first(scored):
@@ -129,17 +129,17 @@ def _compared(
 def _scores(
     metric: Metric, systems: Sequence[Mapping[str, str]], gold: References, files: Sequence[str]
 ) -> Sequence[Sequence[Score]]:
-    """The scores of all systems together; an error names the file that it comes of.
+    """Score all systems together.
 
     Raises:
-        AvbenchError: a system cannot be scored.
+        AvbenchError: a system cannot be scored; the message names its file.
     """
     try:
         return metric.score(systems, gold)
     except AvbenchError as error:
         if len(systems) == 1:
             raise AvbenchError(f"{files[0]}: {error}") from error
-    # Which one it is, tells each by itself; what all share is prepared already.
+    # Score each alone to find the faulty one; the references are prepared already.
     return [
         _scores(metric, [system], gold, [file])[0]
         for system, file in zip(systems, files, strict=True)
@@ -153,10 +153,10 @@ def _absent(
     captions: Mapping[str, tuple[str, ...]],
     protocol: str,
 ) -> int:
-    """How many ids have no caption, where the protocol allows that.
+    """Return the number of ids without a caption.
 
     Raises:
-        DataError: ids are missing or surplus.
+        DataError: ids have no reference, or no caption although the protocol needs one.
     """
     surplus = [i for i in said if i not in captions]
     if surplus:
@@ -168,13 +168,13 @@ def _absent(
     if missing and protocol != "paragraph":
         raise DataError(
             f"{path}: {len(missing)} of {len(captions)} ids of {references} have no caption, the "
-            f"first '{missing[0]}'; where a model said nothing, give an empty caption"
+            f"first '{missing[0]}'; if a model gave none, write an empty caption"
         )
     return len(missing)
 
 
 def print_scores(results: Mapping[str, Any]) -> None:
-    """The scores for people, and how they were made."""
+    """Print the scores and their signatures."""
     from avbench.reports.notes import condensed
     from avbench.reports.table import TITLES
 
@@ -202,14 +202,14 @@ def _print_comparisons(comparisons: Sequence[Mapping[str, Any]]) -> None:
     for one in comparisons:
         if one["hypotheses"] != last:
             last = one["hypotheses"]
-            print(f"{last} − {one['to']}: 95 % interval; corrected p; by exchanging captions")
+            print(f"{last} − {one['to']}: 95 % interval; corrected p; p by exchanging captions")
         title = TITLES.get(one["score"], one["score"])
         ends = " ".join("?" if x is None else f"{x:+.3f}" for x in (one["low"], one["high"]))
         p = " ".join(f"{one[name]:.4f}" for name in ("p_corrected", "p_exchanged_corrected"))
         print(f"  {title:<16} {one['difference']:+8.3f} [{ends}] {p}")
     if comparisons:
         print(
-            f"Tested: these captions on other ids ({RESAMPLES} resamples, each id by itself), by "
-            "paired bootstrap and by approximate randomisation; Holm's correction over "
+            f"Tested for these captions on other ids: paired bootstrap ({RESAMPLES} resamples of "
+            "single ids) and approximate randomisation, with Holm's correction over "
             f"{len(comparisons)} differences."
         )

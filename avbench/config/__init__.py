@@ -1,1 +1,1 @@
-"""Suites, presets and data files: read, checked and merged."""
+"""Reads, checks and merges suites, presets and data files."""

@@ -1,8 +1,8 @@
 """The axes that a suite defines itself: names for bundles of settings.
 
 ``axes: {size: {small: {model.D: 128, model.heads: 4}, large: {model.D: 768, model.heads: 12}}}``
-lets rows and grids say ``size: small``. A bundle holds what a row may hold: components, tasks,
-and settings by their dotted paths.
+lets rows and grids say ``size: small``. A bundle may contain whatever a row may: components,
+tasks, and settings by their dotted paths.
 """
 
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from avbench.config.strict_yaml import Document, Problems
 from avbench.core.errors import unknown
 
 Bundles = Mapping[str, Mapping[str, Mapping[str, Document]]]
-"""Axis to the names of its values to what each stands for."""
+"""For each axis, the names of its values and the settings that each stands for."""
 
 
-def named_axes(doc: Document, taken: frozenset[str], problems: Problems) -> Bundles:
-    """The axes of a suite file's ``axes``.
+def read_axes(doc: Document, reserved: frozenset[str], problems: Problems) -> Bundles:
+    """Read the axes under a suite file's ``axes``.
 
     Args:
         doc: the suite file.
-        taken: names that an axis cannot have.
-        problems: where to note what is wrong.
+        reserved: names that an axis must not have.
+        problems: collects errors.
     """
     written = doc.data.get("axes", {})
     if not isinstance(written, Mapping):
@@ -30,14 +30,14 @@ def named_axes(doc: Document, taken: frozenset[str], problems: Problems) -> Bund
     found: dict[str, dict[str, dict[str, Document]]] = {}
     for axis, values in written.items():
         mark = doc.mark(("axes", axis))
-        if not axis.isidentifier() or axis in taken:
-            why = "is taken" if axis in taken else "must be letters, digits and '_'"
-            problems.add(mark, f"axes.{axis}: the name {why}, got '{axis}'")
+        if not axis.isidentifier() or axis in reserved:
+            problem = "is reserved" if axis in reserved else "must be letters, digits and '_'"
+            problems.add(mark, f"axes.{axis}: the name {problem}, got '{axis}'")
             continue
         if not isinstance(values, Mapping) or not values:
             problems.add(
                 mark,
-                f"axes.{axis}: must be a mapping of values' names to settings, got {values!r}",
+                f"axes.{axis}: must be a mapping of names of values to settings, got {values!r}",
             )
             continue
         found[axis] = {}
@@ -55,7 +55,7 @@ def named_axes(doc: Document, taken: frozenset[str], problems: Problems) -> Bund
 
 
 def value_name(value: Any) -> str | None:
-    """The name of an axis' value as a row gives it: text, or a number that is written so."""
+    """Return the name of an axis' value as a row gives it: text, a number or a boolean."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int | float) else None
@@ -64,12 +64,12 @@ def value_name(value: Any) -> str | None:
 def expand(
     values: Mapping[str, Document], bundles: Bundles, problems: Problems
 ) -> tuple[dict[str, str], dict[str, Document]]:
-    """What a row's values of a suite's own axes stand for.
+    """Replace a row's values on a suite's own axes by their settings.
 
     Args:
-        values: what the row gives, by axis.
+        values: the row's values, by axis.
         bundles: the suite's own axes.
-        problems: where to note an unknown value, or a setting that is given twice.
+        problems: collects unknown values, and settings that are given twice.
 
     Returns:
         The name of the row's value on each of these axes, and their settings by path.
@@ -97,4 +97,4 @@ def expand(
     return names, settings
 
 
-__all__ = ["Bundles", "expand", "named_axes", "value_name"]
+__all__ = ["Bundles", "expand", "read_axes", "value_name"]

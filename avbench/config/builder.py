@@ -1,4 +1,4 @@
-"""The sections of a suite: documents to settings, with every problem noted at its line."""
+"""Builds the settings of a suite's sections, and notes every problem with its line."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from avbench.models.settings import ComputeSettings, DecodeSettings, ModelSettin
 from avbench.training.settings import TrainSettings
 
 T = TypeVar("T")
-_AS_THEY_ARE = ("world", "input", "model", "decode", "evaluate", "compute")
+_PLAIN_SECTIONS = ("world", "input", "model", "decode", "evaluate", "compute")
 
 SECTIONS = (
     "world",
@@ -31,12 +31,12 @@ SECTIONS = (
     "evaluate",
     "compute",
 )
-"""The sections whose fields a preset may give and a dotted axis may reach."""
+"""The sections, whose fields a preset may give and a dotted axis may change."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """One training stage of a trial and the dataset it learns from."""
+    """One training of a row, and the dataset that it learns from."""
 
     dataset: str
     train: TrainSettings
@@ -44,7 +44,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """Every setting of one row."""
+    """All settings of one row."""
 
     world: WorldSettings
     input: InputSpec
@@ -62,27 +62,27 @@ class Settings:
 def _training_datasets(
     pretrain: Training | None, finetune: tuple[Training, ...]
 ) -> tuple[str, ...]:
-    """Pre-training's and fine-tuning's datasets, each once."""
+    """Return the datasets of pre-training and fine-tuning, each once."""
     first = (pretrain.dataset,) if pretrain else ()
     return tuple(dict.fromkeys([*first, *(t.dataset for t in finetune)]))
 
 
 @dataclass(slots=True)
 class Builder:
-    """Makes settings of documents. Equal sections are built, and complained of, once."""
+    """Builds settings from documents. Equal sections are built, and reported, once."""
 
     registry: Registry
     problems: Problems
     preset: str = ""
-    """The preset's file, which may have settings for datasets that there are none of here."""
-    made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    """The preset's file. Its settings for datasets that this suite lacks are unused, not wrong."""
+    cache: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def section(self, cls: type[T], doc: Document, name: str) -> T | None:
-        """A settings dataclass of plain data; None where there were problems."""
+        """Build a settings dataclass from plain data; None if there are problems."""
         key = (cls, name, json.dumps(doc.data, sort_keys=True))
-        if key not in self.made:
-            self.made[key] = self._section(cls, doc, name)
-        made: T | None = self.made[key]
+        if key not in self.cache:
+            self.cache[key] = self._section(cls, doc, name)
+        made: T | None = self.cache[key]
         return made
 
     def _section(self, cls: type[T], doc: Document, name: str) -> T | None:
@@ -94,17 +94,17 @@ class Builder:
                 self.problems.add(doc.mark(e["loc"]), line)
             return None
         ok = True
-        for at, text in _coerced(doc.data, options.plain(made), ()):
+        for at, text in _coercions(doc.data, options.plain(made), ()):
             self.problems.add(doc.mark(at), ".".join(map(str, (name, *at))) + f": {text}")
             ok = False
         return made if ok else None
 
     def component(self, doc: Document, name: str, family: str) -> ComponentRef | None:
-        """A component with all its options; None where there were problems."""
+        """Build a component with all its options; None if there are problems."""
         key = (family, name, json.dumps(doc.data, sort_keys=True))
-        if key not in self.made:
-            self.made[key] = self._component(doc, name, family)
-        made: ComponentRef | None = self.made[key]
+        if key not in self.cache:
+            self.cache[key] = self._component(doc, name, family)
+        made: ComponentRef | None = self.cache[key]
         return made
 
     def _component(self, doc: Document, name: str, family: str) -> ComponentRef | None:
@@ -125,31 +125,31 @@ class Builder:
         return ComponentRef(name=asked, options=options.plain(made)) if made is not None else None
 
     def components(self, doc: Document, at: Location, name: str, family: str) -> Document:
-        """The document with the component at a location checked and its options completed."""
+        """Check the component at a location; return the document with all of its options."""
         ref = self.component(doc.part(at), name, family)
-        plain = {"name": ref.name, "options": dict(ref.options)} if ref else _NOTHING
+        plain = {"name": ref.name, "options": dict(ref.options)} if ref else _NO_COMPONENT
         return doc.set(at, Document(plain, doc.part(at).marks))
 
     def settings(self, doc: Document, tables: Mapping[str, Any]) -> Settings | None:
-        """All sections of one row; None where there were problems.
+        """Build all sections of one row; None if there are problems.
 
         Args:
-            doc: the merged sections, components in normal form, ``pretrain.loss`` and
+            doc: the merged sections, with components in normal form, and ``pretrain.loss`` and
                 ``pretrain.tasks`` set.
-            tables: the datasets there are, by key.
+            tables: the available datasets, by key.
         """
         made: dict[str, Any] = {}
         for name in SECTIONS:
             key = ("section", name, json.dumps(doc.data.get(name), sort_keys=True))
-            if key not in self.made:
-                self.made[key] = self._named_section(name, doc.part((name,)), tables)
-            made[name] = self.made[key]
+            if key not in self.cache:
+                self.cache[key] = self._named_section(name, doc.part((name,)), tables)
+            made[name] = self.cache[key]
         if any(value is None for value in made.values()):
             return None
         vocabulary, asked = made["vocabulary"]
         pretrain, finetune = made["pretrain"][0], made["finetune"]
         return Settings(
-            **{name: made[name] for name in _AS_THEY_ARE},
+            **{name: made[name] for name in _PLAIN_SECTIONS},
             pretrain=pretrain,
             finetune=finetune,
             vocabulary=vocabulary,
@@ -158,7 +158,7 @@ class Builder:
 
     def _named_section(self, name: str, doc: Document, tables: Mapping[str, Any]) -> Any:
         if doc.data is None:
-            # An absent section has the defaults; pre-training and fine-tuning are then left out.
+            # An absent section takes its defaults; absent pre-training and fine-tuning do not run.
             absent = {"pretrain": (None,), "finetune": ()}
             if name in absent:
                 return absent[name]
@@ -186,11 +186,11 @@ class Builder:
                     doc = self.components(doc, ("metrics", i), f"evaluate.metrics.{i}", "metrics")
                 return self.section(EvaluateSettings, doc, name)
             case "vocabulary":
-                keys = self._datasets(doc, "datasets", name, tables)
+                keys = self._dataset_keys(doc, "datasets", name, tables)
                 made = self.section(VocabularySettings, _without(doc, "datasets"), name)
                 return None if made is None or keys is None else (made, keys)
             case "pretrain":
-                keys = self._datasets(doc, "dataset", name, tables)
+                keys = self._dataset_keys(doc, "dataset", name, tables)
                 train = self._train(_without(doc, "dataset"), name)
                 if keys is None or train is None:
                     return None
@@ -198,8 +198,8 @@ class Builder:
         return self._finetune(doc, tables)
 
     def _finetune(self, doc: Document, tables: Mapping[str, Any]) -> tuple[Training, ...] | None:
-        """One training a dataset: the section's settings under those of ``per_dataset``."""
-        keys = self._datasets(doc, "datasets", "finetune", tables)
+        """Build one training per dataset; ``per_dataset`` overrides the section's settings."""
+        keys = self._dataset_keys(doc, "datasets", "finetune", tables)
         shared = _without(doc, "datasets", "per_dataset")
         each = _mapping(doc.data.get("per_dataset"))
         for key in each:
@@ -217,14 +217,14 @@ class Builder:
         return None if keys is None else tuple(made)
 
     def _train(self, doc: Document, name: str) -> TrainSettings | None:
-        if "loss" in doc.data and name != "pretrain":  # there it is an axis, checked as such
+        if "loss" in doc.data and name != "pretrain":  # pre-training's loss is an axis
             doc = self.components(doc, ("loss",), f"{name}.loss", "losses")
         return self.section(TrainSettings, doc, name)
 
-    def _datasets(
+    def _dataset_keys(
         self, doc: Document, field: str, section: str, tables: Mapping[str, Any]
     ) -> tuple[str, ...] | None:
-        """The keys of datasets that a field names, checked against those there are."""
+        """Return the keys of datasets that a field names; None if one of them is wrong."""
         value = doc.data.get(field)
         if value is None and field == "datasets":
             return ()
@@ -245,7 +245,7 @@ class Builder:
         return tuple(keys) if ok else None
 
 
-_NOTHING = {"name": "", "options": {}}
+_NO_COMPONENT = {"name": "", "options": {}}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -256,14 +256,14 @@ def _without(doc: Document, *keys: str) -> Document:
     return Document({k: v for k, v in doc.data.items() if k not in keys}, doc.marks)
 
 
-def _coerced(raw: Any, value: Any, at: Location) -> Iterator[tuple[Location, str]]:
-    """Where validation has made another type of what was written: text of a number, say."""
+def _coercions(raw: Any, value: Any, at: Location) -> Iterator[tuple[Location, str]]:
+    """Yield the values whose type validation has changed, e.g. from text to a number."""
     if isinstance(raw, Mapping) and isinstance(value, Mapping):
         for key in raw.keys() & value.keys():
-            yield from _coerced(raw[key], value[key], (*at, key))
+            yield from _coercions(raw[key], value[key], (*at, key))
     elif isinstance(raw, list) and isinstance(value, list) and len(raw) == len(value):
         for i, (r, v) in enumerate(zip(raw, value, strict=True)):
-            yield from _coerced(r, v, (*at, i))
+            yield from _coercions(r, v, (*at, i))
     elif isinstance(raw, bool) != isinstance(value, bool) or (
         isinstance(raw, str) and isinstance(value, int | float)
     ):

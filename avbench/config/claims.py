@@ -1,4 +1,4 @@
-"""What a suite may state under ``claims``: differences between its rows that it expects.
+"""The claims of a suite (``claims``): differences that it expects between its rows.
 
 ::
 
@@ -13,7 +13,7 @@
         datasets: [vatex]
         than_on: [youcook2]
 
-A claim changes no result and is part of no stage's id. ``avbench.analysis.claims.judge`` gives the
+A claim changes no result and enters no stage's id. ``avbench.analysis.claims.judge`` gives the
 verdicts.
 """
 
@@ -26,8 +26,8 @@ from avbench.core.errors import unknown
 from avbench.evaluation.perturbation import altered_label
 
 About = Literal["methods", "models"]
-"""``methods``: would it hold if all were trained again (other seeds, this test set)?
-``models``: does it hold of these trained models (other videos)? See
+"""``methods``: would the claim hold if all were trained again (other seeds, this test set)?
+``models``: does it hold for these trained models (other videos)? See
 ``avbench.evaluation.statistics``."""
 
 PLURAL = {"cost": "costs", "loss": "losses"}
@@ -35,33 +35,34 @@ PLURAL = {"cost": "costs", "loss": "losses"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """One expectation: ``row`` compared with each of ``over``, by each metric."""
+    """One expected difference: ``row`` compared with each of ``over``, by each metric."""
 
     says: str
-    """The claim in words; a paper's sentence where it is one."""
+    """The claim in words, e.g. a sentence of a paper."""
     source: str = ""
-    """The place of the sentence."""
+    """Place of the sentence, e.g. a section or table of the paper."""
     row: str
-    """The label of a row; altered ones are ``LABEL – ALTERATION``: ``plain – video zeroed``."""
+    """Label of a row; with altered streams ``LABEL – ALTERATION``, e.g. ``plain – video
+    zeroed``."""
     over: tuple[str, ...]
-    """The labels of the rows that it is compared with; the claim must hold for each."""
+    """Labels of the rows that it is compared with; the claim must hold for each."""
     metrics: tuple[str, ...] = ("cider",)
-    """Scores, or costs, or figures at the end of pre-training, by name; the claim must hold for
-    each. The last are ``L`` and ``L_STREAM``, losses in nats a token, and ``gap_STREAM``, the
-    second less the first (``avbench.analysis.pretraining``)."""
+    """Names of scores, of costs, or of losses at the end of pre-training; the claim must hold for
+    each. Losses are ``L`` and ``L_STREAM``, in nats per token, and ``gap_STREAM``, the second
+    minus the first (``avbench.analysis.pretraining``)."""
     datasets: tuple[str, ...] = ()
-    """The datasets that it speaks of; empty: all that the suite fine-tunes on."""
+    """Datasets that the claim is about; empty: all that the suite fine-tunes on."""
     holds_on: Literal["all", "any"] = "all"
-    """Whether it must hold on all of the datasets, or on any of them."""
+    """``all``: the claim must hold on each of the datasets; ``any``: on at least one."""
     than_on: tuple[str, ...] = ()
-    """An interaction: the difference on each of ``datasets`` less that on each of these."""
+    """An interaction: the difference on each of ``datasets`` minus that on each of these."""
     expect: Literal["more", "less", "same"] = "more"
-    """What ``row`` gives beside ``over``."""
+    """Expected figure of ``row`` relative to ``over``."""
     by: float = 0.0
-    """By more than this (``more``, ``less``), or by at most this (``same``), in the metric's
-    points, or percent."""
+    """Least difference (``more``, ``less``) or largest difference (``same``), in points of the
+    metric or in percent."""
     percent: bool = False
-    """Whether differences are in percent of ``over``'s figure."""
+    """True: differences are in percent of ``over``'s figure."""
     about: About = "methods"
 
     def __post_init__(self) -> None:
@@ -71,7 +72,9 @@ class Claim:
         if self.by < 0:
             raise ValueError(f"by must not be negative, got {self.by}; expect says the direction")
         if self.expect == "same" and self.by == 0:
-            raise ValueError("expect: same needs the largest difference that is none (by), got 0")
+            raise ValueError(
+                "expect: same needs the largest difference that counts as none (by), got 0"
+            )
 
 
 def check_claims(
@@ -85,17 +88,17 @@ def check_claims(
     doc: Document,
     problems: Problems,
 ) -> None:
-    """Note every name in claims that is none.
+    """Check every name in claims, and that the fields of each claim fit together.
 
     Args:
-        claims: as read.
-        labels: of all rows, each with the alterations that it is evaluated under.
-        datasets: that the suite fine-tunes on.
-        scores: that its tables show.
-        costs: that its table shows; they belong to no dataset.
-        losses: figures of its pre-trainings; nor do they.
+        claims: the claims as read.
+        labels: the labels of all rows, each with its alterations.
+        datasets: the datasets that the suite fine-tunes on.
+        scores: the scores that its tables show.
+        costs: the costs that its table shows; they belong to no dataset.
+        losses: the losses of its pre-trainings; they belong to no dataset either.
         doc: the suite.
-        problems: what is wrong so far.
+        problems: collects errors.
     """
     rows = [*labels, *(altered_label(label, a) for label, given in labels.items() for a in given)]
     for i, claim in enumerate(claims):
@@ -117,13 +120,13 @@ def check_claims(
                 problems.add(
                     doc.mark(("claims", i, "metrics")),
                     f"claims.{i}.metrics: the {what} '{of_none[0]}' belongs to no dataset; a "
-                    f"claim on {PLURAL[what]} names no datasets and nothing else",
+                    f"claim on {PLURAL[what]} must name no datasets and no other metrics",
                 )
         lossy = next((m for m in claim.metrics if m in losses), None)
         if lossy is not None and claim.about == "models":
             problems.add(
                 doc.mark(("claims", i, "about")),
-                f"claims.{i}.about: the loss '{lossy}' has no videos to draw from, got 'models'; "
+                f"claims.{i}.about: the loss '{lossy}' has no videos to resample, got 'models'; "
                 "allowed: methods",
             )
         if claim.row in claim.over:

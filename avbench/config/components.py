@@ -1,4 +1,4 @@
-"""The one form of a component in a suite, however it is written there."""
+"""Brings components of a suite, which may be written in several ways, into one normal form."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from avbench.config.strict_yaml import Document, Location, Mark, Problems
 
 AXES = {"fusion": "fusions", "loss": "losses", "modalities": "modalities"}
-"""The axes that name a component, and its family."""
+"""The axes whose values are components, and the family of each."""
 
 
 def family_at(location: Location) -> str | None:
-    """The family of the component that stands at a location of a suite, if one does."""
+    """Return the family of the component at a location of a suite; None: there is none."""
     match location:
         case ("model", "encoders", _):
             return "encoders"
@@ -24,7 +24,7 @@ def family_at(location: Location) -> str | None:
 
 
 def option_location(location: Location) -> Location:
-    """Where a setting that is written below a component stands in the component's one form."""
+    """Return the location in normal form of a setting that is written below a component."""
     for n in range(2, len(location)):
         if family_at(location[:n]) and location[n] not in ("name", "options"):
             return (*location[:n], "options", *location[n:])
@@ -32,7 +32,7 @@ def option_location(location: Location) -> Location:
 
 
 def components_in(data: Any, at: Location = ()) -> Iterator[Location]:
-    """The locations of all components in the sections of a suite or preset."""
+    """Yield the locations of all components in the sections of a suite or preset."""
     if family_at(at):
         yield at
     elif isinstance(data, Mapping):
@@ -44,10 +44,10 @@ def components_in(data: Any, at: Location = ()) -> Iterator[Location]:
 
 
 def normal_component(doc: Document, name: str, problems: Problems) -> Document:
-    """A component in its one form, ``{name, options}``.
+    """Return a component in its normal form, ``{name, options}``.
 
-    Written as a name alone, or as a mapping with ``name`` and the options beside it (or below
-    ``options``). Without a name it changes the options of the component it is laid over.
+    It may be written as a name, or as a mapping with ``name`` and the options beside it or below
+    ``options``. Without a name it changes the options of the component that it overrides.
     """
     if isinstance(doc.data, str):
         return Document({"name": doc.data, "options": {}}, {**doc.marks, ("name",): doc.mark(())})
@@ -72,7 +72,7 @@ def normal_component(doc: Document, name: str, problems: Problems) -> Document:
 
 
 def normal(doc: Document, problems: Problems) -> Document:
-    """A suite's or preset's sections with every component in its one form."""
+    """Return the sections of a suite or preset with every component in its normal form."""
     for location in list(components_in({k: v for k, v in doc.data.items() if k != "name"})):
         name = ".".join(map(str, location))
         doc = doc.set(location, normal_component(doc.part(location), name, problems))

@@ -1,4 +1,4 @@
-"""Where a suite's datasets come from: the embedded world, or a data file of the user's."""
+"""The sources of a suite's datasets: the embedded world, or a user's data file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,24 +22,24 @@ from avbench.models import pretrained
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSource:
-    """One dataset: its reader, where its files lie, and how they are treated."""
+    """One dataset: its reader, its folder, and the handling of its clips."""
 
     key: str
     reader: ComponentRef
-    """The reader and its options, without the folder, which no result depends on."""
+    """The reader and its options, without the folder, which changes no result."""
     root: Path | None
     """The folder of its files; None: the embedded world writes it."""
     policy: Literal["skip", "fail"]
-    """What becomes of a clip that cannot be decoded."""
+    """Handling of clips that cannot be decoded: leave them out, or fail."""
     read: Literal["stored", "raw"]
-    """Whether training reads prepared frames or the media themselves."""
+    """``stored``: training reads prepared frames; ``raw``: it decodes the media files."""
     sound: SoundPolicy = field(default_factory=SoundPolicy)
-    """What becomes of a clip without sound."""
+    """Handling of clips without sound."""
     clip_seconds: float = CLIP_SECONDS
-    """Processor time that decoding a clip may take; one that takes longer is lost."""
+    """Seconds of processor time for decoding one clip; a clip that needs more is lost."""
 
     def open(self, registry: Registry) -> Dataset:
-        """The dataset over its folder; of the embedded world only what needs no files."""
+        """Return the dataset's reader. For the embedded world it has no files to read."""
         component = registry.get("datasets", self.reader.name)
         root = {} if self.root is None else {"root": str(self.root)}
         dataset: Dataset = make(component, {**self.reader.options, **root})
@@ -48,7 +48,7 @@ class DataSource:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetEntry:
-    """A dataset in a data file; every further field is an option of its reader."""
+    """A dataset in a data file. Every further field is an option of its reader."""
 
     root: str
     policy: Literal["skip", "fail"] = "skip"
@@ -67,11 +67,11 @@ class DataFile:
 
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
-    """What the encoder of a modality starts from, see ``with_weights``."""
+    """Initial weights of the encoders, by modality; see ``with_weights``."""
 
 
 def embedded_sources(builder: Builder) -> Mapping[str, DataSource]:
-    """The datasets of the embedded world, as its table lists them."""
+    """Return the datasets of the embedded world, from its file ``data.yaml``."""
     doc = strict_yaml.load(folder("avbench.data.world") / "data.yaml")
     sources = {}
     for key in doc.data:
@@ -81,13 +81,13 @@ def embedded_sources(builder: Builder) -> Mapping[str, DataSource]:
         ref = builder.component(reader, f"{key}.reader", "datasets")
         if ref is not None:
             sources[key] = DataSource(
-                key=key, reader=_rootless(ref), root=None, policy="fail", read="stored"
+                key=key, reader=_without_root(ref), root=None, policy="fail", read="stored"
             )
     return sources
 
 
 def file_sources(path: Path, builder: Builder) -> Mapping[str, DataSource]:
-    """The datasets of a data file; folders are absolute or relative to the file."""
+    """Return the datasets of a data file; folders are absolute or relative to the file."""
     doc = strict_yaml.load(path)
     made = builder.section(DataFile, doc, "")
     sources = {}
@@ -103,7 +103,7 @@ def file_sources(path: Path, builder: Builder) -> Mapping[str, DataSource]:
             reader = reader.set(("options", option), entry.part((option,)))
         if settings is not None:
             root = (path.parent / Path(settings.root).expanduser()).resolve()
-            # The reader's own config has the folder too, and checks it with the other options.
+            # The folder is also an option of the reader, which checks it with its other options.
             given = reader.set(
                 ("options", "root"), strict_yaml.constant(str(root), entry.mark(("root",)))
             )
@@ -115,7 +115,7 @@ def file_sources(path: Path, builder: Builder) -> Mapping[str, DataSource]:
             elif ref is not None:
                 sources[key] = DataSource(
                     key=key,
-                    reader=_rootless(ref),
+                    reader=_without_root(ref),
                     root=root,
                     policy=settings.policy,
                     read=settings.read,
@@ -126,12 +126,12 @@ def file_sources(path: Path, builder: Builder) -> Mapping[str, DataSource]:
 
 
 def with_weights(sections: Document, path: Path, builder: Builder) -> Document:
-    """The sections of a suite with the weights that a data file names for its encoders.
+    """Return a suite's sections with the initial weights that a data file gives its encoders.
 
-    ``weights: {video: swin.pth, text: {pretrained: owner/name, revision: v1}, audio: null}``:
-    of each modality a path (relative to the file) or a name for the option of its encoder that
-    bears the mark ``InitialWeights``, or several such options, or null for scratch. A row that
-    names another encoder on an axis starts as the row says.
+    ``weights: {video: swin.pth, text: {pretrained: owner/name, revision: v1}, audio: null}``
+    gives for each modality a path (relative to the file) or a name, a mapping of options, or null
+    for training from scratch. The value is for the encoder's option with the mark
+    ``InitialWeights``. A row that names another encoder on an axis keeps that encoder's weights.
     """
     doc, problems = strict_yaml.load(path), builder.problems
     encoders = sections.get(("model", "encoders"))
@@ -144,12 +144,12 @@ def with_weights(sections: Document, path: Path, builder: Builder) -> Document:
             continue
         name = encoders[modality].get("name")
         if name not in builder.registry.names("encoders"):
-            continue  # said elsewhere
+            continue  # reported with the suite's encoders
         known = pretrained.marked(builder.registry.get("encoders", name).config)
         value = doc.part(("weights", modality))
         if not known:
             if value.data is not None:
-                text = f"encoder '{name}' has no option for weights to start from"
+                text = f"encoder '{name}' has no option for initial weights"
                 problems.add(mark, f"{where}: {text}, got {value.data!r}")
             continue
         if not isinstance(value.data, Mapping):
@@ -172,6 +172,6 @@ def with_weights(sections: Document, path: Path, builder: Builder) -> Document:
     return sections
 
 
-def _rootless(ref: ComponentRef) -> ComponentRef:
+def _without_root(ref: ComponentRef) -> ComponentRef:
     options = {k: v for k, v in ref.options.items() if k != "root"}
     return ComponentRef(name=ref.name, options=options)

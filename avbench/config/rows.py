@@ -1,4 +1,4 @@
-"""The rows of a suite: as listed or as a grid's combinations, each with all its settings."""
+"""The rows of a suite, listed or from the combinations of a grid, each with all its settings."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,25 +18,25 @@ from avbench.core.registry import Registry
 from avbench.evaluation.perturbation import Alteration
 from avbench.models.contracts import ModalityConfiguration
 
-_UNDER = Document({}, {(): Mark("", 0)})
+_EMPTY = Document({}, {(): Mark("", 0)})
 
 TASKS = "tasks"
-"""The axis of pre-training's tasks; the others of a row are AXES, dotted settings paths, and the
-axes that the suite defines (``avbench.config.axes``)."""
+"""The axis of pre-training's tasks. The other axes of a row are AXES, dotted paths of settings,
+and the axes that the suite defines (``avbench.config.axes``)."""
 
 NOT_AXES = ("label", "published")
-"""What a row gives beside its axes."""
+"""Fields of a row that are not axes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One row of a suite's table: a combination, before seeds."""
+    """One row of a suite: a combination with all its settings, before seeds."""
 
     label: str
     axes: Mapping[str, str]
-    """What the row is on each axis, as tables and long rows show it."""
+    """The row's value on each axis, as tables show it."""
     published: Mapping[str, Any]
-    """Which rows of the paper's figures are this row: column to value."""
+    """The paper's figures that belong to this row: column to value."""
     fusion: ComponentRef
     modalities: ComponentRef
     configuration: ModalityConfiguration
@@ -44,13 +44,13 @@ class Row:
 
     @property
     def alterations(self) -> tuple[Alteration, ...]:
-        """What is done to its streams in additional generations."""
+        """Alterations of its streams, each with captions of its own."""
         return self.settings.evaluate.alterations(self.configuration.encoded)
 
 
 @dataclass(frozen=True, slots=True)
-class Axes:
-    """One combination as written: the value of each axis, with its line."""
+class Combination:
+    """The values of a row on its axes, as written, with their lines."""
 
     label: str | None
     published: Mapping[str, Any]
@@ -58,8 +58,8 @@ class Axes:
     mark: Mark
 
 
-def combinations(doc: Document, problems: Problems) -> list[Axes]:
-    """The rows as listed, or every combination of the grid's values."""
+def combinations(doc: Document, problems: Problems) -> list[Combination]:
+    """Return the rows as listed, or all combinations of the grid's values."""
     if doc.data.get("rows") is not None:
         made = []
         for i, row in enumerate(doc.data["rows"]):
@@ -72,7 +72,7 @@ def combinations(doc: Document, problems: Problems) -> list[Axes]:
                 )
                 continue
             axes = {k: doc.part(("rows", i, k)) for k in row if k not in NOT_AXES}
-            made.append(Axes(label, published, axes, doc.mark(("rows", i))))
+            made.append(Combination(label, published, axes, doc.mark(("rows", i))))
         if not made:
             problems.check()
         return made
@@ -82,15 +82,15 @@ def combinations(doc: Document, problems: Problems) -> list[Axes]:
         for axis, choices in grid.items()
     ]
     return [
-        Axes(None, {}, dict(combination), doc.mark(("grid",)))
-        for combination in itertools.product(*values)
+        Combination(None, {}, dict(chosen), doc.mark(("grid",)))
+        for chosen in itertools.product(*values)
     ]
 
 
 def additional(
-    asked: Sequence[str], first: Axes, registry: Registry, problems: Problems
-) -> list[Axes]:
-    """A row like the first for each component that ``--with`` names."""
+    asked: Sequence[str], first: Combination, registry: Registry, problems: Problems
+) -> list[Combination]:
+    """Return, for each component that ``--with`` names, the first row with this component."""
     mark = Mark("--with", 0)
     made = []
     for text in asked:
@@ -102,23 +102,23 @@ def additional(
         if len(axes) != 1:
             every = sorted({n for family in AXES.values() for n in registry.names(family)})
             ways = ", ".join(f"{a}={name}" for a in axes)
-            text = f"'{name}' is the name of several components; give one of {ways}"
+            text = f"'{name}' names several components; give one of {ways}"
             problems.add(mark, text if axes else unknown("component", name, every))
             continue
         value = strict_yaml.constant(name, mark)
-        made.append(Axes(name, {}, {**first.values, axes[0]: value}, mark))
+        made.append(Combination(name, {}, {**first.values, axes[0]: value}, mark))
     return made
 
 
 def make_row(
-    axes: Axes,
+    combination: Combination,
     sections: Document,
     sources: Mapping[str, DataSource],
     builder: Builder,
     bundles: Bundles,
 ) -> Row | None:
-    """One row: its axes applied to the sections, everything built and checked."""
-    written = _Written.of(axes, sections, builder, bundles)
+    """Apply a combination to the sections and build the row; None if there are problems."""
+    written = _WrittenRow.of(combination, sections, builder, bundles)
     components = written.components()
     tasks = written.tasks() if components is not None else None
     if components is None or tasks is None:
@@ -131,17 +131,17 @@ def make_row(
     fusion, modalities, loss = (components[a][1] for a in ("fusion", "modalities", "loss"))
     if fusion is None or modalities is None or loss is None or settings is None:
         return None
-    configuration = _configuration(modalities, axes.mark, builder)
+    configuration = _configuration(modalities, combination.mark, builder)
     if configuration is None:
         return None
-    shown = written.shown(components, tasks, paths)
+    texts = written.texts(components, tasks, paths)
     if settings.pretrain is None:
-        # Without pre-training its loss and tasks are not part of the row.
-        shown |= {"loss": "", TASKS: ""}
+        # Loss and tasks belong to pre-training, which this row does not have.
+        texts |= {"loss": "", TASKS: ""}
     return Row(
-        label=axes.label or ", ".join(shown[a] for a in axes.values if shown[a]),
-        axes=shown,
-        published=axes.published,
+        label=combination.label or ", ".join(texts[a] for a in combination.values if texts[a]),
+        axes=texts,
+        published=combination.published,
         fusion=fusion,
         modalities=modalities,
         configuration=configuration,
@@ -150,51 +150,61 @@ def make_row(
 
 
 Components = Mapping[str, tuple[Document, ComponentRef | None]]
-"""The component on each of AXES as written; with None where it is at fault, and said so."""
+"""For each of AXES, the component as written and as built; None if it has errors."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Written:
+class _WrittenRow:
     """A row as written, and the sections that it changes."""
 
-    axes: Axes
+    combination: Combination
     sections: Document
     builder: Builder
     bundles: Bundles
-    named: Mapping[str, str]
+    own_values: Mapping[str, str]
     """The row's value on each of the suite's own axes."""
-    bundled: Mapping[str, Document]
-    """What these values stand for, by path."""
+    own_settings: Mapping[str, Document]
+    """The settings that these values stand for, by path."""
 
     @classmethod
-    def of(cls, axes: Axes, sections: Document, builder: Builder, bundles: Bundles) -> "_Written":
-        """A row with the values of the suite's own axes that only ``defaults`` gives."""
+    def of(
+        cls, combination: Combination, sections: Document, builder: Builder, bundles: Bundles
+    ) -> "_WrittenRow":
+        """Return a row with its settings from the suite's own axes.
+
+        ``defaults`` gives the row's values on axes that the row does not name.
+        """
         defaults = _mapping(sections.data.get("defaults"))
-        missing = [axis for axis in bundles if axis not in axes.values and axis in defaults]
-        values = {axis: sections.part(("defaults", axis)) for axis in missing}
-        named, bundled = expand({**axes.values, **values}, bundles, builder.problems)
+        values = {
+            axis: sections.part(("defaults", axis))
+            for axis in bundles
+            if axis not in combination.values and axis in defaults
+        }
+        own_values, own_settings = expand(
+            {**combination.values, **values}, bundles, builder.problems
+        )
         return cls(
-            axes=axes,
+            combination=combination,
             sections=sections,
             builder=builder,
             bundles=bundles,
-            named=named,
-            bundled=bundled,
+            own_values=own_values,
+            own_settings=own_settings,
         )
 
     @property
     def given(self) -> dict[str, Document]:
-        """What the row gives by path, the suite's own axes resolved."""
-        own = {k: v for k, v in self.axes.values.items() if k not in self.bundles}
-        return {**own, **self.bundled}
+        """The row's values by path, with settings in place of the suite's own axes."""
+        values = self.combination.values
+        return {k: v for k, v in values.items() if k not in self.bundles} | {**self.own_settings}
 
     @property
     def pretrains(self) -> bool:
-        """Whether the suite has pre-training."""
+        """True if the suite has pre-training."""
         return isinstance(self.sections.data.get("pretrain"), Mapping)
 
     def components(self) -> Components | None:
-        """The components on the axes; None where one is missing."""
+        """Build the components on the axes; None if one is missing."""
         found = {}
         for axis, family in AXES.items():
             value = self._value(axis)
@@ -205,7 +215,7 @@ class _Written:
         return found
 
     def tasks(self) -> Document | None:
-        """Pre-training's tasks; None where there were problems."""
+        """Return pre-training's tasks; None if there are problems."""
         tasks = self._value(TASKS)
         if tasks is not None and not isinstance(tasks.data, list):
             text = f"tasks: must be a list, got {tasks.data!r}"
@@ -214,7 +224,7 @@ class _Written:
         return tasks
 
     def check_pretraining(self) -> None:
-        """Note where loss or tasks stand in the wrong place."""
+        """Check that loss and tasks are given as axes, and only with pre-training."""
         for name in ("loss", TASKS):
             if name in _mapping(self.sections.data.get("pretrain")):
                 self.builder.problems.add(
@@ -228,9 +238,9 @@ class _Written:
                 )
 
     def paths(self) -> Mapping[str, tuple[Location, Document]] | None:
-        """Single settings by dotted path, each with its location in the sections.
+        """Return single settings by dotted path, each with its location in the sections.
 
-        What is within something comes after what is around it. None where a path is unknown.
+        Outer settings precede those within them. None if a path is unknown.
         """
         found = {}
         for path, value in sorted(self.given.items(), key=lambda item: item[0].count(".")):
@@ -239,11 +249,11 @@ class _Written:
             at = option_location(tuple(path.split(".")))
             if at[0] not in SECTIONS or len(at) < 2:
                 allowed = [*AXES, TASKS, *self.bundles, *(f"{s}.…" for s in SECTIONS)]
-                mark = value.mark(()) if path in self.bundled else self.axes.mark
+                mark = value.mark(()) if path in self.own_settings else self.combination.mark
                 text = f"{path}: {unknown('axis', path, allowed)}"
                 self.builder.problems.add(mark, text)
                 return None
-            found[path] = at, normal(_UNDER.set(at, value), self.builder.problems).part(at)
+            found[path] = at, normal(_EMPTY.set(at, value), self.builder.problems).part(at)
         return found
 
     def applied(
@@ -252,7 +262,7 @@ class _Written:
         tasks: Document,
         paths: Mapping[str, tuple[Location, Document]],
     ) -> Document:
-        """The sections as the row changes them."""
+        """Return the sections with the row's changes."""
         doc = self.sections
         if self.pretrains:
             written, loss = components["loss"]
@@ -262,33 +272,35 @@ class _Written:
             doc = doc.set(at, value)
         return doc
 
-    def shown(
+    def texts(
         self, components: Components, tasks: Document, paths: Iterable[str]
     ) -> dict[str, str]:
-        """The row's value on each axis, as tables show it."""
-        values = self.axes.values
-        shown = {axis: _component_text(written.data) for axis, (written, _) in components.items()}
-        shown[TASKS] = "+".join(map(str, tasks.data))
-        shown |= {path: _text(values[path].data) for path in paths if path in values}
-        return shown | {axis: self.named.get(axis, "") for axis in self.bundles}
+        """Return the row's value on each axis, as tables show it."""
+        values = self.combination.values
+        texts = {axis: _component_text(written.data) for axis, (written, _) in components.items()}
+        texts[TASKS] = "+".join(map(str, tasks.data))
+        texts |= {path: _text(values[path].data) for path in paths if path in values}
+        return texts | {axis: self.own_values.get(axis, "") for axis in self.bundles}
 
     def _value(self, axis: str) -> Document | None:
-        """What the row or ``defaults`` gives on an axis; None: neither does."""
+        """Return the value of the row or of ``defaults`` on an axis; None: it is missing."""
         return self.given.get(axis) or _default(
-            axis, self.axes, self.sections, self.builder.problems
+            axis, self.combination, self.sections, self.builder.problems
         )
 
 
 def _complete(ref: ComponentRef | None, value: Document) -> Document:
-    """A component with all its options; an empty one where it was at fault, and said so."""
+    """Return a component with all its options; an empty one if it has errors."""
     ref = ref or ComponentRef(name="")
     return Document({"name": ref.name, "options": dict(ref.options)}, value.marks)
 
 
-def _default(axis: str, axes: Axes, sections: Document, problems: Problems) -> Document | None:
+def _default(
+    axis: str, combination: Combination, sections: Document, problems: Problems
+) -> Document | None:
     if axis in _mapping(sections.data.get("defaults")):
         return sections.part(("defaults", axis))
-    problems.add(axes.mark, f"{axis}: given neither by the row or grid nor by defaults")
+    problems.add(combination.mark, f"{axis}: missing; give it in rows, grid or defaults")
     return None
 
 
@@ -305,7 +317,7 @@ def _configuration(
 
 
 def _component_text(data: Mapping[str, Any]) -> str:
-    """A component as tables name it: with the options that the suite gives."""
+    """Return a component as tables show it: its name and the options that the suite gives."""
     given = ", ".join(f"{k}={_text(v)}" for k, v in data["options"].items())
     return f"{data['name']}({given})" if given else str(data["name"])
 

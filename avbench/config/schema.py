@@ -1,7 +1,7 @@
-"""JSON Schemas of suites, presets and data files, made of the dataclasses that check them.
+"""JSON Schemas of suites, presets and data files, made from the dataclasses that check them.
 
-They serve editors: completion, hints, and errors as one types. What needs more than one place to
-tell (whether a dataset that is named exists, say) is told by ``avbench plan`` alone.
+Editors use them for completion, hints and immediate errors. Checks that need more than one place
+of a file (does the dataset exist?) are made by ``avbench plan`` alone.
 """
 
 import dataclasses
@@ -25,18 +25,18 @@ Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 TRAINED = {"pretrain", "finetune"}
-"""The sections that are a training and the datasets that it is done on."""
+"""The sections that give the settings and the datasets of a training."""
 
 
 def schema(what: str, registry: Registry) -> Schema:
-    """The schema of one kind of document.
+    """Return the schema of one kind of document.
 
     Args:
         what: a key of ``KINDS``.
         registry: the components that documents may name.
 
     Raises:
-        UnknownNameError: there is no such kind.
+        UnknownNameError: the kind is unknown.
     """
     if what not in KINDS:
         from avbench.core.errors import UnknownNameError
@@ -47,14 +47,14 @@ def schema(what: str, registry: Registry) -> Schema:
 
 
 class _Maker:
-    """Schemas of dataclasses; those of components are kept in ``defs`` and referred to."""
+    """Makes schemas of dataclasses; those of components go to ``defs`` and are referenced."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self.defs: Schema = {}
 
     def suite(self) -> Schema:
-        """A suite: its own fields, the sections, and rows or a grid."""
+        """Return the schema of a suite: its own fields, the sections, and rows or a grid."""
         own = self.fields(SuiteFields)
         row = {"label": {"type": "string"}, "published": {"type": "object"}, **self._axes()}
         own["rows"] = {"type": "array", "minItems": 1, "items": _object(row, extra=True)}
@@ -63,7 +63,7 @@ class _Maker:
         }
         own["grid"] = _object(lists, extra={"type": "array", "minItems": 1}) | {"minProperties": 1}
         own["defaults"] = _object(self._axes(), extra=True)
-        # Only a suite that defines axes of its own may use other names than these.
+        # Only a suite with axes of its own may use other names than these.
         names = {
             "anyOf": [
                 {"enum": [*AXES, TASKS, *NOT_AXES]},
@@ -85,12 +85,12 @@ class _Maker:
         }
 
     def preset(self) -> Schema:
-        """A preset: the sections, and what rows and seeds are by default."""
+        """Return the schema of a preset: the sections, and defaults of rows and seeds."""
         own = {"defaults": _object(self._axes()), "seeds": self.fields(SuiteFields)["seeds"]}
         return {"title": "A preset of avbench", **_object({**own, **self._sections()})}
 
     def data(self) -> Schema:
-        """A data file: where each dataset lies."""
+        """Return the schema of a data file: the reader and the folder of each dataset."""
         entry = self.fields(DatasetEntry)
         readers = [c for c in self._registry if c.family == "datasets"]
         for reader in readers:
@@ -144,7 +144,7 @@ class _Maker:
         return made
 
     def component(self, family: str) -> Schema:
-        """A component of a family: its name, or a mapping with its name and options."""
+        """Return the schema of a family's components: a name, or a mapping with options."""
         if family not in self.defs:
             components = [c for c in self._registry if c.family == family]
             for component in components:
@@ -197,7 +197,7 @@ class _Maker:
             cls = TrainSettings if name in TRAINED else types[name]
             held = self.fields(cls, (name,))
             if name == "pretrain":
-                # Its loss and tasks are axes.
+                # Loss and tasks of pre-training are axes.
                 held = {k: v for k, v in held.items() if k not in (*AXES, TASKS)}
                 held["dataset"] = {"type": "string"}
             elif name == "finetune":
@@ -207,14 +207,14 @@ class _Maker:
             elif name == "vocabulary":
                 held["datasets"] = keys
             made[name] = _object(held)
-            if name in TRAINED:  # null: there is none
+            if name in TRAINED:  # null: no such training
                 made[name] = {"anyOf": [made[name], {"type": "null"}]}
         return made
 
     def _plain(self, value: Any, defs: Schema, at: tuple[str, ...]) -> Any:
-        """A schema of pydantic's in one piece, strict, and with our form of components.
+        """Turn pydantic's schema into a strict one without references, with our components.
 
-        A field without a text of its own is described by the docstring of its dataclass.
+        A field without a docstring of its own is described by that of its dataclass.
         """
         if isinstance(value, list):
             return [self._plain(item, defs, at) for item in value]

@@ -1,4 +1,4 @@
-"""What comes with the package and is named in suites: suites, presets, the paper's figures."""
+"""Files that come with the package: suites, presets, and the paper's figures."""
 
 import csv
 from pathlib import Path
@@ -8,40 +8,44 @@ from avbench.core.paths import folder
 
 
 def suite_names() -> dict[str, Path]:
-    """The predefined suites, by name."""
+    """Return the files of the predefined suites, by name."""
     return {p.stem: p for p in sorted(folder("avbench.suites").glob("*.yaml"))}
 
 
 def preset_names() -> dict[str, Path]:
-    """The presets, by name."""
+    """Return the files of the presets, by name."""
     return {p.stem: p for p in sorted(folder("avbench.config.presets").glob("*.yaml"))}
 
 
 def published_names() -> dict[str, Path]:
-    """The paper's tables, by name."""
+    """Return the files of the paper's tables, by name."""
     return {p.stem: p for p in sorted(folder("avbench.config.published").glob("*.csv"))}
 
 
 def published(name: str) -> list[dict[str, str]]:
-    """The rows of one of the paper's tables."""
+    """Read the rows of one of the paper's tables."""
     with published_names()[name].open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def find_suite(ref: str) -> Path:
-    """The file of a predefined suite, or of one given by path.
+    """Return the file of a suite that is named or given by path.
 
     Raises:
-        SuiteError: there is none.
+        SuiteError: there is no such suite.
     """
     return _find(ref, suite_names(), "suite", Path())
 
 
 def find_preset(ref: str, beside: Path) -> Path:
-    """The file of a preset by name, or by path from the folder of the suite that names it.
+    """Return the file of a preset that is named or given by path.
+
+    Args:
+        ref: a name, or a path.
+        beside: the suite's folder, which relative paths start from.
 
     Raises:
-        SuiteError: there is none.
+        SuiteError: there is no such preset.
     """
     return _find(ref, preset_names(), "preset", beside)
 

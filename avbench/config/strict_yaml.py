@@ -1,4 +1,4 @@
-"""Strict YAML that remembers where each value stands; only ``avbench.config`` reads it.
+"""A strict YAML reader that keeps the line of each value; only ``avbench.config`` uses it.
 
 PyYAML reads ``1e-4`` as text, ``on`` as true and ``10:30`` as 630, and lets a repeated key win.
 Here a number is a number, only ``true`` and ``false`` are booleans, and a repeated key is an
@@ -16,16 +16,16 @@ import yaml
 from avbench.core.errors import SuiteError
 
 Location = tuple[str | int, ...]
-"""Where a value stands in a document: keys and indices from the root."""
+"""Location of a value in a document: keys and indices from the root."""
 
 
-READ: set[Path] = set()
-"""The files that were read, for the cache of plans."""
+FILES_READ: set[Path] = set()
+"""All files read so far; the plan cache depends on their contents."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Mark:
-    """A line of a file, counted from 1; line 0 is the file as a whole or a command-line option."""
+    """A line of a file, counted from 1; line 0 means the whole file or a command-line option."""
 
     file: str
     line: int
@@ -36,19 +36,19 @@ class Mark:
 
 @dataclass(slots=True)
 class Problems:
-    """Every problem found so far, without repetition; raised all at once."""
+    """Collects problems without repetition, to raise all of them at once."""
 
     found: dict[str, Mark] = field(default_factory=dict)
 
     def add(self, mark: Mark, text: str) -> None:
-        """Note a problem: ``field: what is wrong, the value got, what is allowed``."""
+        """Add a problem: ``field: what is wrong, the value got, what is allowed``."""
         self.found.setdefault(f"{mark}: {text}", mark)
 
     def check(self) -> None:
-        """Raise what was found.
+        """Raise an error if there are problems.
 
         Raises:
-            SuiteError: one line a problem, in the order of files and lines.
+            SuiteError: one line per problem, in the order of files and lines.
         """
         if self.found:
             files = {mark.file: i for i, mark in reversed(list(enumerate(self.found.values())))}
@@ -58,19 +58,19 @@ class Problems:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Plain data and the line that each part of it was written on."""
+    """Plain data with the line of each part."""
 
     data: Any
     marks: Mapping[Location, Mark]
 
     def mark(self, location: Location) -> Mark:
-        """The line of a value, or of the nearest thing around it."""
+        """Return the line of a value, or of the innermost part around it that has one."""
         while location not in self.marks and location:
             location = location[:-1]
         return self.marks[location]
 
     def get(self, location: Location) -> Any:
-        """The value at a location, or None."""
+        """Return the value at a location, or None."""
         value = self.data
         for part in location:
             if isinstance(part, str) and isinstance(value, Mapping):
@@ -82,38 +82,38 @@ class Document:
         return value
 
     def part(self, location: Location) -> "Document":
-        """The document below a location."""
+        """Return the document below a location."""
         n = len(location)
         marks = {k[n:]: v for k, v in self.marks.items() if k[:n] == location}
         marks.setdefault((), self.mark(location))
         return Document(self.get(location), marks)
 
     def set(self, location: Location, value: "Document") -> "Document":
-        """A copy with another value at a location; missing mappings on the way are made."""
+        """Return a copy with another value at a location; missing mappings are created."""
         n = len(location)
         marks = {k: v for k, v in self.marks.items() if k[:n] != location}
         marks |= {location + k: v for k, v in value.marks.items()}
-        return Document(_with(self.data, location, value.data), marks)
+        return Document(_set_at(self.data, location, value.data), marks)
 
     def over(self, base: "Document") -> "Document":
-        """This document's values over another's, mapping by mapping.
+        """Override another document's values by this one's, mapping by mapping.
 
-        A mapping that names another component than the one below it replaces it whole: options
-        of one component mean nothing to another. ``steps`` and ``epochs`` exclude each other,
-        so the one given here replaces the other.
+        A mapping that names another component than ``base`` replaces it whole, since options of
+        one component mean nothing to another. ``steps`` and ``epochs`` exclude each other, so
+        the one given here replaces the other.
         """
         data, marks = _merge(base.data, self.data, base.marks, self.marks, ())
         return Document(data, marks)
 
 
 def load(path: Path) -> Document:
-    """Read a YAML file whose top is a mapping.
+    """Read a YAML file with a mapping at its top.
 
     Raises:
-        SuiteError: the file cannot be read, is no YAML, repeats a key, or is no mapping.
+        SuiteError: the file cannot be read, is invalid YAML, repeats a key, or is no mapping.
     """
-    name = _shown(path)
-    READ.add(path.resolve())
+    name = _display_path(path)
+    FILES_READ.add(path.resolve())
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -126,9 +126,9 @@ def load(path: Path) -> Document:
         data = _plain(loader, node, (), marks, name, problems, ())
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise SuiteError(f"{Mark(name, line)}: no valid YAML: {error.problem}") from error
+        raise SuiteError(f"{Mark(name, line)}: invalid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise SuiteError(f"{name}: no valid YAML: {error}") from error
+        raise SuiteError(f"{name}: invalid YAML: {error}") from error
     finally:
         loader.dispose()
     if not isinstance(data, dict):
@@ -138,7 +138,7 @@ def load(path: Path) -> Document:
 
 
 def literal(text: str, file: str) -> Document:
-    """A value as it would be read from a file, e.g. given on the command line."""
+    """Read a value as a file would give it, e.g. from the command line."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -149,7 +149,7 @@ def literal(text: str, file: str) -> Document:
 
 
 def constant(value: Any, mark: Mark) -> Document:
-    """A value that no file holds."""
+    """Return a document of a value that stands in no file."""
     return Document(value, {(): mark})
 
 
@@ -187,13 +187,13 @@ def _plain(
     problems: Problems,
     above: tuple[yaml.Node, ...],
 ) -> Any:
-    """A node as plain data; notes the line of everything in it. An empty file is a mapping."""
+    """Return a node as plain data and add the lines of its parts; an empty file is a mapping."""
     if node is None:
         return {}
     here = Mark(file, node.start_mark.line + 1)
     marks.setdefault(at, here)
     if any(node is outer for outer in above):
-        problems.add(here, "an alias that contains itself")
+        problems.add(here, "an alias must not contain itself")
         return None
     above = (*above, node)
     if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
@@ -220,16 +220,16 @@ def _plain(
     return data
 
 
-def _with(data: Any, location: Location, value: Any) -> Any:
-    """A copy of plain data, along the way to a location only, with another value there."""
+def _set_at(data: Any, location: Location, value: Any) -> Any:
+    """Return plain data with another value at a location; only the way to it is copied."""
     if not location:
         return value
     part, rest = location[0], location[1:]
     if isinstance(part, int):
         assert isinstance(data, list), location
-        return [_with(v, rest, value) if i == part else v for i, v in enumerate(data)]
+        return [_set_at(v, rest, value) if i == part else v for i, v in enumerate(data)]
     inner = dict(data) if isinstance(data, Mapping) else {}
-    inner[part] = _with(inner.get(part), rest, value)
+    inner[part] = _set_at(inner.get(part), rest, value)
     return inner
 
 
@@ -248,7 +248,7 @@ def _merge(
     ):
         n = len(at)
         return over, {k: v for k, v in over_marks.items() if k[:n] == at}
-    kept = {k: v for k, v in base.items() if not (k in _EITHER and _EITHER[k] in over)}
+    kept = {k: v for k, v in base.items() if _EXCLUDED_BY.get(k) not in over}
     data: dict[str, Any] = {}
     marks = {at: over_marks.get(at, base_marks.get(at, Mark("", 0)))}
     n = len(at) + 1
@@ -263,11 +263,11 @@ def _merge(
     return data, marks
 
 
-_EITHER = {"steps": "epochs", "epochs": "steps"}
+_EXCLUDED_BY = {"steps": "epochs", "epochs": "steps"}
 
 
-def _shown(path: Path) -> str:
-    """A path as a user would write it."""
+def _display_path(path: Path) -> str:
+    """Return a path relative to the current folder, or absolute if it lies outside."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

@@ -1,7 +1,7 @@
-"""Reads a suite: the one way from YAML to a ``Suite``, complete and checked.
+"""Reads a suite: from YAML to a complete and checked ``Suite``.
 
-Two passes: the skeleton and the settings; then the options of every component against the
-``config`` that its plugin registered. Everything that is wrong is raised at once, a line each:
+It checks the suite's own fields, then its sections, and the options of every component against
+the ``config`` that its plugin registered. All problems are raised at once, one per line:
 ``file:line: field: what is wrong, the value got, what is allowed, the nearest match``.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avbench.config import strict_yaml
-from avbench.config.axes import named_axes
+from avbench.config.axes import read_axes
 from avbench.config.builder import SECTIONS, Builder
 from avbench.config.claims import Claim, check_claims
 from avbench.config.components import AXES
@@ -47,38 +47,38 @@ Intervals = Literal["none", "seeds", "videos"]
 """See ``avbench.evaluation.statistics``."""
 
 PRINTED = ("flops_g", "params_m")
-"""The costs that the paper prints; a row's ``published`` maps them to quantities of its table."""
+"""The costs that the paper prints; a row's ``published`` maps them to quantities of a table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableSettings:
-    """How a suite's table looks; changes no result."""
+    """Contents and layout of a suite's tables; they change no result."""
 
     metrics: tuple[str, ...] = ("bleu4", "meteor", "rougeL", "cider")
-    """The scores shown, by name, in order."""
+    """Names of the scores to show, in order."""
     delta_to: str | None = None
-    """The label of the row that the others' differences are shown to."""
+    """Label of the row that the other rows are compared with."""
     delta_metrics: tuple[str, ...] = ("cider",)
-    """The scores whose differences are shown."""
+    """Scores whose differences to ``delta_to`` are shown."""
     costs: tuple[Cost, ...] = ()
-    """Cost columns; a row's ``published`` says which of the paper's figures they stand beside."""
+    """Cost columns; a row's ``published`` selects the paper's figures beside them."""
     base: Mapping[str, str] = field(default_factory=dict)
-    """What ``flops_base_…`` refers to: the row that is the same but for these axes, e.g.
-    ``fusion: merged``."""
+    """Base of ``flops_base_…``: the row that differs only on these axes, e.g. ``fusion:
+    merged``."""
     parts: tuple[str, ...] = ()
-    """The labels of rows of which a second table says what each part of the model costs."""
+    """Labels of rows for a second table with the cost of each part of the model."""
     most_frequent: bool = False
-    """A row that always gives the training set's most frequent caption."""
+    """Add a row that always gives the training set's most frequent caption."""
     use_metrics: tuple[str, ...] = ("cider",)
-    """The scores shown under each alteration of the streams that ``evaluate`` asks for."""
+    """Scores shown under each alteration of the streams in ``evaluate``."""
     shapley_score: str = "cider"
-    """The score that the modalities' Shapley values divide, where ``evaluate.shapley`` asks."""
+    """Score that ``evaluate.shapley`` divides among the modalities."""
     references: Mapping[str, str] = field(default_factory=dict)
-    """Rows of what a score would be by itself: label to the suffix of the scores' names, e.g.
-    ``Guessing: chance`` shows ``<score>_chance`` under ``<score>``."""
+    """Additional rows with a score's reference values: label to the suffix of the scores' names,
+    e.g. ``Guessing: chance`` shows ``<score>_chance`` under ``<score>``."""
     intervals: Intervals = "none"
-    """Of 95 % in place of standard deviations, with marks at the differences to ``delta_to`` that
-    are significant: over ``seeds``, about the methods, or over ``videos``, about these models."""
+    """Show 95 % intervals instead of standard deviations, and mark significant differences to
+    ``delta_to``: over ``seeds``, about the methods, or over ``videos``, about these models."""
     published: str | None = None
     """The paper's figures to show beside ours: the name of a file in
     ``avbench/config/published``."""
@@ -95,20 +95,20 @@ class Suite:
     data: str
     """``embedded``, or the data file."""
     sources: Mapping[str, DataSource]
-    """Where each dataset comes from, by key."""
+    """Sources of the datasets, by key."""
     axes: tuple[str, ...]
-    """The axes on which rows differ or may differ, in order."""
+    """The axes on which rows may differ, in order."""
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
     table: TableSettings
     notes: tuple[str, ...]
     claims: tuple[Claim, ...] = ()
-    """What it expects of its results; no stage knows of it."""
+    """Expected differences between rows; they enter no stage."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuiteFields:
-    """The fields of a suite file; SECTIONS are checked apart."""
+    """The fields of a suite file; SECTIONS are checked separately."""
 
     name: str
     title: str = ""
@@ -119,11 +119,11 @@ class SuiteFields:
     rows: list[dict[str, Any]] | None = None
     grid: dict[str, list[Any]] | None = None
     axes: dict[str, Any] = field(default_factory=dict)
-    """The suite's own axes, see ``avbench.config.axes``."""
+    """The suite's own axes; see ``avbench.config.axes``."""
     table: TableSettings = field(default_factory=TableSettings)
     notes: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
-    """What the suite expects of its rows, see ``avbench.config.claims``."""
+    """Expected differences between rows; see ``avbench.config.claims``."""
 
     def __post_init__(self) -> None:
         if not self.name.replace("-", "_").isidentifier():
@@ -143,16 +143,16 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
     Args:
         ref: a predefined suite's name, or the path of a file.
         registry: the components that the suite may name.
-        overrides: what the command line changes.
+        overrides: changes from the command line.
 
     Raises:
-        SuiteError: everything that is wrong with it, a line each.
+        SuiteError: the suite has problems; the message has one line for each.
     """
     overrides = overrides or Overrides()
     problems = Problems()
     path = find_suite(ref)
     doc = strict_yaml.load(path)
-    _fields(doc, {*SuiteFields.__dataclass_fields__, *SECTIONS}, problems)
+    _check_fields(doc, {*SuiteFields.__dataclass_fields__, *SECTIONS}, problems)
     builder = Builder(registry, problems)
     own = {k: v for k, v in doc.data.items() if k in SuiteFields.__dataclass_fields__}
     skeleton = builder.section(SuiteFields, Document(own, doc.marks), "")
@@ -169,20 +169,20 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
     if data != EMBEDDED:
         sections = with_weights(sections, Path(data), builder)
     seeds = _seeds(overrides.seeds, skeleton.seeds, doc, preset, problems)
-    written = combinations(doc, problems)
-    written += additional(overrides.additional, written[0], registry, problems)
-    bundles = named_axes(doc, _taken(), problems) if skeleton.axes else {}
+    chosen = combinations(doc, problems)
+    chosen += additional(overrides.additional, chosen[0], registry, problems)
+    bundles = read_axes(doc, _reserved_names(), problems) if skeleton.axes else {}
     for source in (doc, preset):
         for key in source.data.get("defaults") or {}:
             if key not in (allowed := [*AXES, TASKS, *bundles]):
                 mark = source.mark(("defaults", key))
                 problems.add(mark, f"defaults.{key}: {unknown('axis', key, allowed)}")
-    rows = [make_row(c, sections, sources, builder, bundles) for c in written]
+    rows = [make_row(c, sections, sources, builder, bundles) for c in chosen]
     _check_table(skeleton.table, rows, doc, problems)
-    _check_altered(skeleton.table, rows, doc, problems)
+    _check_alterations(skeleton.table, rows, doc, problems)
     _check_claims(skeleton, rows, doc, problems)
     problems.check()
-    made = _only([row for row in rows if row is not None], overrides.only)
+    made = _select_rows([row for row in rows if row is not None], overrides.only)
     axes = dict.fromkeys([*AXES, TASKS, *(axis for row in made for axis in row.axes)])
     return Suite(
         name=skeleton.name,
@@ -201,11 +201,11 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
 
 
 def preset_sections(name: str, problems: Problems) -> Document:
-    """The sections of a predefined preset, every component in its one form."""
+    """Return the sections of a predefined preset, with components in their normal form."""
     return normal_sections(_sections(strict_yaml.load(find_preset(name, Path()))), problems)
 
 
-def _fields(doc: Document, allowed: set[str], problems: Problems) -> None:
+def _check_fields(doc: Document, allowed: set[str], problems: Problems) -> None:
     for key in doc.data:
         if key not in allowed:
             problems.add(doc.mark((key,)), f"{key}: {unknown('field', key, allowed)}")
@@ -216,19 +216,19 @@ def _sections(doc: Document) -> Document:
 
 
 def _preset(name: str, suite: Path, doc: Document, problems: Problems) -> Document:
-    """The defaults under a suite's own fields."""
+    """Read the preset, whose values a suite's own fields override."""
     try:
         preset = strict_yaml.load(find_preset(name, suite.parent))
     except SuiteError as error:
         raise SuiteError(f"{doc.mark(('preset',))}: preset: {error}") from error
-    _fields(preset, {*SECTIONS, "defaults", "seeds"}, problems)
+    _check_fields(preset, {*SECTIONS, "defaults", "seeds"}, problems)
     return preset
 
 
 def _sources(
     written: str, asked: str | None, suite: Path, doc: Document, builder: Builder
 ) -> tuple[Mapping[str, DataSource], str]:
-    """The datasets there are, and what to call their home."""
+    """Return the available datasets, and ``embedded`` or the path of the data file."""
     data = asked or written
     if data == EMBEDDED:
         return embedded_sources(builder), data
@@ -243,7 +243,7 @@ def _sources(
 def _seeds(
     asked: str | None, own: int | list[int], doc: Document, preset: Document, problems: Problems
 ) -> tuple[int, ...]:
-    """Seeds: a number of them (0 to n − 1), or a list."""
+    """Return the seeds: those of a list, or 0 to n − 1 for a number n."""
     value: Any = own if "seeds" in doc.data else preset.data.get("seeds", [0])
     mark = doc.mark(("seeds",)) if "seeds" in doc.data else preset.mark(("seeds",))
     if asked is not None:
@@ -263,8 +263,8 @@ def _seeds(
     return tuple(seeds)
 
 
-def _taken() -> frozenset[str]:
-    """What an axis of a suite's own cannot be called: other axes, columns of long rows."""
+def _reserved_names() -> frozenset[str]:
+    """Return the names that a suite's own axis must not have: other axes, columns of tables."""
     return frozenset({*AXES, TASKS, *NOT_AXES, *SECTIONS, *BEFORE, *AFTER, ALTERED})
 
 
@@ -277,7 +277,7 @@ def _check_table(
     labels = [row.label for row in rows if row is not None]
     for i, label in enumerate(labels):
         if label in labels[:i]:
-            problems.add(doc.mark(("rows", i)), f"label: two rows are called '{label}'")
+            problems.add(doc.mark(("rows", i)), f"label: two rows have the label '{label}'")
     if table.delta_to is not None and len(labels) == len(rows) and table.delta_to not in labels:
         mark = doc.mark(("table", "delta_to"))
         problems.add(mark, f"table.delta_to: {unknown('row', table.delta_to, labels)}")
@@ -304,10 +304,10 @@ def _check_table(
             problems.add(mark, f"table.base: {unknown('axis', axis, known)}")
 
 
-def _check_altered(
+def _check_alterations(
     table: TableSettings, rows: Sequence[Row | None], doc: Document, problems: Problems
 ) -> None:
-    """Whether there are the streams that are altered, and the score that is divided."""
+    """Check that streams to alter have encoders, and that the table has the Shapley score."""
     made = [row.settings for row in rows if row is not None]
     known = {m for settings in made for m in settings.model.encoders}
     for how in ("zeroed", "swapped", "noised"):
@@ -328,7 +328,7 @@ def _check_claims(
 ) -> None:
     made = [row for row in rows if row is not None]
     if len(made) < len(rows):
-        return  # what is wrong with rows comes first
+        return  # problems of rows are reported first
     table = skeleton.table
     trained = [row.settings for row in made if row.settings.pretrain is not None]
     check_claims(
@@ -346,7 +346,7 @@ def _check_claims(
 def _check_quantities(
     name: str, rows: Sequence[Row | None], doc: Document, problems: Problems
 ) -> None:
-    """Whether rows name the single figures of a published table of costs, where it is one."""
+    """Check that rows name quantities of a published table of costs, if it is one."""
     named = {line["quantity"] for line in published(name) if "quantity" in line}
     for i, row in enumerate(rows if named else ()):
         for cost, quantity in (row.published if row is not None else {}).items():
@@ -358,7 +358,8 @@ def _check_quantities(
                 problems.add(mark, f"{where}.{cost}: {text}")
 
 
-def _only(rows: list[Row], labels: Sequence[str]) -> list[Row]:
+def _select_rows(rows: list[Row], labels: Sequence[str]) -> list[Row]:
+    """Return the rows with these labels; all if there are none."""
     known = [row.label for row in rows]
     wrong = [f"--only: {unknown('row', label, known)}" for label in labels if label not in known]
     if wrong:

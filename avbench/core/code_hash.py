@@ -1,8 +1,8 @@
-"""Hashes of code: a module and all that it imports, without comments and docstrings.
+"""Hashes of code: of a module and everything that it imports, without comments and docstrings.
 
-Imports are followed by name. A module that does nothing but import (``avbench.api``, a package's
-``__init__``) is a doorway: what is imported through it counts where it is defined, and the rest
-of the doorway does not count.
+Imports are followed by name. A module that only imports (``avbench.api``, a package's
+``__init__``) is a facade: a name imported through it is followed to the module that defines it,
+and the rest of the facade does not count.
 """
 
 import ast
@@ -24,21 +24,21 @@ NEUTRAL = frozenset(
         *("", ".hookspecs", ".core.errors", ".core.job", ".core.registry", ".core.versions"),
     )
 )
-"""Modules that carry values from one place to another, check and word errors: no result depends
-on how they do it. What they hand over, settings and components, is hashed by itself. The package
-itself holds its version and what its users import."""
+"""Modules that pass values on, check them and word errors: no result depends on their code. The
+settings and components that they pass on are hashed by themselves. The package itself contains
+its version and the names that users import."""
 
 METHOD, FORMULA = "closed_form", "_macs"
-"""The method of components that only the counting of MACs calls, and how the names of formulas
-end that it uses: no other result follows them."""
+"""The method of components that only the counting of MACs calls, and the suffix of the formulas
+that it uses: no other result depends on them."""
 
 Import = tuple[str, str]
-"""A module, and a name that is imported from it; no name: the module itself."""
+"""A module and a name that is imported from it; an empty name: the module itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """A module's statements, or those of them that count."""
+    """The hash and the imports of a module's statements, or of some of them."""
 
     digest: str
     imports: frozenset[Import]
@@ -46,67 +46,67 @@ class _Body:
 
 @dataclass(frozen=True, slots=True)
 class _Module:
-    """A module as parsed."""
+    """A parsed module."""
 
     whole: _Body
     lean: _Body
-    """Without what only counting MACs needs."""
+    """The module without statements that only counting MACs needs."""
     costs: frozenset[str]
-    """The names that ``lean`` lacks."""
-    doorway: Mapping[str, Import] | None
-    """The names that a doorway hands on, each with its origin; None: it is no doorway."""
+    """Names that ``lean`` lacks."""
+    facade: Mapping[str, Import] | None
+    """Names that a facade passes on, each with its origin; None: the module is no facade."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """A node of the graph of imports: a module, whole or without what only costs need."""
+class _Node:
+    """A node of the import graph: a module, whole or without what only costs need."""
 
     module: str
     whole: bool
 
 
 class Code:
-    """The modules of one moment: each is looked for once in an instance's life."""
+    """Hashes modules as they are now; an instance looks for each of them once."""
 
     def __init__(self) -> None:
         self._modules: dict[str, _Module] = {}
-        self._reached: dict[tuple[_Part, frozenset[str]], frozenset[_Part]] = {}
-        self._ahead: dict[_Part, tuple[str, frozenset[_Part]]] = {}
-        self._doorways: set[str] = set()
+        self._reached: dict[tuple[_Node, frozenset[str]], frozenset[_Node]] = {}
+        self._followed: dict[_Node, tuple[str, frozenset[_Node]]] = {}
+        self._facades: set[str] = set()
 
     def modules(
         self, *names: str, costs: bool = False, without: Iterable[str] = ()
     ) -> dict[str, str]:
-        """The hash of each of the modules that the named ones run, by name.
+        """Return the hash of each module that the named ones run, by name.
 
-        It is a hash of the module's syntax tree. Comments, docstrings, blank lines, imports for
-        type checkers and the files' places change nothing. Imports inside functions count. A
-        component's plugin is not imported by the core: name its module too.
+        A module's syntax tree is hashed. Comments, docstrings, blank lines, imports for type
+        checkers and paths of files change nothing. Imports inside functions count. The core does
+        not import a component's plugin: name its module too.
 
         Args:
-            names: modules, by full name.
-            costs: whether MACs are counted: only then do formulas for them (``METHOD``,
-                ``FORMULA``), and what only they use, count.
-            without: modules that are imported and not run, by full name.
+            names: full names of modules.
+            costs: True: MACs are counted, so their formulas (``METHOD``, ``FORMULA``) count, and
+                everything that only the formulas use.
+            without: full names of modules that are imported but not run.
 
         Raises:
             FileNotFoundError: a module has no source file.
         """
         cut = frozenset(without)
-        parts = frozenset[_Part]().union(*(self._reach(_Part(n, costs), cut) for n in names))
+        parts = frozenset[_Node]().union(*(self._reach(_Node(n, costs), cut) for n in names))
         found = {part.module: self._follow(part)[0] for part in parts if not part.whole}
         found |= {part.module: self._follow(part)[0] for part in parts if part.whole}
         return dict(sorted(found.items()))
 
     def files(self, *names: str) -> set[Path]:
-        """The source files of modules, of all that they import, and of the doorways between."""
-        used = {*self.modules(*names, costs=True), *self._doorways}
-        return {path.resolve() for name in used if (path := source_file(name)) is not None}
+        """Return the source files of modules, of all that they import, and of facades between."""
+        reached = {*self.modules(*names, costs=True), *self._facades}
+        return {path.resolve() for name in reached if (path := source_file(name)) is not None}
 
-    def _reach(self, start: _Part, cut: frozenset[str]) -> frozenset[_Part]:
-        """A module and all that it imports, directly or not, within its package and the core."""
+    def _reach(self, start: _Node, cut: frozenset[str]) -> frozenset[_Node]:
+        """Return a module and its direct and indirect imports in its package and the core."""
         if (start, cut) not in self._reached:
-            seen: set[_Part] = set()
+            seen: set[_Node] = set()
             ahead = [start]
             while ahead:
                 part = ahead.pop()
@@ -116,28 +116,29 @@ class Code:
             self._reached[start, cut] = frozenset(seen)
         return self._reached[start, cut]
 
-    def _follow(self, part: _Part) -> tuple[str, frozenset[_Part]]:
-        """A module's hash, and the modules that it imports."""
-        if part not in self._ahead:
+    def _follow(self, part: _Node) -> tuple[str, frozenset[_Node]]:
+        """Return a module's hash and the modules that it imports directly."""
+        if part not in self._followed:
             module = self._parsed(part.module)
             body = module.whole if part.whole else module.lean
             own = {part.module.partition(".")[0], CORE}
-            found = {_Part(p, part.whole) for p in _parents(part.module) if self._acts(p)}
+            found = {_Node(p, part.whole) for p in _parents(part.module) if self._runs_code(p)}
             digest = hashlib.blake2b(body.digest.encode(), digest_size=6)
             for source, name in sorted(body.imports):
                 if source.partition(".")[0] in own:
                     origins, passed = self._origins(source, name)
-                    found |= {_Part(m, part.whole or w) for m, w in origins.items()}
-                    # Which origin a doorway gives a name is part of what the importer does.
+                    found |= {_Node(m, part.whole or w) for m, w in origins.items()}
+                    # If a facade changes the origin of a name, the importer's result may change.
                     digest.update("".join(passed).encode())
-            self._ahead[part] = digest.hexdigest(), frozenset(found)
-        return self._ahead[part]
+            self._followed[part] = digest.hexdigest(), frozenset(found)
+        return self._followed[part]
 
     def _origins(self, source: str, name: str) -> tuple[dict[str, bool], list[str]]:
-        """The modules that an imported name comes from, and the doors that it passes.
+        """Find the modules that an imported name comes from, and the facades that it passes.
 
         Returns:
-            Module to whether it counts whole; ``door → origin``, one text a door.
+            For each module, True if it counts whole; and ``name in facade → origin``, one text
+            for each facade.
         """
         found: dict[str, bool] = {}
         inside = f"{source}.{name}" if name not in ("", "*") else ""
@@ -148,21 +149,21 @@ class Code:
         if not inside:
             return {source: True}, []
         module = self._parsed(source)
-        if module.doorway is None:
+        if module.facade is None:
             return found | {source: name in module.costs}, []
-        self._doorways.add(source)
-        if name in module.doorway:
-            origin = module.doorway[name]
+        self._facades.add(source)
+        if name in module.facade:
+            origin = module.facade[name]
             origins, passed = self._origins(*origin)
             return found | origins, [f"{source}.{name} → {origin}\n", *passed]
         return found or {source: True}, []
 
-    def _acts(self, package: str) -> bool:
-        """Whether a package's ``__init__`` does more than import."""
+    def _runs_code(self, package: str) -> bool:
+        """Return True if a package's ``__init__`` does more than import."""
         return (
             package not in NEUTRAL
             and self._is_module(package)
-            and self._parsed(package).doorway is None
+            and self._parsed(package).facade is None
         )
 
     def _is_module(self, name: str) -> bool:
@@ -181,12 +182,12 @@ class Code:
 
 @functools.cache
 def package_version(distribution: str) -> str:
-    """Major and minor version of an installed distribution."""
+    """Return the major and minor version of an installed distribution."""
     return ".".join(version(distribution).split(".")[:2])
 
 
 def source_file(module: str) -> Path | None:
-    """A module's file, found without running anything; None where it has no source."""
+    """Return a module's file, found without running the module; None: it has no source."""
     origin = getattr(sys.modules.get(module), "__file__", None)
     if origin is None:
         parent = module.rpartition(".")[0]
@@ -208,7 +209,7 @@ def source_file(module: str) -> Path | None:
 
 
 def _package_folders(package: str) -> list[str]:
-    """The folders of a package's modules; none for a module."""
+    """Return the folders of a package's modules; empty for a module."""
     loaded = getattr(sys.modules.get(package), "__path__", None)
     if loaded is not None:
         return list(loaded)
@@ -217,21 +218,21 @@ def _package_folders(package: str) -> list[str]:
 
 
 def _parents(module: str) -> set[str]:
-    """The packages that Python runs before a module."""
+    """Return the packages that Python runs before a module."""
     steps = module.split(".")
     return {".".join(steps[:i]) for i in range(1, len(steps))}
 
 
 @functools.cache
 def _parse(path: Path, package: str, _time: int, _size: int) -> _Module:
-    """A file as parsed; parsed anew when it has changed."""
+    """Parse a file; the time and size in the cache's key make a changed file be parsed again."""
     tree = ast.parse(path.read_bytes(), filename=str(path))
     for node in ast.walk(tree):
-        _drop_idle(node)
-    whole, doorway = _body(tree, package), _doorway(tree, package)
+        _drop_no_ops(node)
+    whole, facade = _body(tree, package), _facade(tree, package)
     costs = _drop_costs(tree)
     lean = _body(tree, package) if costs is not None else whole
-    return _Module(whole, lean, frozenset(costs or ()), doorway)
+    return _Module(whole, lean, frozenset(costs or ()), facade)
 
 
 def _body(tree: ast.Module, package: str) -> _Body:
@@ -246,7 +247,7 @@ def _body(tree: ast.Module, package: str) -> _Body:
 
 
 def _imports(node: ast.AST, package: str) -> list[tuple[str, Import]]:
-    """The names that a node binds by importing, each with its origin."""
+    """Return the names that a node binds by importing, each with its origin."""
     if isinstance(node, ast.Import):
         return [(a.asname or a.name, (a.name, "")) for a in node.names]
     if not isinstance(node, ast.ImportFrom):
@@ -258,10 +259,10 @@ def _imports(node: ast.AST, package: str) -> list[tuple[str, Import]]:
     return [(a.asname or a.name, (base, a.name)) for a in node.names]
 
 
-def _doorway(tree: ast.Module, package: str) -> dict[str, Import] | None:
-    """The names that a module hands on which does nothing but import; None for another.
+def _facade(tree: ast.Module, package: str) -> dict[str, Import] | None:
+    """Return the names that a facade passes on; None if the module does more than import.
 
-    It may call what neutral modules define.
+    A facade may call functions of neutral modules.
     """
     names: dict[str, Import] = {}
     for node in tree.body:
@@ -279,32 +280,32 @@ def _doorway(tree: ast.Module, package: str) -> dict[str, Import] | None:
     return names
 
 
-def _drop_idle(node: ast.AST) -> None:
-    """Drop statements that do nothing: texts (docstrings), and what only type checkers read."""
+def _drop_no_ops(node: ast.AST) -> None:
+    """Drop statements that do nothing: texts (docstrings), and those for type checkers alone."""
     for attribute in ("body", "orelse", "finalbody"):
         body = getattr(node, attribute, None)
         if isinstance(body, list):
-            # Nested ones are walked to later.
-            body[:] = [s for statement in body for s in _acting(statement)]
+            # The walk reaches nested statements later.
+            body[:] = [s for statement in body for s in _effective(statement)]
 
 
-def _acting(statement: ast.stmt) -> list[ast.stmt]:
-    """What a statement leaves of itself."""
+def _effective(statement: ast.stmt) -> list[ast.stmt]:
+    """Return the statements that remain of one without texts and type checkers' branches."""
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
         return [] if isinstance(statement.value.value, str) else [statement]
     if isinstance(statement, ast.If):
         test = statement.test
         asked = test.id if isinstance(test, ast.Name) else getattr(test, "attr", "")
         if asked == "TYPE_CHECKING":
-            return [s for one in statement.orelse for s in _acting(one)]
+            return [s for one in statement.orelse for s in _effective(one)]
     return [statement]
 
 
 def _drop_costs(tree: ast.Module) -> set[str] | None:
-    """Drop formulas for MACs, and whatever else of the module only they mention.
+    """Drop formulas for MACs, and everything in the module that only they mention.
 
     Returns:
-        The module's own names that were dropped; None: it has no formulas.
+        The module's own names that were dropped; None: the module has no formulas.
     """
     dropped: list[ast.stmt] = []
     for node in ast.walk(tree):
@@ -338,7 +339,7 @@ def _drop_costs(tree: ast.Module) -> set[str] | None:
 
 
 def _bound(statement: ast.stmt) -> set[str]:
-    """The names that a statement of a module gives a meaning, and does nothing else."""
+    """Return the names that a statement binds; empty if it may do more than bind names."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return set() if statement.decorator_list else {statement.name}
     if isinstance(statement, ast.Import | ast.ImportFrom):
@@ -355,7 +356,7 @@ def _bound(statement: ast.stmt) -> set[str]:
 
 
 def _mentions(statement: ast.stmt) -> set[str]:
-    """The names that a statement may use; texts count too, as they may be annotations."""
+    """Return the names that a statement may use; texts count too, as possible annotations."""
     if _bound(statement) == {"__all__"}:
         return set()
     found: set[str] = set()

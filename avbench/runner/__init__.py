@@ -1,1 +1,1 @@
-"""Plans stages and runs them."""
+"""Plan the stages of a suite and run them."""

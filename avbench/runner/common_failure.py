@@ -1,4 +1,4 @@
-"""A failure of every stage of a kind: the environment's fault, most likely, not a stage's own."""
+"""Common failures: every stage of a kind fails alike, so the environment is probably at fault."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -8,23 +8,23 @@ from typing import Any
 
 from avbench.runner.plan import Plan, Stage
 
-OWN = re.compile(r"(?:[\w.-]*/)+[\w.-]*|0x[0-9a-f]+|\d+")
-"""Paths and numbers: two stages that fail for one reason name different ones."""
+STAGE_DETAIL = re.compile(r"(?:[\w.-]*/)+[\w.-]*|0x[0-9a-f]+|\d+")
+"""Paths and numbers: errors with one cause still differ in them from stage to stage."""
 
-ENOUGH = 2
-"""Failures that tell a common fault from one stage's own, while other stages still wait."""
+MIN_FAILURES = 2
+"""Equal failures that stop a run early, while other stages of the kind still wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommonFailure:
-    """All stages of a kind that ran ended with the same error."""
+    """One error with which all stages of a kind that ran have failed."""
 
     kind: str
     error: str
-    """The first one's, in one line."""
+    """The first stage's error, in one line."""
     failed: int
     untried: int
-    """Stages of the kind that were left: no setting of theirs tells them from the failed."""
+    """Number of stages of the kind that did not run. Their settings suggest no other outcome."""
     log: Path
 
     def __str__(self) -> str:
@@ -35,17 +35,17 @@ class CommonFailure:
 
 
 def last_line(error: object) -> str:
-    """Return the line of an error that says it: the last one."""
+    """Return the last line of an error, which carries its message."""
     return str(error).strip().splitlines()[-1]
 
 
 def same_error(errors: Collection[str]) -> bool:
-    """Tell if errors are equal but for the paths and numbers in them."""
-    return len({OWN.sub("", last_line(error)) for error in errors}) == 1
+    """Return True if errors differ at most in the paths and numbers that they name."""
+    return len({STAGE_DETAIL.sub("", last_line(error)) for error in errors}) == 1
 
 
 def settings_tell_apart(plan: Plan, failed: Collection[Stage], untried: Collection[Stage]) -> bool:
-    """Tell if an untried stage lacks a setting that all failed ones share.
+    """Return True if an untried stage lacks a setting that all failed ones share.
 
     If so, that setting may be to blame, and the untried stage may succeed.
     """
@@ -55,7 +55,7 @@ def settings_tell_apart(plan: Plan, failed: Collection[Stage], untried: Collecti
 
 
 def _settings(plan: Plan, stage: Stage) -> dict[str, str]:
-    """Return all settings that a stage depends on, its parents' by their roles."""
+    """Return all settings that a stage depends on; its parents' carry their roles as prefix."""
     found = dict(_flat(stage.spec, ""))
     for role, parent in stage.parents.items():
         found |= {f"{role}/{k}": v for k, v in _settings(plan, plan.stages[parent]).items()}

@@ -1,4 +1,4 @@
-"""The stages that make data: the embedded world, prepared splits, and the tokenizer."""
+"""Plan the stages that make data: the embedded world, prepared splits, and the tokenizer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,7 @@ from typing import Any
 
 from avbench.config.builder import Settings, Training
 from avbench.config.data_file import DataSource
-from avbench.config.strict_yaml import READ
+from avbench.config.strict_yaml import FILES_READ
 from avbench.core import options
 from avbench.core.digest import CONTENT, digest
 from avbench.core.errors import DataError
@@ -30,13 +30,16 @@ class Datasets:
     _read: set[tuple[str, str]] = field(default_factory=set)
 
     def reader(self, key: str) -> Dataset:
-        """A dataset's reader; over no files where the embedded world writes them."""
+        """Return a dataset's reader. The embedded world's readers need no files yet."""
         if key not in self._readers:
             self._readers[key] = self.sources[key].open(self.book.registry)
         return self._readers[key]
 
     def fingerprint(self, key: str) -> str:
-        """What a real dataset's annotations and list of media say; the world's id says its own."""
+        """Return the hash of a real dataset's annotations and list of media files.
+
+        It is empty for the embedded world, whose stage's id covers its contents.
+        """
         if self.sources[key].root is None:
             return ""
         if key not in self._fingerprints:
@@ -44,10 +47,10 @@ class Datasets:
         return self._fingerprints[key]
 
     def examine(self, key: str, role: str) -> None:
-        """Read a real dataset's annotations once, so that bad files are told before any work.
+        """Read a real dataset's annotations once, to report bad files before any work.
 
         Raises:
-            DataError: the dataset's policy is ``fail``, and there are defects.
+            DataError: the dataset's policy is ``fail`` and its annotations have defects.
         """
         source, dataset = self.sources[key], self.reader(key)
         split = dataset.of(role)
@@ -59,32 +62,34 @@ class Datasets:
         refuse(verdict.defects, source.policy, f"{key}, split '{split}'")
 
     def selecting(self, training: Training) -> str | None:
-        """The role of the clips that a checkpoint is selected on; None: carved from training's.
+        """Return the role of the split that checkpoints are selected on.
+
+        None: the training clips are divided, and a share of them is used.
 
         Raises:
-            DataError: the reported split is asked for and there is none.
+            DataError: the suite selects on the reported split, and the dataset has none.
         """
         key = training.dataset
         dataset = self.reader(key)
         if training.train.selection.on_report:
             if dataset.report is None:
-                raise DataError(f"selection.on_report: dataset '{key}' reports no split")
+                raise DataError(f"selection.on_report: dataset '{key}' has no reported split")
             return "report"
-        # The embedded world writes every split; of real files some may not be there.
+        # The embedded world writes every split; real datasets may lack files of some.
         written = self.sources[key].root is None or dataset.select in dataset.splits()
         return "select" if dataset.select is not None and written else None
 
 
 @dataclass(slots=True)
 class DataStages:
-    """The stages of a suite's data."""
+    """Adds the stages of a suite's data to its stage book."""
 
     datasets: Datasets
     book: StageBook
     _prepared: dict[tuple[str, str, InputSpec, WorldSettings], str] = field(default_factory=dict)
 
     def prepare(self, key: str, role: str, settings: Settings) -> str:
-        """The prepared clips of one split of a dataset."""
+        """Add the stage that prepares the clips of one split, and return its id."""
         wanted = (key, role, settings.input, settings.world)
         if wanted not in self._prepared:
             self._prepared[wanted] = self._prepare(*wanted)
@@ -105,7 +110,7 @@ class DataStages:
         }
         parts = [("datasets", source.reader.name)]
         if source.root is None:
-            # One stage a dataset: the world is made in parts.
+            # Each dataset of the world is a stage of its own.
             made = options.plain(replace(world, datasets=(key,)))
             parents = {"world": self.book.add("world", made, {}, shared=True)}
             return self.book.add("prepare", spec, parents, parts, shared=True)
@@ -113,10 +118,13 @@ class DataStages:
         return self.book.add("prepare", spec, {}, parts, local={"root": str(source.root)})
 
     def vocabulary(self, settings: Settings) -> str:
-        """The tokenizer: given, or learnt from the training captions of the suite's datasets.
+        """Add the stage of the tokenizer, and return its id.
+
+        The tokenizer comes from a file, or is learnt from the training captions of the suite's
+        datasets.
 
         Raises:
-            DataError: the file that is given cannot be read.
+            DataError: the tokenizer's file cannot be read.
         """
         asked = settings.vocabulary
         if asked.file is None:
@@ -124,9 +132,9 @@ class DataStages:
             parents = {f"data/{key}": self.prepare(key, "train", settings) for key in keys}
             return self.book.add("vocabulary", options.plain(asked), parents)
         path = Path(asked.file).expanduser().resolve()
-        READ.add(path)
+        FILES_READ.add(path)
         try:
-            # The file's contents decide, not its place.
+            # The id depends on the file's contents, not on its path.
             spec: dict[str, Any] = {"size": asked.size, "file": CONTENT + digest(path)}
         except OSError as error:
             raise DataError(f"vocabulary.file: cannot be read: {error}") from error

@@ -25,19 +25,18 @@ def export(
     dataset: str | None = None,
     seed: int | None = None,
 ) -> Manifest:
-    """Write the captioner of a cell, and read it back.
+    """Write the captioner of a cell to a folder, and read it back as a check.
 
     Args:
-        plan: of the row that is meant, and no other.
-        store: where the stages lie.
-        registry: the plugins that it was made with.
-        out: the folder to write; it must not exist, or be empty.
-        dataset: which fine-tuning; None: the only one.
-        seed: which seed; None: the only one.
+        plan: the plan, restricted to one row.
+        store: the folders of its stages.
+        registry: the components that the captioner was made with.
+        out: the folder to write; it must be new or empty.
+        dataset: the dataset of the fine-tuning; None: the only one.
+        seed: the trial's seed; None: the only one.
 
     Raises:
-        AvbenchError: it is not clear which cell is meant, the cell has not been trained, or the
-            folder is taken.
+        AvbenchError: the cell is ambiguous or has not been trained, or the folder is not empty.
     """
     trial, cell = choose(plan, dataset, seed)
     out = out.resolve()
@@ -54,7 +53,11 @@ def export(
 
 
 def choose(plan: Plan, dataset: str | None, seed: int | None) -> tuple[Trial, Cell | None]:
-    """The trial and the dataset that are meant; no dataset where nothing is fine-tuned."""
+    """Return the trial and the cell to export; the cell is None if nothing is fine-tuned.
+
+    Raises:
+        AvbenchError: the choice is ambiguous, unknown, or a skipped row.
+    """
     labels = list(dict.fromkeys(trial.label for trial in plan.trials))
     _only_one("--only", "row", labels)
     seeds = {str(trial.seed): trial for trial in plan.trials}
@@ -80,26 +83,26 @@ def _one(option: str, what: str, known: Iterable[str], asked: str | None) -> str
 def _only_one(option: str, what: str, names: list[str]) -> None:
     if len(names) != 1:
         raise AvbenchError(
-            f"{option}: the suite has {len(names)} {what}s, name one: {', '.join(names)}"
+            f"{option}: the suite has {len(names)} {what}s; name one of: {', '.join(names)}"
         )
 
 
 def _finished(stage: Stage, store: Store, trial: Trial) -> Path:
-    """The folder of a stage that is done.
+    """Return the folder of a finished stage.
 
     Raises:
-        AvbenchError: it failed or has not run.
+        AvbenchError: the stage failed or has not run.
     """
     record, folder = store.record(stage), store.directory(stage)
     if record is None:
         raise AvbenchError(
-            f"row '{trial.label}', seed {trial.seed}: its stage {stage.folder} is not in "
-            f"{store.results}: with these settings and this code it has not been trained; "
-            "'avbench run' with the same options does it"
+            f"row '{trial.label}', seed {trial.seed}: {store.results} has no stage "
+            f"{stage.folder}: it has not been trained with these settings and this code. Train "
+            "it by 'avbench run' with the same options"
         )
     if record["status"] != "done":
         raise AvbenchError(
-            f"row '{trial.label}', seed {trial.seed}: its stage {stage.folder} failed: "
+            f"row '{trial.label}', seed {trial.seed}: stage {stage.folder} failed: "
             f"{record['error']} (log: {folder / LOG})"
         )
     return folder

@@ -1,4 +1,4 @@
-"""One process at a time works on a stage: a lock that the kernel drops with its holder."""
+"""Locks on stages: one process works on a stage, and the kernel frees the lock when it ends."""
 
 import fcntl
 import os
@@ -7,16 +7,16 @@ from pathlib import Path
 
 LOCK = "lock"
 POLL = 0.05
-"""Seconds between two tries for a lock."""
+"""Seconds between two attempts to take a lock."""
 
 
 class StageLock:
     """An exclusive lock on a stage's folder.
 
-    It belongs to the process that computes the stage, not to the runner: after a runner's
-    sudden death it says which stages are still being computed. Held until ``release`` or the
-    process's end, however that comes. Forked children, such as data workers, have no part in it:
-    one that outlives its parent for a moment would else keep the stage from being started again.
+    The process that computes the stage holds it, not the runner, so after a runner's sudden death
+    it still tells which stages are being computed. It is held until ``release`` or until the
+    process ends for any reason. Forked children, such as data workers, do not share it: a child
+    that briefly outlives its parent would otherwise keep the stage from being restarted.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -24,7 +24,14 @@ class StageLock:
         self._fd: int | None = None
 
     def acquire(self, patience: float = 0.0) -> bool:
-        """Take the lock; False where another process has it for all of ``patience`` seconds."""
+        """Take the lock.
+
+        Args:
+            patience: seconds to wait while another process holds it.
+
+        Returns:
+            False if another process still holds the lock.
+        """
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         deadline = time.monotonic() + patience
         while True:
@@ -41,7 +48,7 @@ class StageLock:
         return True
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock, if it is held."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -51,17 +58,17 @@ class StageLock:
 _held: set[StageLock] = set()
 
 
-def _leave_to_parent() -> None:
-    """In a forked child: close what the parent holds, which stays its own."""
+def _close_in_child() -> None:
+    """Close the parent's locks in a forked child; the parent keeps them."""
     for lock in list(_held):
         lock.release()
 
 
-os.register_at_fork(after_in_child=_leave_to_parent)
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 def locked(directory: Path) -> bool:
-    """Whether a process is working on a stage."""
+    """Return True if a process is working on the stage in a folder."""
     if not (directory / LOCK).exists():
         return False
     lock = StageLock(directory)

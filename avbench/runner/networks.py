@@ -1,4 +1,4 @@
-"""The network of each row: its settings as a stage's spec holds them, and its components."""
+"""The networks of rows: the settings that enter the specs of stages, and the components."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.config.rows import Row
-from avbench.config.strict_yaml import READ
+from avbench.config.strict_yaml import FILES_READ
 from avbench.core import options
 from avbench.core.registry import Registry
 from avbench.models import pretrained
@@ -19,14 +19,14 @@ class Network:
     """A row's network."""
 
     model: ModelSettings
-    """With the encoders that the row's streams need and no others."""
+    """The model's settings, with the encoders of the row's streams only."""
     spec: Mapping[str, Any]
-    """Of a training that starts from the encoders' initial weights; of these, files stand as
-    digests of their contents."""
+    """Spec of trainings that start from the encoders' initial weights. Weights in files are given
+    as digests of their contents."""
     bare: Mapping[str, Any]
-    """Of whatever loads trained weights, or none: every encoder from scratch."""
+    """Spec of stages that load trained weights, or none: every encoder from scratch."""
     places: Mapping[str, str]
-    """The files whose digests ``spec`` holds."""
+    """The paths of the files whose digests ``spec`` contains."""
     components: tuple[Component, ...]
 
 
@@ -39,18 +39,18 @@ class Networks:
     _checked: set[tuple[str, str | None]] = field(default_factory=set)
 
     def refusal(self, row: Row) -> str | None:
-        """Why a combination is impossible, or None."""
+        """Return the reason why a row's combination is impossible, or None."""
         streams = row.configuration.streams
         missing = [m for m in streams if m not in row.settings.model.encoders]
         if missing:
             return f"model.encoders has no encoder for {', '.join(missing)}"
-        # Fusions are classes with ``refuses``; a plain function as ``build`` refuses nothing.
+        # ``build`` may be a plain function, without the method ``refuses``: it refuses nothing.
         build = self.registry.get("fusions", row.fusion.name).build
         refused: str | None = getattr(build, "refuses", lambda _: None)(streams)
         return refused
 
     def of(self, row: Row) -> Network:
-        """The network of a row.
+        """Return the network of a row.
 
         Raises:
             DataError: a file of initial weights is missing.
@@ -77,10 +77,10 @@ class Networks:
         )
 
     def check_words(self, network: Network, vocabulary: str | None) -> None:
-        """Check that initial weights which know words get their own vocabulary.
+        """Check that initial weights with word embeddings are used with their own vocabulary.
 
         Raises:
-            DataError: they do not.
+            DataError: the suite uses another vocabulary.
         """
         asked = (options.canonical(network.model), vocabulary)
         if asked not in self._checked:
@@ -88,11 +88,11 @@ class Networks:
             self._checked.add(asked)
 
     def _weights(self, model: ModelSettings) -> tuple[Any, Any, dict[str, str]]:
-        """A model's plain settings with its initial weights, without, and where they lie."""
+        """Return a model's plain settings with and without initial weights, and their paths."""
         text = options.canonical(model)
         if text not in self._models:
             located, places = pretrained.located(model, self.registry)
-            READ.update(map(Path, places.values()))
+            FILES_READ.update(map(Path, places.values()))
             bare = pretrained.cleared(model, self.registry)
             self._models[text] = options.plain(located), options.plain(bare), places
         return self._models[text]

@@ -1,6 +1,6 @@
-"""A plan as data: the stages, what each waits for, and which of them make up each cell.
+"""A plan as data: stages, their parents, and the cells that they make up.
 
-Nothing here needs torch, so that a plan that was made before is shown and run at once.
+Nothing here imports torch, so a cached plan is shown and run without delay.
 """
 
 import hashlib
@@ -17,54 +17,54 @@ from avbench.core.job import RECORD, read_json
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """One piece of work, computed once however many cells, tables and suites need it."""
+    """One piece of work, computed once even if many cells, tables and suites need it."""
 
     id: str
-    """A hash of all that can change its result."""
+    """Hash of everything that can change its result."""
     kind: str
     spec: Mapping[str, Any]
     parents: Mapping[str, str]
     """Ids of the stages whose results it reads, by role."""
     local: Mapping[str, Any] = field(default_factory=dict)
-    """What no result depends on: folders of this machine."""
+    """Settings that change no result, such as folders of this machine."""
     shared: bool = False
-    """Whether it lies in the user's cache: the embedded world and what is prepared of it."""
+    """True if it lies in the user's cache: the embedded world and its prepared clips."""
     code: str = ""
-    """A hash of the code that it runs, a key of ``Plan.codes``."""
+    """Hash of the code that it runs; a key of ``Plan.codes``."""
 
     @property
     def folder(self) -> str:
-        """The name of its folder."""
+        """Name of its folder."""
         return f"{self.kind}-{self.id}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Use:
-    """What a suite needs a stage for."""
+    """One purpose that a stage serves in a suite."""
 
     row: str = ""
-    """The label of a row; empty: of any."""
+    """Label of a row; empty: any row."""
     seed: int | None = None
     dataset: str = ""
     part: str = ""
-    """The role of a split, an alteration, or a share of the work."""
+    """Role of a split, an alteration, or a share of the work."""
 
     def text(self, *, seeds: bool) -> str:
-        """What listings call it; with its seed where there are several."""
+        """Return the name of this use in listings, with the seed if ``seeds`` is true."""
         row = _seeded(self.row, self.seed) if seeds and self.row else self.row
         return ", ".join(filter(None, (": ".join(filter(None, (self.dataset, row))), self.part)))
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one trial gives on one dataset."""
+    """The stages of one trial on one dataset."""
 
     dataset: str
     finetune: str
     generate: str
     score: str
     altered: Mapping[str, str] = field(default_factory=dict)
-    """Scores under alterations of the streams: the alteration's name to the stage's id."""
+    """Score stages with altered streams: name of the alteration to id of the stage."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,26 +76,26 @@ class Trial:
     published: Mapping[str, Any]
     seed: int
     skipped: str | None = None
-    """Why the combination is impossible; it then has no stages."""
+    """The reason why the combination is impossible; the trial then has no stages."""
     pretrain: str | None = None
     profile: str | None = None
     cells: tuple[Cell, ...] = ()
 
     @property
     def id(self) -> str:
-        """A hash of what the trial is on each axis, and its seed."""
+        """Hash of the trial's label, its value on each axis, and its seed."""
         text = json.dumps([self.label, dict(self.axes), self.seed], ensure_ascii=False)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     @property
     def name(self) -> str:
-        """What listings call it."""
+        """Name in listings."""
         return _seeded(self.label, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Everything that is to be done for a suite."""
+    """All trials and stages of a suite."""
 
     suite: str
     title: str
@@ -108,19 +108,19 @@ class Plan:
     notes: tuple[str, ...]
     trials: tuple[Trial, ...]
     baselines: Mapping[str, str]
-    """The score of always giving the most frequent caption: dataset to the stage's id."""
+    """Score stages of the most frequent caption: dataset to id of the stage."""
     prepared: Mapping[str, str]
-    """The prepared clips that are scored: dataset to the stage's id."""
+    """Prepare stages of the reported clips: dataset to id of the stage."""
     stages: Mapping[str, Stage]
-    """By id, parents before children."""
+    """Stages by id, parents before children."""
     claims: tuple[Mapping[str, Any], ...] = ()
-    """What the suite expects, as plain data of ``config.claims.Claim``."""
+    """The suite's claims, as plain data of ``config.claims.Claim``."""
     codes: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
-    """For each ``Stage.code``: ``modules``, the hash of each module that the stage runs, and
-    ``versions``, those of distributions that its id covers."""
+    """For each ``Stage.code``: ``modules``, the hashes of the modules that the stage runs, and
+    ``versions``, those of the distributions that its id covers."""
 
     def children(self) -> dict[str, list[str]]:
-        """The stages that wait for each stage."""
+        """Return the ids of the stages that read each stage, by its id."""
         waiting: dict[str, list[str]] = {id_: [] for id_ in self.stages}
         for stage in self.stages.values():
             for parent in dict.fromkeys(stage.parents.values()):
@@ -128,7 +128,7 @@ class Plan:
         return waiting
 
     def uses(self) -> dict[str, list[Use]]:
-        """What each stage is needed for, by its id."""
+        """Return the uses of each stage, by its id."""
         uses: dict[str, dict[Use, None]] = {s.id: _own_use(s) for s in self.stages.values()}
         for dataset, id_ in self.baselines.items():
             for stage in (id_, self.stages[id_].parents["predictions"]):
@@ -147,12 +147,17 @@ class Plan:
         return {id_: list(found) for id_, found in uses.items()}
 
     def names(self) -> dict[str, str]:
-        """What each stage works on, for people; one that several rows share, by the first."""
+        """Return a readable name of each stage's work, by its id.
+
+        A stage that several rows share is named after the first of them.
+        """
         several = len(self.seeds) > 1
         return {id_: uses[0].text(seeds=several) for id_, uses in self.uses().items() if uses}
 
     def needed(self, done: Collection[str]) -> list[str]:
-        """What stands in tables, and what of the rest must be computed for it, in order.
+        """Return the ids of the stages that tables show, and of those they still need, in order.
+
+        A stage above a finished one is left out, unless another stage needs it.
 
         Args:
             done: ids of the stages that are done.
@@ -169,9 +174,9 @@ class Plan:
         return [id_ for id_ in self.stages if id_ in needed]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, for the cache of plans. Equal parts of specs are written once."""
+        """Return plain data for the plan cache. Equal parts of specs are written once."""
         pool: dict[str, int] = {}
-        places: dict[int, int] = {}  # of objects, which the stages keep alive
+        places: dict[int, int] = {}  # by object id; the stages keep the objects alive
 
         def place(value: Any) -> int:
             if id(value) not in places:
@@ -192,7 +197,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Plan":
-        """The plan that ``to_json`` described."""
+        """Rebuild the plan from the data that ``to_json`` returned."""
         own = dict(data)
         pool = own.pop("pool")
         trials = tuple(
@@ -220,7 +225,7 @@ def _seeded(label: str, seed: int | None) -> str:
 
 
 def _own_use(stage: Stage) -> dict[Use, None]:
-    """What a stage is for that says so itself, whichever rows need it; none for the others."""
+    """Return the use that a stage's spec names, independent of rows; empty if it names none."""
     match stage.kind, stage.spec:
         case "world", {"datasets": datasets}:
             return {Use(dataset=", ".join(datasets)): None}
@@ -235,18 +240,18 @@ def _own_use(stage: Stage) -> dict[Use, None]:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where stages lie: a results folder, and the user's cache for the embedded world."""
+    """The folders of stages: in a results folder, or in the user's cache if shared."""
 
     results: Path
     cache: Path
 
     def directory(self, stage: Stage) -> Path:
-        """A stage's folder."""
+        """Return a stage's folder."""
         base = self.cache if stage.shared else self.results
         return base.resolve() / "stages" / stage.folder
 
     def record(self, stage: Stage) -> Mapping[str, Any] | None:
-        """A stage's record; None where it has none that can be read."""
+        """Return a stage's record; None if there is none or it cannot be read."""
         try:
             record: Mapping[str, Any] = read_json(self.directory(stage) / RECORD)
         except (OSError, ValueError):
@@ -254,16 +259,16 @@ class Store:
         return record
 
     def done(self, stage: Stage) -> bool:
-        """Whether a stage has come to its end."""
+        """Return True if a stage has finished without error."""
         record = self.record(stage)
         return record is not None and record.get("status") == "done"
 
     def all_done(self, stages: Iterable[Stage]) -> set[str]:
-        """The ids of the stages that are done."""
-        there = {
+        """Return the ids of those of the stages that are done."""
+        folders = {
             name
             for base in (self.results, self.cache)
             if (folder := base.resolve() / "stages").is_dir()
             for name in os.listdir(folder)
         }
-        return {stage.id for stage in stages if stage.folder in there and self.done(stage)}
+        return {stage.id for stage in stages if stage.folder in folders and self.done(stage)}

@@ -1,8 +1,8 @@
-"""Plans from the command line's arguments, remembered from one command to the next.
+"""A cache of plans, keyed by the arguments of the command line.
 
-Importing torch takes longer than planning a thousand trials, and plugins cannot do without it.
-So a plan is kept in the user's cache with the hashes of all files that it was made from; while
-none of them has changed, it is read back, and neither torch nor a plugin is imported.
+Importing torch takes longer than planning a thousand trials, and plugins need torch. So a plan is
+kept in the user's cache with the hashes of all files that it was made from. While none of them
+changes, it is read back, and neither torch nor a plugin is imported.
 """
 
 import gc
@@ -24,10 +24,10 @@ from avbench.runner.plan import Plan
 
 
 def plan_for(suite: str, overrides: Overrides, plugins_dir: Path | None = None) -> Plan:
-    """Read, check and plan a suite, or take the plan that was made before.
+    """Read, check and plan a suite, or read its plan from the cache.
 
     Raises:
-        AvbenchError: the suite, a plugin or the data are at fault.
+        AvbenchError: the suite, a plugin or the data have errors.
     """
     key = [str(find_suite(suite).resolve()), repr(overrides), str(plugins_dir), os.getcwd()]
     name = hashlib.blake2b(json.dumps(key).encode(), digest_size=16).hexdigest()
@@ -37,33 +37,33 @@ def plan_for(suite: str, overrides: Overrides, plugins_dir: Path | None = None) 
     if known is not None:
         return known
     with _without_collection():
-        plan, used = _make(suite, overrides, plugins_dir)
+        plan, files = _make(suite, overrides, plugins_dir)
         if plan.data == EMBEDDED:
-            # What real datasets hold is looked at anew each time.
-            _write(path, environment, used, plan)
+            # Real datasets are read anew each time, since their files may change.
+            _write(path, environment, files, plan)
     return plan
 
 
 def _make(suite: str, overrides: Overrides, plugins_dir: Path | None) -> tuple[Plan, set[Path]]:
-    """A plan made anew, and the files that it was made from."""
+    """Make a plan; return it with the files that it was made from."""
     from avbench.config import strict_yaml
     from avbench.config.suite import read_suite
     from avbench.core.code_hash import Code
     from avbench.core.registry import load
     from avbench.runner.planner import make_plan
 
-    strict_yaml.READ.clear()
+    strict_yaml.FILES_READ.clear()
     registry = load(plugins_dir)
     plan = make_plan(read_suite(suite, registry, overrides), registry)
     modules = {component.module for component in registry}
-    return plan, {*strict_yaml.READ, *_own_files(), *Code().files(*modules)}
+    return plan, {*strict_yaml.FILES_READ, *_own_files(), *Code().files(*modules)}
 
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """No garbage collection: importing torch and planning make much that stays, and no garbage.
+    """Suspend garbage collection, which would take a fifth of the time and find no garbage.
 
-    It takes a fifth of the time otherwise.
+    Importing torch and planning make many objects, and all of them stay alive.
     """
     gc.disable()
     try:
@@ -79,12 +79,12 @@ def _read(path: Path, environment: str) -> Plan | None:
             return None
         return Plan.from_json(kept["plan"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # absent, or of another version: plan anew
+        return None  # absent, or written by another version
 
 
-def _write(path: Path, environment: str, used: Iterable[Path], plan: Plan) -> None:
-    files = _hashes(sorted(str(p) for p in used))
-    kept = {"environment": environment, "files": files, "plan": plan.to_json()}
+def _write(path: Path, environment: str, files: Iterable[Path], plan: Plan) -> None:
+    hashes = _hashes(sorted(map(str, files)))
+    kept = {"environment": environment, "files": hashes, "plan": plan.to_json()}
     remember(path, kept, indent=None)
 
 
@@ -93,12 +93,12 @@ def _hashes(files: Iterable[str]) -> dict[str, str]:
 
 
 def _own_files() -> set[Path]:
-    """The package's own modules, presets and tables, and nothing of its callers."""
+    """Return the package's modules, suites and presets."""
     return {p.resolve() for p in folder("avbench").rglob("*") if p.suffix in (".py", ".yaml")}
 
 
 def _environment(plugins_dir: Path | None) -> str:
-    """Python, what is installed where, and the modules of the plugins' folder."""
+    """Return a hash of Python's version, the installed distributions and the plugins' files."""
     seen: list[Any] = [sys.version]
     for base in dict.fromkeys(Path(p or ".").resolve() for p in sys.path):
         for entry in _entries(base):

@@ -1,6 +1,6 @@
-"""From a suite to a plan: rows × seeds → trials → a DAG of stages with content-hash ids.
+"""Turns a suite into a plan: rows × seeds → trials → a DAG of stages with content-hash ids.
 
-Equal stages have equal ids, so one pre-training feeds all its fine-tunings, and suites share.
+Equal stages have equal ids, so one pre-training serves all its fine-tunings, in all suites.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from avbench.training.settings import SelectionSettings, TrainSettings
 
 
 def make_plan(suite: Suite, registry: Registry) -> Plan:
-    """Plan a suite; nothing is run and no media are opened.
+    """Plan a suite. Nothing is run, and no media files are opened.
 
     Raises:
         DataError: annotations of a real dataset are missing or malformed.
@@ -63,11 +63,11 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
 def _trials(
     row: Row, seeds: tuple[int, ...], book: StageBook, data: DataStages, networks: Networks
 ) -> list[Trial]:
-    """The trials of a row, one a seed; without stages where the combination is impossible."""
+    """Return a row's trials, one per seed; without stages if the combination is impossible."""
     reason = networks.refusal(row)
     if reason is None:
-        planned = _Row(row, book, data, networks)
-        return [planned.trial(seed) for seed in seeds]
+        stages = _RowStages(row, book, data, networks)
+        return [stages.trial(seed) for seed in seeds]
     return [
         Trial(label=row.label, axes=row.axes, published=row.published, seed=seed, skipped=reason)
         for seed in seeds
@@ -75,8 +75,8 @@ def _trials(
 
 
 @dataclass(frozen=True)
-class _Row:
-    """The stages of one row."""
+class _RowStages:
+    """Adds the stages of one row to the stage book."""
 
     row: Row
     book: StageBook
@@ -85,27 +85,27 @@ class _Row:
 
     @cached_property
     def network(self) -> Network:
-        """What is trained."""
+        """The row's network."""
         return self.networks.of(self.row)
 
     @cached_property
     def vocabulary(self) -> str:
-        """The tokenizer's stage."""
+        """Id of the tokenizer's stage."""
         return self.data.vocabulary(self.row.settings)
 
     @cached_property
     def compute(self) -> Any:
-        """How the network is computed, as data."""
+        """The settings ``compute`` as plain data."""
         return options.plain(self.row.settings.compute)
 
     @cached_property
     def metrics(self) -> list[Any]:
-        """What captions are scored by, as data."""
+        """The metrics as plain data."""
         return [options.plain(ref) for ref in self.row.settings.evaluate.metrics]
 
     @cached_property
     def generations(self) -> Mapping[str, Any]:
-        """The specs of generations, by what is altered in them; ``""``: nothing."""
+        """Specs of generate stages by the name of the alteration; ``""``: unaltered streams."""
         decode = options.plain(self.row.settings.decode)
         return {
             alteration.name if alteration else "": {
@@ -118,7 +118,7 @@ class _Row:
 
     @cached_property
     def profile(self) -> str:
-        """The stage of the cost of a caption, and of a step of pre-training."""
+        """Id of the stage that counts the costs of a caption and of a pre-training step."""
         settings, components = self.row.settings, [*self.network.components]
         spec = {**self.network.bare, "train": None, "vocabulary": settings.vocabulary.size}
         if settings.pretrain is not None:
@@ -132,7 +132,7 @@ class _Row:
         return self.book.add("profile", spec, {}, components)
 
     def trial(self, seed: int) -> Trial:
-        """The row with a seed, and its stages."""
+        """Return the row's trial with a seed, and add its stages."""
         row, pretraining = self.row, self.row.settings.pretrain
         pretrain = self.train("pretrain", pretraining, seed) if pretraining else None
         return Trial(
@@ -146,7 +146,7 @@ class _Row:
         )
 
     def cell(self, training: Training, seed: int, pretrain: str | None) -> Cell:
-        """A fine-tuning, and the captions and scores that it gives, as they are and altered."""
+        """Add a fine-tuning, and its captions and scores for unaltered and altered streams."""
         model = self.train("finetune", training, seed, pretrain)
         data = self.data.prepare(training.dataset, "report", self.row.settings)
         parents = {"model": model, "vocabulary": self.vocabulary, "data": data}
@@ -163,9 +163,9 @@ class _Row:
         )
 
     def train(self, kind: str, training: Training, seed: int, pretrain: str | None = None) -> str:
-        """A pre-training or fine-tuning; the latter starts from ``pretrain`` if there is one."""
+        """Add a training, which starts from ``pretrain`` if given; return its stage's id."""
         settings, network = self.row.settings, self.network
-        # What loads trained weights has no use for those that training starts from.
+        # A fine-tuning that loads pre-trained weights does not read the initial ones.
         spec: dict[str, Any] = {
             **(network.bare if pretrain else network.spec),
             "train": _training(training.train),
@@ -193,28 +193,28 @@ class _Row:
         return self.book.add(kind, spec, parents, components, local=local, selects=selects)
 
     def scoring(self, kind: str, selection: SelectionSettings) -> Mapping[str, Any]:
-        """How captions are made and scored where a checkpoint is selected by them.
+        """Return the settings by which captions select a checkpoint: decoding and metrics.
 
         Raises:
             DataError: the suite has no metrics.
         """
         if not self.metrics:
             raise DataError(
-                f"{kind}.select: best needs evaluate.metrics, of which one gives the score "
-                f"'{selection.by}'; got none"
+                f"{kind}.select: best needs a metric in evaluate.metrics that gives the score "
+                f"'{selection.by}', got no metrics"
             )
         decode = replace(self.row.settings.decode, beam=selection.beam)
         return {"decode": options.plain(decode), "metrics": self.metrics}
 
 
 def _score(book: StageBook, metrics: list[Any], predictions: str, data: str) -> str:
-    """The scores of a file of predictions."""
+    """Add the stage that scores a file of predictions, and return its id."""
     parts = [("metrics", ref["name"]) for ref in metrics]
     parents = {"predictions": predictions, "data": data}
     return book.add("score", {"metrics": metrics}, parents, parts)
 
 
 def _training(settings: TrainSettings) -> Any:
-    """A training's settings as data; without those of a selection that there is none of."""
+    """Return training settings as plain data; ``selection`` is reset if nothing is selected."""
     last = settings.select == "last"
     return options.plain(replace(settings, selection=SelectionSettings()) if last else settings)

@@ -1,17 +1,17 @@
-"""``avbench data prepare``: a split of a dataset into shards, by independent jobs.
+"""``avbench data prepare``: writes a split of a dataset as shards, by independent jobs.
 
-A folder of shards holds, for each split::
+A folder of shards contains, for each split::
 
-    plan.json     how it is made, and where each shard's clips begin in the list
-    clips.jsonl   the clips of the annotations, one a line
+    plan.json     all settings, and the place of each shard's first clip in the list
+    clips.jsonl   the clips of the annotations, one per line
     shards/       000000.tar, and 000000.json with its hash and its clips, …
     stages/       the jobs: each is ``python -m avbench.runner.stage_process stages/…``
     shards.json   every shard's size and hash; written when all are complete
-    lost.jsonl    every clip that was left out, with its reason; those of defects.jsonl, which
-                  the annotations lost, and the shards'
+    lost.jsonl    every lost clip with its reason: those of defects.jsonl, which the annotations
+                  lost, and those of the shards
 
-Annotations are read once, clip by clip, and no job reads them again, so that neither their size
-nor the number of jobs matters.
+Annotations are read once, clip by clip, and no job reads them again. So neither their size nor the
+number of jobs matters.
 """
 
 import hashlib
@@ -50,19 +50,19 @@ from avbench.runner.scheduler import Run
 DEFECTS = "defects.jsonl"
 
 PLACES = ("root", "shards", "listed", "bytes", "clips")
-"""What of a plan follows from the rest, or may change from one run to the next."""
+"""Fields of ``plan.json`` that follow from the others, or may change between runs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
-    """What is to be prepared, and where."""
+class ShardRequest:
+    """The split to prepare, its encoding, and the folder to write."""
 
     file: Path
     """The data file."""
     dataset: str
     split: str
     out: Path
-    """The folder of shards; each split has its own within."""
+    """The folder of shards, with a folder for each split."""
     encoding: Encoding
 
     @property
@@ -71,23 +71,27 @@ class Order:
         return self.out.absolute() / checked_id(self.split, "--split")
 
 
-def plan_shards(order: Order, registry: Registry) -> Mapping[str, Any]:
-    """Read the annotations and list the clips of each shard, unless that was done before.
+def list_shards(request: ShardRequest, registry: Registry) -> Mapping[str, Any]:
+    """Read the annotations and list the clips of each shard, unless an earlier run did.
+
+    Returns:
+        The contents of ``plan.json``.
 
     Raises:
-        SuiteError: the data file is at fault.
-        DataError: the dataset, the split or its files are, or the folder was begun otherwise.
+        SuiteError: the data file has errors.
+        DataError: the dataset, the split or its files have errors, or the folder belongs to a run
+            with other settings.
     """
     need_webdataset()
-    source = _source(order, registry)
+    source = _source(request, registry)
     dataset = source.open(registry)
-    if order.split not in dataset.splits():
-        raise DataError(f"{source.key}: {unknown('split', order.split, dataset.splits())}")
-    roles = [role for role in ("train", "report", "select") if dataset.of(role) == order.split]
-    asked = {
+    if request.split not in dataset.splits():
+        raise DataError(f"{source.key}: {unknown('split', request.split, dataset.splits())}")
+    roles = [role for role in ("train", "report", "select") if dataset.of(role) == request.split]
+    settings = {
         "form": FORM,
         "dataset": source.key,
-        "split": order.split,
+        "split": request.split,
         "roles": roles,
         "protocol": dataset.protocol,
         "reader": plain(source.reader),
@@ -95,23 +99,23 @@ def plan_shards(order: Order, registry: Registry) -> Mapping[str, Any]:
         "policy": source.policy,
         "sound": plain(source.sound),
         "clip_seconds": source.clip_seconds,
-        "encoding": plain(order.encoding),
+        "encoding": plain(request.encoding),
         "versions": {name: package_version(name) for name in ("av", "webdataset")},
     }
-    known = _known(order.folder, asked)
+    known = _known(request.folder, settings)
     if known is not None:
         known = {**known, "root": str(source.root)}
-        write_json(order.folder / LIST, known, indent=None)
+        write_json(request.folder / LIST, known, indent=None)
         return known
-    order.folder.mkdir(parents=True, exist_ok=True)
-    write_json(order.folder / PARAGRAPHS, plain(dataset.paragraphs(order.split)))
-    plan = {**asked, **_list(order, source, dataset), "root": str(source.root)}
-    write_json(order.folder / LIST, plan, indent=None)
-    return plan
+    request.folder.mkdir(parents=True, exist_ok=True)
+    write_json(request.folder / PARAGRAPHS, plain(dataset.paragraphs(request.split)))
+    listing = {**settings, **_list(request, source, dataset), "root": str(source.root)}
+    write_json(request.folder / LIST, listing, indent=None)
+    return listing
 
 
 def data_prepare(
-    order: Order,
+    request: ShardRequest,
     registry: Registry,
     *,
     jobs: int,
@@ -123,44 +127,44 @@ def data_prepare(
     """Write a split's shards.
 
     Args:
-        order: what, where and how.
-        registry: the readers.
-        jobs: among how many jobs the shards are divided.
-        workers: how many run at once on this machine.
-        start: False: the jobs are only laid down, for other machines to run; called again when
-            they have, this writes the manifest.
-        verify: whether to compare every complete shard with its hash, and write those anew that
-            are damaged.
-        watch: lets the jobs run, and shows them.
+        request: the split, its encoding and its folder.
+        registry: the components, for the dataset's reader.
+        jobs: number of jobs that share the shards.
+        workers: number of jobs that run at once on this machine.
+        start: False: only write the jobs, for other machines to run. A further call after they
+            have finished writes the manifest.
+        verify: True: compare every complete shard with its hash, and rewrite damaged ones.
+        watch: runs the jobs and shows their progress.
 
     Returns:
-        ``folder``, ``complete``, ``status`` (as of ``Run.go``), ``failed`` (each job's error),
-        ``jobs`` (their folders), ``damaged`` (shards that were found so), and the sums of
-        ``folder.Tally`` over what is complete.
+        ``folder``, ``complete``, ``status`` (as of ``Run.go``), ``failed`` (errors of jobs),
+        ``jobs`` (their folders), ``damaged`` (names of damaged shards), and the sums of
+        ``shards.folder`` over the complete shards.
 
     Raises:
-        AvbenchError: see ``plan_shards``.
+        AvbenchError: see ``list_shards``.
     """
-    plan = plan_shards(order, registry)
-    folder, count = order.folder, len(plan["shards"])
+    listing = list_shards(request, registry)
+    folder, count = request.folder, len(listing["shards"])
     damaged = [n for n in range(count) if verify and _damaged(folder, n)]
     for number in damaged:
         shard_path(folder, number).with_suffix(INDEX).unlink(missing_ok=True)
-    stages = _stages(plan, folder, min(jobs, count))
+    stages = _stages(listing, folder, min(jobs, count))
     store = Store(results=folder, cache=cache())
     for stage in stages:
         share = range(stage.spec["job"], count, stage.spec["jobs"])
         if store.done(stage) and not all(is_complete(folder, n) for n in share):
             (store.directory(stage) / RECORD).unlink()
-    run = Run(_graph(plan, stages), store, LocalExecutor(slots=workers), {"device": "cpu"})
+    plan = _plan(listing, stages)
+    run = Run(plan, store, LocalExecutor(slots=workers), {"device": "cpu"})
     status = 0
     if start:
         status = watch(run)
     else:
         for stage in stages:
-            _lay_down(stage, store)
+            _write_job(stage, store)
     ready = all(is_complete(folder, n) for n in range(count))
-    found = _finish(folder, plan) if ready else _so_far(folder, count)
+    found = _finish(folder, listing) if ready else _sums(folder, count)
     errors = [r["error"] for s in stages if (r := store.record(s)) and r["error"] is not None]
     return {
         "folder": str(folder),
@@ -173,22 +177,22 @@ def data_prepare(
     }
 
 
-def _source(order: Order, registry: Registry) -> DataSource:
-    if not order.file.is_file():
-        raise SuiteError(f"data file {order.file}: no such file")
+def _source(request: ShardRequest, registry: Registry) -> DataSource:
+    if not request.file.is_file():
+        raise SuiteError(f"data file {request.file}: no such file")
     problems = Problems()
-    sources = file_sources(order.file, Builder(registry, problems))
+    sources = file_sources(request.file, Builder(registry, problems))
     problems.check()
-    if order.dataset not in sources:
-        raise SuiteError(f"{order.file}: {unknown('dataset', order.dataset, sources)}")
-    return sources[order.dataset]
+    if request.dataset not in sources:
+        raise SuiteError(f"{request.file}: {unknown('dataset', request.dataset, sources)}")
+    return sources[request.dataset]
 
 
-def _known(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The plan of an earlier run; None: there is none.
+def _known(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the ``plan.json`` of an earlier run; None: there is none that is complete.
 
     Raises:
-        DataError: it was made otherwise.
+        DataError: the earlier run had other settings.
     """
     try:
         known: dict[str, Any] = read_json(folder / LIST)
@@ -196,19 +200,20 @@ def _known(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     before = {k: v for k, v in known.items() if k not in PLACES}
-    if before != plain(asked):
-        changed = "".join(f"\n  {line}" for line in _changes(before, plain(asked)))
+    if before != plain(settings):
+        changed = "".join(f"\n  {line}" for line in _changes(before, plain(settings)))
         raise DataError(
-            f"{folder}: was begun otherwise; give another folder, or delete this one:{changed}"
+            f"{folder}: was begun with other settings; give another folder, or delete this "
+            f"one:{changed}"
         )
     return known if whole else None
 
 
-def _changes(before: Mapping[str, Any], asked: Mapping[str, Any], at: str = "") -> list[str]:
-    """What differs, one line a field."""
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> list[str]:
+    """Return one line for each field that differs."""
     lines: list[str] = []
-    for key in {**before, **asked}:
-        one, two = before.get(key), asked.get(key)
+    for key in {**before, **now}:
+        one, two = before.get(key), now.get(key)
         if isinstance(one, dict) and isinstance(two, dict):
             lines += _changes(one, two, f"{at}{key}.")
         elif one != two:
@@ -216,68 +221,76 @@ def _changes(before: Mapping[str, Any], asked: Mapping[str, Any], at: str = "") 
     return lines
 
 
-def _list(order: Order, source: DataSource, dataset: Dataset) -> dict[str, Any]:
-    """Write the list of clips; where each shard begins in it, and what is lost already."""
+def _list(request: ShardRequest, source: DataSource, dataset: Dataset) -> dict[str, Any]:
+    """Write the list of clips and the clips that the annotations lost.
+
+    Returns:
+        ``clips``, ``bytes`` and ``listed`` (number of clips, size and hash of the list), and
+        ``shards``: the index and the byte offset of each shard's first clip.
+
+    Raises:
+        DataError: a clip is lost, and the dataset's policy is ``fail``.
+    """
     shards: list[tuple[int, int]] = []
     digest, count, size, video = hashlib.sha256(), 0, 0, None
     costly: list[Defect] = []
-    temporary = order.folder / f".{CLIPS}.{os.getpid()}"
-    defects = order.folder / DEFECTS
+    temporary = request.folder / f".{CLIPS}.{os.getpid()}"
+    defects = request.folder / DEFECTS
     with temporary.open("wb") as file, defects.open("w", encoding="utf-8") as gone:
-        for item in _listed(order, source, dataset):
+        for item in _clips(request, source, dataset):
             if isinstance(item, Defect):
                 gone.write(LostClip.of_defect(item).line())
                 costly += [item] if source.policy == "fail" else []
                 continue
-            full = not shards or count - shards[-1][0] >= order.encoding.clips_per_shard
+            full = not shards or count - shards[-1][0] >= request.encoding.clips_per_shard
             if full and item["video"] != video:
                 shards.append((count, size))
             line = canonical(item).encode() + b"\n"
             file.write(line)
             digest.update(line)
             count, size, video = count + 1, size + len(line), item["video"]
-    refuse(costly, source.policy, f"{source.key}, split '{order.split}'")
-    temporary.replace(order.folder / CLIPS)
+    refuse(costly, source.policy, f"{source.key}, split '{request.split}'")
+    temporary.replace(request.folder / CLIPS)
     return {"clips": count, "bytes": size, "shards": shards, "listed": digest.hexdigest()}
 
 
-def _listed(
-    order: Order, source: DataSource, dataset: Dataset
+def _clips(
+    request: ShardRequest, source: DataSource, dataset: Dataset
 ) -> Iterator[dict[str, Any] | Defect]:
-    """The clips as plain data with what is known of each, and the defects that cost one."""
+    """Yield the clips as plain data with their slots, and the defects that cost a clip."""
     root = source.root
     assert root is not None
     evidence = read_evidence(root)
-    for item in dataset.iterate(order.split):
+    for item in dataset.iterate(request.split):
         if not isinstance(item, Defect):
             yield clip_to_json(replace(item, slots=evidence.get(item.id, item.slots)), root)
         elif item.clip is not None:
             yield item
 
 
-def _stages(plan: Mapping[str, Any], folder: Path, jobs: int) -> list[Stage]:
-    """The jobs, as stages whose ids say all that their shards depend on."""
+def _stages(listing: Mapping[str, Any], folder: Path, jobs: int) -> list[Stage]:
+    """Return the jobs as stages whose ids cover everything that their shards depend on."""
     kept = (
         "dataset", "split", "listed", "encoding", "policy", "sound", "clip_seconds", "versions",
     )  # fmt: skip
     stages = []
     for job in range(jobs):
-        spec = {**{k: plan[k] for k in kept}, "job": job, "jobs": jobs}
+        spec = {**{k: listing[k] for k in kept}, "job": job, "jobs": jobs}
         id_ = hashlib.blake2b(canonical(spec).encode(), digest_size=8).hexdigest()
         local = {"folder": str(folder)}
         stages.append(Stage(id=id_, kind="shards", spec=spec, parents={}, local=local))
     return stages
 
 
-def _graph(plan: Mapping[str, Any], stages: Sequence[Stage]) -> Plan:
-    """The jobs as a plan that can be run like a suite's."""
+def _plan(listing: Mapping[str, Any], stages: Sequence[Stage]) -> Plan:
+    """Return a plan of the jobs, which runs like a suite's."""
     return Plan(
-        suite=f"{plan['dataset']}, {plan['split']}",
+        suite=f"{listing['dataset']}, {listing['split']}",
         title="",
         preset="",
         data="",
         axes=(),
-        datasets=(plan["dataset"],),
+        datasets=(listing["dataset"],),
         seeds=(),
         table={},
         notes=(),
@@ -288,7 +301,7 @@ def _graph(plan: Mapping[str, Any], stages: Sequence[Stage]) -> Plan:
     )
 
 
-def _lay_down(stage: Stage, store: Store) -> None:
+def _write_job(stage: Stage, store: Store) -> None:
     """Write a job for another machine to run."""
     folder = store.directory(stage)
     folder.mkdir(parents=True, exist_ok=True)
@@ -296,8 +309,8 @@ def _lay_down(stage: Stage, store: Store) -> None:
     write_json(folder / JOB, {**job, "local": stage.local})
 
 
-def _so_far(folder: Path, count: int) -> dict[str, Any]:
-    """The sums over the shards that are written."""
+def _sums(folder: Path, count: int) -> dict[str, Any]:
+    """Return the sums over the shards that are complete so far."""
     sums = ShardSums()
     for number in range(count):
         index = read_index(folder, number)
@@ -307,18 +320,18 @@ def _so_far(folder: Path, count: int) -> dict[str, Any]:
 
 
 def _damaged(folder: Path, number: int) -> bool:
-    """Whether a shard that was written is not what its index says."""
+    """Return True if a written shard differs from its index."""
     if not is_complete(folder, number):
         return False
     index = read_index(folder, number)
     return index is None or sha256(shard_path(folder, number)) != index["sha256"]
 
 
-def _finish(folder: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the list of what is lost, and the manifest; both shard by shard.
+def _finish(folder: Path, listing: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the list of lost clips and the manifest, both shard by shard.
 
     Raises:
-        DataError: a shard is not of the size that its index says.
+        DataError: a shard's size differs from its index.
     """
     sums, files = ShardSums(), []
     temporary = folder / f".{LOST}.{os.getpid()}"
@@ -326,12 +339,12 @@ def _finish(folder: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
         for clip in read_lost(folder / DEFECTS):
             sums.add_lost(clip)
             gone.write(clip.line())
-        for number in range(len(plan["shards"])):
+        for number in range(len(listing["shards"])):
             shard, index = shard_path(folder, number), read_index(folder, number)
             if index is None:
                 raise DataError(
-                    f"{shard}: damaged: its size is not what its index says; run "
-                    "'avbench data prepare' with --verify to write it anew"
+                    f"{shard}: damaged: its size differs from its index; run "
+                    "'avbench data prepare' with --verify to rewrite it"
                 )
             sums.add(index)
             gone.writelines(LostClip(**item).line() for item in index["lost"])
@@ -346,7 +359,7 @@ def _finish(folder: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
     temporary.replace(folder / LOST)
     lost, found = sha256(folder / LOST), sums.plain()
     manifest = {
-        **{k: v for k, v in plan.items() if k not in PLACES},
+        **{k: v for k, v in listing.items() if k not in PLACES},
         **found,
         "hash": hash_of(files, lost),
         "lost_sha256": lost,
@@ -357,13 +370,13 @@ def _finish(folder: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Silent:
-    """Shows nothing."""
+    """A watcher that shows nothing."""
 
     def started(self, stages: list[Stage], run: Run) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def ended(self, stage: Stage, run: Run, seconds: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def tick(self, run: Run) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Runs a plan: starts what is ready, watches it, survives failures and interruptions."""
+"""Runs a plan: starts stages that are ready, watches them, survives failures and interrupts."""
 
 import signal
 import time
@@ -21,7 +21,7 @@ from avbench.core.job import (
     write_json,
 )
 from avbench.runner.common_failure import (
-    ENOUGH,
+    MIN_FAILURES,
     CommonFailure,
     last_line,
     same_error,
@@ -39,30 +39,30 @@ INTERRUPT = 130
 
 @runtime_checkable
 class Watcher(Protocol):
-    """What shows a run to the user."""
+    """Shows a run to the user."""
 
     def started(self, stages: list[Stage], run: "Run") -> None:
-        """A process began to work on stages."""
+        """Take note that a process has started on stages."""
 
     def ended(self, stage: Stage, run: "Run", seconds: float) -> None:
-        """A stage is done or failed; see ``run.status``."""
+        """Take note that a stage is done or has failed; see ``run.status``."""
 
     def tick(self, run: "Run") -> None:
-        """Some time has passed."""
+        """Take note that time has passed."""
 
 
 @dataclass(slots=True)
 class StageTimes:
-    """How long stages take, learnt from those that are done."""
+    """Estimates the duration of stages from those that are done."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, kind: str, seconds: float) -> None:
-        """Note a measurement."""
+        """Add a measured duration."""
         self.seconds.setdefault(kind, []).append(seconds)
 
     def of(self, kind: str) -> float:
-        """Seconds for a stage of a kind: the mean of those seen, else by the kinds' weights."""
+        """Return seconds for a stage of a kind: the mean measured, else scaled by weights."""
         if kind in self.seconds:
             return sum(self.seconds[kind]) / len(self.seconds[kind])
         seen = [(sum(v), KINDS[k].weight * len(v)) for k, v in self.seconds.items()]
@@ -74,9 +74,9 @@ class Run:
     """The state of a plan that is being run.
 
     Attributes:
-        status: of each stage that is needed: ``waiting``, ``running``, ``elsewhere`` (another
-            run computes it), ``done``, ``failed`` or ``blocked`` (something above it failed).
-        stopped: the failure, common to all stages of a kind, for which the run stopped early.
+        status: state of each needed stage: ``waiting``, ``running``, ``elsewhere`` (another run
+            computes it), ``done``, ``failed`` or ``blocked`` (an ancestor failed).
+        stopped: the common failure of a kind of stages that stopped the run early; None: none.
     """
 
     def __init__(
@@ -104,27 +104,27 @@ class Run:
         self._priority = self._critical_path()
 
     def count(self, *states: str) -> int:
-        """How many of the needed stages are in one of these states."""
+        """Return the number of needed stages in one of these states."""
         return sum(s in states for s in self.status.values())
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more can be done."""
+        """True if no stage is waiting or running, here or elsewhere."""
         return not self.count("waiting", "running", "elsewhere")
 
     def go(self, watcher: Watcher, poll: float = 0.1) -> int:
         """Run to the end or to an interruption.
 
         Returns:
-            0: everything is done; 1: stages failed, see ``stopped`` and ``common_failures``; 130:
-            interrupted.
+            0: all stages are done; 1: stages failed, see ``stopped`` and ``common_failures``;
+            130: interrupted.
         """
         numbers = (signal.SIGINT, *NOTICES)
         previous = {number: signal.signal(number, self._interrupt) for number in numbers}
         try:
             while not (self.finished or self.interrupted or self.stopped):
-                self._look_elsewhere()
-                self._look_here(watcher)
+                self._update_elsewhere()
+                self._collect_records(watcher)
                 for stages in self._start():
                     watcher.started(stages, self)
                 for process in self.executor.reap():
@@ -142,18 +142,18 @@ class Run:
         return 1 if self.count("failed", "blocked") else 0
 
     @property
-    def fruitless(self) -> bool:
-        """Whether no stage is done whose result stands in a table."""
+    def has_no_results(self) -> bool:
+        """True if no stage is done whose result a table shows."""
         ends = (id_ for id_ in self.status if not self._children[id_])
         return all(self.status[id_] != "done" for id_ in ends)
 
     def repeats_error(self, stage: Stage) -> bool:
-        """Whether an earlier stage of the kind failed with the error that this one failed with."""
+        """Return True if an earlier stage of the kind failed with the same error."""
         first, error = next(iter(self._errors[stage.kind].items()))
         return stage.id != first and same_error([error, self._errors[stage.kind][stage.id]])
 
     def common_failures(self) -> list[CommonFailure]:
-        """Return the kinds of which no stage that ran succeeded, all for the same reason."""
+        """Return a failure for each kind whose stages have all failed with one error."""
         found = [self._common_failure(kind, 1) for kind in self._errors]
         return [failure for failure in found if failure is not None]
 
@@ -171,9 +171,10 @@ class Run:
         return CommonFailure(kind, error, len(failed), len(untried), log)
 
     def _stop_early(self) -> None:
-        """Stop once no stage of a suspect kind is left running, which might yet succeed.
+        """Stop the run once all running stages of a suspect kind have ended.
 
-        Until then none of the kind is started, see ``_ready``.
+        One of them might still succeed. Until then no other of the kind is started, see
+        ``_ready``.
         """
         if self.finished:
             return
@@ -183,7 +184,7 @@ class Run:
                 self.stopped = failure
 
     def running(self) -> list[tuple[Stage, float, Mapping[str, Any]]]:
-        """What runs here: the stage, seconds since its start, what it says of its progress."""
+        """Return the stages that run here, seconds since their start, and their progress."""
         shown = []
         for process in self.executor.running:
             stage = next(
@@ -191,11 +192,11 @@ class Run:
                 self._folders[process.folders[-1]],
             )
             progress = _progress(self.store.directory(stage))
-            shown.append((stage, time.monotonic() - process.started, progress))
+            shown.append((stage, time.monotonic() - process.start, progress))
         return shown
 
     def seconds_left(self) -> float:
-        """An estimate of the time to the end."""
+        """Estimate the seconds to the end of the run."""
         work = sum(
             self.times.of(self.plan.stages[id_].kind)
             for id_, state in self.status.items()
@@ -219,7 +220,7 @@ class Run:
             self.times.add(stage.kind, seconds)
 
     def _critical_path(self) -> dict[str, float]:
-        """Seconds from a stage's start to the end of the longest chain below it."""
+        """Return the seconds from each stage's start to the end of the longest chain below it."""
         length: dict[str, float] = {}
         for id_ in reversed(list(self.plan.stages)):
             below = [length[c] for c in self._children[id_] if c in self.status]
@@ -227,7 +228,7 @@ class Run:
         return length
 
     def _ready(self) -> list[Stage]:
-        """The stages that can start now, the longest chain first."""
+        """Return the stages that can start now, the longest chain first."""
         ready = [
             self.plan.stages[id_]
             for id_, state in self.status.items()
@@ -238,15 +239,15 @@ class Run:
         return sorted(ready, key=lambda s: (-self._priority[s.id], s.id))
 
     def _start(self) -> Iterable[list[Stage]]:
-        """Start as many ready stages as there are free slots for."""
+        """Start ready stages on the free slots; yield those of each process."""
         ready = self._ready() if self.executor.free > 0 else []
         while ready and self.executor.free > 0:
-            stages = self._together(ready)
+            stages = self._one_process(ready)
             ready = [s for s in ready if s not in stages]
-            here = [s for s in stages if self._free(s)]
+            here = [s for s in stages if self._claim(s)]
             if not here:
                 continue
-            here += self._brought(here, ready)
+            here += self._claim_children(here, ready)
             slots, processes = 1, 1
             if self.executor.processes > 1 and KINDS[here[0].kind].distributed:
                 slots = processes = self.executor.processes
@@ -254,18 +255,18 @@ class Run:
                 peers = 1 + sum(KINDS[s.kind].uses_workers for s in ready)
                 slots = max(1, self.executor.free // peers)
             if processes > self.executor.free and self.executor.running:
-                # It waits until there is room for all of its processes.
+                # It waits until all of its processes have a slot.
                 self.status |= {s.id: "waiting" for s in here}
                 break
             folders = [self._write_job(s, slots) for s in here]
             self.executor.start(folders, slots, processes)
             yield here
 
-    def _together(self, ready: list[Stage]) -> list[Stage]:
-        """The first ready stage, and those that its process takes along.
+    def _one_process(self, ready: list[Stage]) -> list[Stage]:
+        """Return the first ready stage and those that share its process.
 
-        Stages whose module has ``run_many`` always go together. Others only where slots are
-        scarce, and no more of them than leaves every slot some.
+        Stages whose module has ``run_many`` always share one. Others share it only if slots are
+        scarce, and leave work for every free slot.
         """
         first, kind = ready[0], KINDS[ready[0].kind]
         if kind.shares_process_by is None:
@@ -278,8 +279,8 @@ class Run:
         ]
         return alike if kind.has_run_many else alike[: -(-len(ready) // self.executor.free)]
 
-    def _brought(self, here: list[Stage], ready: list[Stage]) -> list[Stage]:
-        """Children that the same process runs next, where other work keeps the slots busy."""
+    def _claim_children(self, here: list[Stage], ready: list[Stage]) -> list[Stage]:
+        """Claim children that the same process runs next, if other work fills the slots."""
         first = here[0]
         kind = KINDS[first.kind].runs_next
         if kind is None or len(here) > 1 or len(ready) < self.executor.free:
@@ -291,15 +292,15 @@ class Run:
             if c.kind == kind
             and self.status.get(c.id) == "waiting"
             and all(p == first.id or self._is_done(p) for p in c.parents.values())
-            and self._free(c)
+            and self._claim(c)
         ]
 
     def _is_done(self, id_: str) -> bool:
-        # A stage that nobody needs any more is not in ``status``: its child is done.
+        # A stage whose children are all done is not needed, and so not in ``status``.
         return self.status.get(id_, "done") == "done"
 
-    def _free(self, stage: Stage) -> bool:
-        """Whether a stage is ours to compute: another run may be at it, or have done it."""
+    def _claim(self, stage: Stage) -> bool:
+        """Set a stage to ``running``; return False if another run computes it or has done so."""
         if locked(self.store.directory(stage)):
             self.status[stage.id] = "elsewhere"
         else:
@@ -318,42 +319,43 @@ class Run:
         if KINDS[stage.kind].uses_workers:
             local["workers"] = workers
         job = {"kind": stage.kind, "id": stage.id, "spec": stage.spec, "parents": parents}
-        told = {
+        # ``plan --why`` compares later plans with these.
+        explanation = {
             "uses": list(map(asdict, self._uses[stage.id])),
             **self.plan.codes.get(stage.code, {}),
         }
-        write_json(folder / JOB, {**job, "local": local, **told})
+        write_json(folder / JOB, {**job, "local": local, **explanation})
         return folder
 
-    def _look_here(self, watcher: Watcher) -> None:
-        """Take in the records of processes that have more to do."""
+    def _collect_records(self, watcher: Watcher) -> None:
+        """Settle finished stages of processes that still run others."""
         for process in self.executor.running:
             for folder in process.folders[:-1]:
                 stage = self._folders[folder]
                 if self.status[stage.id] == "running" and (folder / RECORD).exists():
                     record = self.store.record(stage)
-                    # A record of an earlier failure stays until the process comes to its stage.
+                    # The record of an earlier failure stays until the process starts the stage.
                     if record is not None and record["status"] == "done":
                         self._settle(stage, record, watcher, 0.0)
 
     def _reap(self, process: LocalProcess, watcher: Watcher) -> None:
-        """Take in what an ended process left."""
-        seconds = time.monotonic() - process.started
+        """Settle the stages of a process that has ended."""
+        seconds = time.monotonic() - process.start
         for folder in process.folders:
             stage = self._folders[folder]
             if self.status[stage.id] != "running":
-                continue  # taken in already, or blocked by what failed before it
+                continue  # settled already, or blocked by an earlier failure
             record = self.store.record(stage)
             if record is None and locked(folder):
                 self.status[stage.id] = "elsewhere"
                 continue
-            code = process.ended() or 0
-            if record is None and (self.interrupted or _left(folder, code)):
-                # Whoever tells a stage to leave wants the machine: the run ends, to go on later.
+            code = process.exit_status() or 0
+            if record is None and (self.interrupted or _got_notice(folder, code)):
+                # A notice to a stage means that the machine is wanted, so the whole run ends.
                 self.interrupted = True
                 self.status[stage.id] = "waiting"
                 continue
-            if record is None and code < 0 and self._again(stage):
+            if record is None and code < 0 and self._may_restart(stage):
                 self.status[stage.id] = "waiting"
                 continue
             if record is None:
@@ -363,8 +365,8 @@ class Run:
                 record = {"status": "failed", "error": error}
             self._settle(stage, record, watcher, seconds)
 
-    def _again(self, stage: Stage) -> bool:
-        """Whether a stage whose process died is started once more."""
+    def _may_restart(self, stage: Stage) -> bool:
+        """Return True, once, for a stage that skips the clip that crashed its process."""
         if not KINDS[stage.kind].skips_crashed_clip or stage.id in self._restarted:
             return False
         self._restarted.add(stage.id)
@@ -380,7 +382,7 @@ class Run:
         else:
             self._errors.setdefault(stage.kind, {})[stage.id] = last_line(record.get("error"))
             self._block(stage.id)
-        suspect = self._common_failure(stage.kind, ENOUGH)
+        suspect = self._common_failure(stage.kind, MIN_FAILURES)
         self._suspects = {k: f for k, f in self._suspects.items() if k != stage.kind}
         if suspect is not None:
             self._suspects[stage.kind] = suspect
@@ -392,8 +394,8 @@ class Run:
                 self.status[child] = "blocked"
                 self._block(child)
 
-    def _look_elsewhere(self) -> None:
-        """Stages that another run computed: take what it left, or compute what it did not."""
+    def _update_elsewhere(self) -> None:
+        """Update stages that another run no longer computes: done, or waiting if unfinished."""
         for id_ in [i for i, state in self.status.items() if state == "elsewhere"]:
             stage = self.plan.stages[id_]
             if not locked(self.store.directory(stage)):
@@ -401,7 +403,7 @@ class Run:
 
 
 def _progress(folder: Path) -> Mapping[str, Any]:
-    """What a stage said last of its progress."""
+    """Return the last progress that a stage has written."""
     try:
         progress: Mapping[str, Any] = read_json(folder / PROGRESS)
     except (OSError, ValueError):
@@ -409,7 +411,12 @@ def _progress(folder: Path) -> Mapping[str, Any]:
     return progress
 
 
-def _left(folder: Path, code: int) -> bool:
-    """Whether a stage without a record, whose process ended so, was told to leave."""
-    told = code in (INTERRUPTED, *(-number for number in NOTICES))
-    return told or _progress(folder).get("note") == LEFT
+def _got_notice(folder: Path, code: int) -> bool:
+    """Return True if a notice ended the process of a stage without a record.
+
+    Args:
+        folder: the stage's folder.
+        code: the exit status of its process.
+    """
+    by_status = code in (INTERRUPTED, *(-number for number in NOTICES))
+    return by_status or _progress(folder).get("note") == LEFT

@@ -1,4 +1,4 @@
-"""The stages of a plan as they are added, each once, with the id that its content gives it."""
+"""Collects the stages of a plan: equal content gives one stage and one id."""
 
 import hashlib
 import json
@@ -12,16 +12,16 @@ from avbench.runner.plan import Stage
 from avbench.runner.stage_kinds import KINDS
 
 Component = tuple[str, str]
-"""Family and name."""
+"""Family and name of a component."""
 
 
 @dataclass(slots=True)
 class StageBook:
-    """Stages by id, parents before children, and the code that each runs.
+    """The stages of a plan, and the code that each runs.
 
     Attributes:
-        stages: by id.
-        codes: for each ``Stage.code``: ``modules``, the hash of each module by its name, and
+        stages: stages by id, parents before children.
+        codes: for each ``Stage.code``: ``modules``, hashes of modules by name, and
             ``versions``, those of distributions.
     """
 
@@ -42,19 +42,19 @@ class StageBook:
         shared: bool = False,
         selects: bool = False,
     ) -> str:
-        """Add a stage unless it is there.
+        """Add a stage, unless an equal one was added before.
 
         Args:
             kind: a key of KINDS.
-            spec: all that it computes from.
-            parents: ids by role.
-            components: those that it uses, whose code is part of the id.
-            local: what the id does not depend on.
-            shared: whether it lies in the user's cache.
-            selects: whether it is a training that selects a checkpoint.
+            spec: all settings that can change its result.
+            parents: ids of the stages that it reads, by role.
+            components: the components that it uses; their code enters the id.
+            local: settings that do not enter the id.
+            shared: True if the stage lies in the user's cache.
+            selects: True if it is a training that selects a checkpoint.
 
         Returns:
-            Its id.
+            The stage's id.
         """
         code = self.code(kind, components, selects=selects)
         content = {"kind": kind, "spec": spec, "parents": parents, "code": code}
@@ -73,13 +73,13 @@ class StageBook:
         return id_
 
     def code(self, kind: str, components: Iterable[Component], *, selects: bool = False) -> str:
-        """A hash of the code and the versions that a stage's result depends on."""
+        """Return a hash of the code and the versions that a stage's result depends on."""
         parts = frozenset(components)
         key = (kind, selects, parts)
         if key not in self._known:
             how = KINDS[kind]
             plugins = [self.registry.get(*part).module for part in parts]
-            # Selection scores as the stage of that kind does.
+            # Selection runs the metrics too, so their versions count.
             needed = {*how.versions, *(KINDS["score"].versions if selects else ())}
             made = {
                 "modules": self._source.modules(

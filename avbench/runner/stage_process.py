@@ -1,7 +1,7 @@
 """Runs stages: ``python -m avbench.runner.stage_process DIR [DIR …]``.
 
-Each DIR holds its ``job.json``. The record is written last and atomically. What is deterministic
-stands under ``results``, all else (time, memory, machine) under ``provenance``.
+Each DIR holds its ``job.json``. The record is written last and atomically. Deterministic results
+stand under ``results``, all else (time, memory, machine) under ``provenance``.
 """
 
 import importlib
@@ -40,27 +40,27 @@ from avbench.runner.lock import StageLock
 from avbench.runner.stage_kinds import KINDS
 
 ATTENDED = "--attended"
-"""First argument where a runner holds our standard input open and logs are files."""
+"""First argument if a runner holds standard input open and output goes to log files."""
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
-"""What the numerical libraries read at their start."""
+"""Environment variables that numerical libraries read when they are imported."""
 
 GRACE = 60.0
-"""Seconds that a stage has to save and leave once its runner is gone."""
+"""Seconds that a stage has to save and exit once its runner is gone."""
 
 PATIENCE = 5.0
-"""Seconds that the last processes of all our stages, killed a moment ago, have to be gone."""
+"""Seconds to wait for the locks of stages whose earlier processes have just been killed."""
 
 POLL = 0.1
-"""Seconds between looks at whether the launcher is still there."""
+"""Seconds between checks that the launcher is alive."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run stages one after the other.
 
     Returns:
-        0: all are done; 1: some failed, see their records, or another process works on them;
-        2: no folder was given, or libraries are not of the tested versions.
+        0: all are done; 1: some failed (see their records) or belong to another process;
+        2: no folder was given, or a library has a version that was not tested.
     """
     attended = bool(arguments) and arguments[0] == ATTENDED
     folders = [Path(a).resolve() for a in arguments[attended:]]
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for notice in NOTICES:
-        signal.signal(notice, _leave)
+        signal.signal(notice, _exit_on_notice)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         threading.Thread(target=_watch_launcher, args=(os.getppid(),), daemon=True).start()
     if int(os.environ.get("RANK", "0")) > 0:
@@ -87,20 +87,20 @@ def main(arguments: Sequence[str]) -> int:
         if folder not in mine:
             print(f"{folder}: another process is working on this stage", file=sys.stderr)
     jobs = [job for folder in mine if (job := _open(folder)) is not None]
-    # Those who share a stage with a process that may not work on it must not wait for it.
+    # A stage that another process holds counts as failed here: nobody must wait for us to run it.
     ok = len(mine) == len(folders)
-    for together in _groups(jobs):
+    for group in _groups(jobs):
         if attended:
-            _log_to(together[0].directory / LOG)
-        ready = [job for job in together if _parents_done(job)]
-        ok = (not ready or run_stages(ready)) and len(ready) == len(together) and ok
-        for job in together:
+            _log_to(group[0].directory / LOG)
+        ready = [job for job in group if _parents_done(job)]
+        ok = (not ready or run_stages(ready)) and len(ready) == len(group) and ok
+        for job in group:
             locks[job.directory].release()
     return 0 if ok else 1
 
 
 def _follow(folders: list[Path]) -> int:
-    """The part of a process that is not the first of its stage: it writes nothing."""
+    """Run stages in a process of rank above 0, which writes no record."""
     for folder in folders:
         job = _read(folder)
         if job is not None and KINDS[job.kind].distributed:
@@ -110,7 +110,7 @@ def _follow(folders: list[Path]) -> int:
 
 
 def _open(folder: Path) -> Job | None:
-    """The stage in a folder, ready to be run; None where it is done already."""
+    """Return the job in a folder and delete its old record; None if the stage is done."""
     job = _read(folder)
     if job is not None:
         (folder / RECORD).unlink(missing_ok=True)
@@ -118,18 +118,18 @@ def _open(folder: Path) -> Job | None:
 
 
 def _read(folder: Path) -> Job | None:
-    """The stage in a folder; None where it is done already."""
+    """Return the job in a folder; None if the stage is done."""
     job = read_job(folder)
     try:
         if read_json(folder / RECORD).get("status") == "done":
             return None
     except (OSError, ValueError):
-        pass  # none yet, or one that is damaged
+        pass  # no record yet, or a damaged one
     return replace(job, local={**job.local, "device": _device(job.local.get("device", "cpu"))})
 
 
 def _parents_done(job: Job) -> bool:
-    """Whether all that a stage reads is there; a stage before it may have failed."""
+    """Return True if all parents of a stage are done; an earlier one may have failed."""
     for role, parent in job.parents.items():
         if not (parent / RECORD).exists() or read_json(parent / RECORD)["status"] != "done":
             print(f"{job.directory}: {role} is not done: {parent}", file=sys.stderr)
@@ -138,7 +138,7 @@ def _parents_done(job: Job) -> bool:
 
 
 def _groups(jobs: list[Job]) -> list[list[Job]]:
-    """The stages that their module runs together, and each of the others alone."""
+    """Group stages that their module runs in one call; every other stage is a group."""
     groups: list[list[Job]] = []
     for kind, alike in groupby(jobs, key=lambda job: job.kind):
         members = list(alike)
@@ -147,13 +147,13 @@ def _groups(jobs: list[Job]) -> list[list[Job]]:
 
 
 def run_stages(jobs: list[Job]) -> bool:
-    """Run stages of one kind; several only where its module has ``run_many``.
+    """Run stages of one kind; several only if its module has ``run_many``.
 
     Returns:
-        Whether all are done.
+        True if all are done.
     """
     kind = KINDS[jobs[0].kind]
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    start_time = datetime.now(UTC).isoformat(timespec="seconds")
     begin = time.monotonic()
     outcomes: list[dict[str, Any] | Exception]
     try:
@@ -164,9 +164,9 @@ def run_stages(jobs: list[Job]) -> bool:
         outcomes = [problem] * len(jobs)
     seconds = (time.monotonic() - begin) / len(jobs)
     for job, outcome in zip(jobs, outcomes, strict=True):
-        provenance = _provenance(job, started, seconds) | {"processed_together": len(jobs)}
+        provenance = _provenance(job, start_time, seconds) | {"processed_together": len(jobs)}
         if isinstance(outcome, Exception):
-            error = _explain(outcome, job.directory / LOG)
+            error = _log_failure(outcome, job.directory / LOG)
             write_record(job.directory, job, results={}, error=error, provenance=provenance)
         else:
             write_record(job.directory, job, results=outcome, error=None, provenance=provenance)
@@ -175,8 +175,8 @@ def run_stages(jobs: list[Job]) -> bool:
     return not any(isinstance(outcome, Exception) for outcome in outcomes)
 
 
-def _explain(problem: Exception, log: Path) -> str:
-    """A failure in a line or so; the rest of it goes into the stage's log."""
+def _log_failure(problem: Exception, log: Path) -> str:
+    """Write a failure to standard error and to the stage's log; return its message."""
     if isinstance(problem, AvbenchError):
         error, text = str(problem), f"error: {problem}\n"
     else:
@@ -198,7 +198,7 @@ def write_record(
     error: str | None,
     provenance: dict[str, Any],
 ) -> None:
-    """Write ``record.json``, the proof that a stage came to its end, good or bad."""
+    """Write ``record.json``: the stage has ended, well or with an error."""
     write_json(
         folder / RECORD,
         {
@@ -214,25 +214,25 @@ def write_record(
     )
 
 
-def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    """On a notice: unwind, so that workers and files are closed. Training saves by itself."""
+def _exit_on_notice(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """Unwind on a notice, so that workers and files are closed. Training saves by itself."""
     raise SystemExit(INTERRUPTED)
 
 
 def _watch_runner() -> None:
-    """Leave when the runner is gone, however it went: our standard input is then at its end."""
+    """Exit once the runner is gone for any reason: standard input then reaches its end."""
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-    # A runner would end a stage that does not leave in time; there is none any more.
+    # With the runner gone, nobody else would kill a stage that does not exit in time.
     time.sleep(GRACE)
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 def _watch_launcher(launcher: int) -> None:
-    """Die with torchrun: killed, it leaves us behind, each in a session of its own.
+    """Die with torchrun, which leaves its processes behind if it is killed.
 
-    We would hold the stage, and write to it, while whoever starts it again waits for us.
+    They would keep the stage locked, and write to it, while its next process waits.
     """
     while os.getppid() == launcher:
         time.sleep(POLL)
@@ -240,7 +240,7 @@ def _watch_launcher(launcher: int) -> None:
 
 
 def _log_to(path: Path) -> None:
-    """Send standard output and error, also that of child processes, to the stage's log."""
+    """Redirect standard output and error, also of child processes, to the stage's log."""
     sys.stdout.flush()
     sys.stderr.flush()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -250,7 +250,7 @@ def _log_to(path: Path) -> None:
 
 
 def _set_threads(threads: int) -> None:
-    """Threads of one operator, by what numerical libraries read when they are imported.
+    """Set the threads per operator in the variables that numerical libraries read at import.
 
     Results may depend on their number, so one is the default.
     """
@@ -266,15 +266,15 @@ def _device(asked: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _provenance(job: Job, started: str, wall: float) -> dict[str, Any]:
-    """What the record says about how the result came about."""
+def _provenance(job: Job, start_time: str, wall: float) -> dict[str, Any]:
+    """Return the record's data on time, memory, machine and versions."""
     scale = 1 if sys.platform == "darwin" else 1024
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     peaks = [
         resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     ]
     return {
-        "started": started,
+        "started": start_time,
         "wall_s": round(wall, 3),
         "peak_memory_mb": round(peaks[0] * scale / 2**20),
         "peak_memory_child_mb": round(peaks[1] * scale / 2**20),
@@ -307,7 +307,7 @@ def _versions(kind: str) -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The git commit of the checkout that avbench runs from, if it does."""
+    """Return the git commit of the checkout that avbench runs from; None without a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

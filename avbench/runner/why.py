@@ -1,8 +1,8 @@
-"""Why a stage is to be run: the first thing in which it differs from one that is done already.
+"""Explains why a stage must run: the first difference from a similar stage that is done.
 
 Every stage's folder keeps, in ``job.json``, its settings, its parents, the hashes of the modules
-that it ran and what it was needed for. A finished stage of the same kind for the same row, dataset
-and seed is a relative; of several the one with the fewest differences is compared.
+that it ran, and its uses. A finished stage of the same kind for the same row, dataset and seed is
+a relative. Of several, the one with the fewest differences is compared.
 """
 
 from collections import defaultdict
@@ -18,12 +18,12 @@ from avbench.core.job import JOB, RECORD, read_json
 from avbench.runner.plan import Plan, Stage, Store, Use
 
 Earlier = Mapping[str, Any]
-"""The ``job.json`` of a stage that is done."""
+"""The ``job.json`` of a finished stage."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One thing in which two stages differ."""
+    """One difference between two stages."""
 
     what: Literal["setting", "data", "module", "version", "parent"]
     name: str
@@ -33,10 +33,10 @@ class Difference:
     """Value or hash; None: there was none."""
     new: Any
     through: tuple[str, ...] = ()
-    """The kinds of the parents, one above the other, that lead to it; empty: the stage's own."""
+    """Kinds of the ancestors that lead to the difference; empty: it is the stage's own."""
 
     def text(self) -> str:
-        """The difference in a line."""
+        """Return the difference in one line."""
         return "".join(f"its {kind} stage changed: " for kind in self.through) + self._own()
 
     def _own(self) -> str:
@@ -56,20 +56,20 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reason:
-    """Why one stage is to be run."""
+    """The reason why one stage must run."""
 
     stage: Stage
     works_on: str
     relative: str | None
-    """The folder of the finished stage that it is compared with; None: there is none."""
+    """Folder of the finished stage that it is compared with; None: there is none."""
     first: Difference | None
     others: int
-    """Further causes."""
+    """Number of further differences."""
 
     def text(self) -> str:
-        """The reason in a line."""
+        """Return the reason in one line."""
         if self.first is None:
-            return "no stage of this kind, row, dataset and seed is done"
+            return "no finished stage of this kind for this row, dataset and seed"
         more = f" (and {self.others} more)" if self.others else ""
         return f"{self.first.text()}{more}"
 
@@ -86,23 +86,27 @@ class Reason:
         }
 
 
-def why(plan: Plan, store: Store, asked: str | None = None) -> list[Reason]:
-    """Why stages are to be run, in the plan's order.
+def reasons(plan: Plan, store: Store, selector: str | None = None) -> list[Reason]:
+    """Explain why stages must run, in the plan's order.
 
     Args:
-        plan: the suite's.
-        store: where finished stages are looked for.
-        asked: a kind, the beginning of an id, or a row's label; None: every stage.
+        plan: the suite's plan.
+        store: the folders with finished stages.
+        selector: a kind, the beginning of an id, or a row's label; None: every stage.
 
     Raises:
-        AvbenchError: no stage of the plan is meant by ``asked``.
+        AvbenchError: ``selector`` matches no stage of the plan.
     """
     uses, names = plan.uses(), plan.names()
-    chosen = {s.id for s in plan.stages.values() if asked is None or _meant(asked, s, uses[s.id])}
+    chosen = {
+        stage.id
+        for stage in plan.stages.values()
+        if selector is None or _matches(selector, stage, uses[stage.id])
+    }
     if not chosen:
         kinds = {stage.kind for stage in plan.stages.values()}
         allowed = {*kinds, *(trial.label for trial in plan.trials)}
-        raise AvbenchError(f"--why: {unknown('kind, row or id', str(asked), allowed)}")
+        raise AvbenchError(f"--why: {unknown('kind, row or id', str(selector), allowed)}")
     done = store.all_done(plan.stages.values())
     history = _History(plan, store)
     return [
@@ -112,9 +116,11 @@ def why(plan: Plan, store: Store, asked: str | None = None) -> list[Reason]:
     ]
 
 
-def _meant(asked: str, stage: Stage, uses: list[Use]) -> bool:
+def _matches(selector: str, stage: Stage, uses: list[Use]) -> bool:
     return (
-        asked == stage.kind or stage.id.startswith(asked) or any(asked == use.row for use in uses)
+        selector == stage.kind
+        or stage.id.startswith(selector)
+        or any(selector == use.row for use in uses)
     )
 
 
@@ -127,7 +133,7 @@ class _History:
         self._found: dict[tuple[str, str], list[Difference]] = {}
 
     def reason(self, stage: Stage, uses: list[Use], works_on: str) -> Reason:
-        """Why a stage is to be run."""
+        """Return the reason why a stage must run."""
         keys = [_key(stage.kind, asdict(use)) for use in uses]
         relatives = dict.fromkeys(name for key in keys for name in self._by_use.get(key, ()))
         compared = {name: self._differences(stage, self._jobs[name]) for name in relatives}
@@ -143,7 +149,7 @@ class _History:
 
     @cached_property
     def _jobs(self) -> dict[str, Earlier]:
-        """The finished stages by the names of their folders, the latest first."""
+        """Finished stages by the names of their folders, the latest first."""
         records = [record for base in self._bases for record in base.glob(f"*/{RECORD}")]
         records.sort(key=lambda record: (-record.stat().st_mtime_ns, record.parent.name))
         found: dict[str, Earlier] = {}
@@ -152,12 +158,12 @@ class _History:
                 if read_json(record)["status"] == "done":
                     found[record.parent.name] = read_json(record.with_name(JOB))
             except (OSError, ValueError, KeyError):
-                continue  # damaged, or of another form
+                continue  # damaged, or written by another version
         return found
 
     @cached_property
     def _by_use(self) -> dict[str, list[str]]:
-        """The names of finished stages by kind and use."""
+        """Folder names of finished stages by kind and use."""
         found = defaultdict(list)
         for name, job in self._jobs.items():
             for use in job.get("uses", ()):
@@ -165,20 +171,20 @@ class _History:
         return found
 
     def _differences(self, stage: Stage, earlier: Earlier) -> list[Difference]:
-        """All that differs: the stage's own first; its parents' where it has none of its own."""
-        asked = (stage.id, earlier["id"])
-        if asked not in self._found:
+        """Return a stage's own differences from an earlier one, or its parents' if it has none."""
+        pair = (stage.id, earlier["id"])
+        if pair not in self._found:
             code = self._plan.codes.get(stage.code, {})
             own = [
                 *_settings(stage.spec, earlier["spec"]),
-                *_unequal("module", code.get("modules", {}), earlier.get("modules", {})),
-                *_unequal("version", code.get("versions", {}), earlier.get("versions", {})),
+                *_changes("module", code.get("modules", {}), earlier.get("modules", {})),
+                *_changes("version", code.get("versions", {}), earlier.get("versions", {})),
             ]
-            self._found[asked] = own or _causes(self._inherited(stage, earlier))
-        return self._found[asked]
+            self._found[pair] = own or _distinct(self._inherited(stage, earlier))
+        return self._found[pair]
 
     def _inherited(self, stage: Stage, earlier: Earlier) -> Iterator[Difference]:
-        """What differs in the stages that it reads, and in which these are."""
+        """Yield the differences of a stage's parents, and parents that were exchanged."""
         before = {role: Path(path).name for role, path in earlier["parents"].items()}
         for role in sorted(stage.parents.keys() | before.keys()):
             now = self._plan.stages[stage.parents[role]] if role in stage.parents else None
@@ -193,8 +199,8 @@ class _History:
                 yield replace(one, through=(now.kind, *one.through))
 
 
-def _causes(differences: Iterable[Difference]) -> list[Difference]:
-    """Each cause once, however many parents lead to it."""
+def _distinct(differences: Iterable[Difference]) -> list[Difference]:
+    """Return each difference once, even if several parents lead to it."""
     found: dict[str, Difference] = {}
     for one in differences:
         found.setdefault(repr((one.what, one.name, one.old, one.new)), one)
@@ -206,7 +212,7 @@ def _key(kind: str, use: Mapping[str, Any]) -> str:
 
 
 def _settings(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[Difference]:
-    """The settings that differ, data last."""
+    """Return the settings that differ, data last."""
     before, after = dict(_flat(old)), dict(_flat(new))
     found = []
     for name in sorted(before.keys() | after.keys()):
@@ -216,13 +222,13 @@ def _settings(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[Difference
             what: Literal["setting", "data"] = (
                 "data" if files or str(other).startswith(CONTENT) else "setting"
             )
-            called = str(new["dataset"]) if files else name
-            found.append(Difference(what=what, name=called, old=one, new=other))
+            subject = str(new["dataset"]) if files else name
+            found.append(Difference(what=what, name=subject, old=one, new=other))
     return sorted(found, key=lambda difference: difference.what == "data")
 
 
 def _flat(value: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings by dotted path."""
+    """Yield nested settings with their dotted paths."""
     for key, inner in value.items():
         if isinstance(inner, list) and any(isinstance(item, Mapping) for item in inner):
             inner = dict(enumerate(inner))
@@ -232,10 +238,10 @@ def _flat(value: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]
             yield f"{above}{key}", inner
 
 
-def _unequal(
+def _changes(
     what: Literal["module", "version"], new: Mapping[str, str], old: Mapping[str, str]
 ) -> list[Difference]:
-    """What differs in hashes or versions by name; what both have comes first."""
+    """Return the hashes or versions that differ, those that both sides have first."""
     both = old.keys() & new.keys()
     names = [*sorted(both), *sorted(old.keys() ^ new.keys())]
     return [

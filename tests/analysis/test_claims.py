@@ -10,7 +10,7 @@ import pytest
 
 from avbench.analysis.claims.evidence import Figures
 from avbench.analysis.claims.judge import Judgement, judge
-from avbench.cli.claims import asked, claims_data, print_claims
+from avbench.cli.claims import claims_data, print_claims, question_of
 from avbench.config.claims import Claim
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
@@ -85,17 +85,17 @@ def read(registry: Registry, text: str, **overrides: Any):
         ),
         (
             "{says: x, row: two, over: [one], metrics: [flops_g, cider]}",
-            "metrics: the cost 'flops_g' belongs to no dataset; a claim on costs names no "
-            "datasets and nothing else",
+            "metrics: the cost 'flops_g' belongs to no dataset; a claim on costs must name no "
+            "datasets and no other metrics",
         ),
         (
             "{says: x, row: two, over: [one], metrics: [L_video], datasets: [vatex]}",
-            "metrics: the loss 'L_video' belongs to no dataset; a claim on losses names no "
-            "datasets and nothing else",
+            "metrics: the loss 'L_video' belongs to no dataset; a claim on losses must name no "
+            "datasets and no other metrics",
         ),
         (
             "{says: x, row: two, over: [one], metrics: [gap_audio], about: models}",
-            "about: the loss 'gap_audio' has no videos to draw from, got 'models'; allowed: "
+            "about: the loss 'gap_audio' has no videos to resample, got 'models'; allowed: "
             "methods",
         ),
         ("{says: x, row: two, over: [two]}", "over: 'two' is compared with itself"),
@@ -124,7 +124,7 @@ def test_names_that_are_none_are_told_with_their_line(
         ),
         (
             "{says: x, row: two, over: [one], expect: same}",
-            "claims.3: expect: same needs the largest difference that is none (by), got 0",
+            "claims.3: expect: same needs the largest difference that counts as none (by), got 0",
         ),
         (
             "{says: x, row: two, over: [one], expct: less}",
@@ -545,7 +545,7 @@ def test_a_claim_on_the_losses_at_the_end_of_pre_training(
 
 
 def test_an_unknown_question_is_told() -> None:
-    assert asked("models") == "models"
-    assert asked(None) is None
+    assert question_of("models") == "models"
+    assert question_of(None) is None
     with pytest.raises(AvbenchError, match="--about: unknown question 'modles'; did you mean"):
-        asked("modles")
+        question_of("modles")

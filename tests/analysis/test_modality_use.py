@@ -400,7 +400,5 @@ def test_a_suite_that_asks_for_nothing_is_told_so(tmp_path: Path) -> None:
     text = re.sub(r"pretrain: .*\n", "pretrain: null\n", text)
     text = re.sub(r"loss: \w+(, )?", "", text).replace("tasks: [pcc]", "loss: plain, tasks: [pcc]")
     made = Made(tmp_path, text.replace("- {label: balanced, }", ""))
-    with pytest.raises(
-        AvbenchError, match="s: there is nothing to say on modality use: no row is"
-    ):
+    with pytest.raises(AvbenchError, match="s: no data on modality use: no row is"):
         write_modality_use(made.plan, made.store, tmp_path / "out", ["md"], False)

@@ -114,7 +114,7 @@ def test_report_before_any_run(avbench: Command, tmp_path: Path) -> None:
         ),
         (
             ("report", "s.yaml", "--strata", "--modality-use"),
-            "error: --strata and --modality-use: give one of them at a time\n",
+            "error: --strata and --modality-use: give only one of them\n",
         ),
         (
             ("report", "s.yaml", "--modality-use", "--intervals", "seeds"),

@@ -59,7 +59,7 @@ def test_a_processor_without_bf16_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("avbench.models.kernels.onednn.FAST", (torch.float32,))
     advice = only(doctor._bf16())
     assert advice.status == "warning"
-    assert "no instructions for it: products take many times as long" in advice.found
+    assert "no instructions for it: it is many times slower than fp32" in advice.found
     assert "precision: fp32" in advice.remedy
 
 
@@ -74,7 +74,7 @@ def test_java_that_does_not_run_is_a_problem(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_speech_that_does_not_load_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_said", lambda _: None)
+    monkeypatch.setattr(doctor, "_output_of", lambda _: None)
     advice = only(doctor._espeak())
     assert (advice.status, advice.check) == ("warning", "espeak-ng")
     assert "embedded world cannot be generated" in advice.found
@@ -91,12 +91,12 @@ def test_a_driver_that_torch_cannot_use_is_a_warning(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", None)
-    monkeypatch.setattr(doctor, "_said", lambda _: "GPU 0: NVIDIA H100")
+    monkeypatch.setattr(doctor, "_output_of", lambda _: "GPU 0: NVIDIA H100")
     advice = only(doctor._accelerator())
     assert advice.status == "warning"
     assert advice.found.startswith("GPU 0: NVIDIA H100, which torch")
     assert advice.found.endswith("torch is built without CUDA")
-    monkeypatch.setattr(doctor, "_said", lambda _: None)
+    monkeypatch.setattr(doctor, "_output_of", lambda _: None)
     assert only(doctor._accelerator()).status == "ok"
 
 
@@ -170,7 +170,7 @@ def test_files_that_a_reader_would_miss_are_told(tmp_path: Path) -> None:
         f"youcook2: no annotation file in {root}; looked for youcookii_annotations_trainval.json"
     )
     assert found.remedy == (
-        "put the dataset's files there, see Zhou et al., 2018; youcook2.eecs.umich.edu, or mend "
+        "put the dataset's files there, see Zhou et al., 2018; youcook2.eecs.umich.edu, or fix "
         f"{data}"
     )
     (root / "youcookii_annotations_trainval.json").write_text("{}")
@@ -192,7 +192,7 @@ def test_weights_that_are_not_there_are_told(tmp_path: Path) -> None:
     assert found.found.startswith(
         f"{data}:3: weights.video: no such file or folder: {tmp_path / 'swin.pth'}. Allowed: "
     )
-    assert found.remedy.startswith("put the file there, or name one that is")
+    assert found.remedy.startswith("put the file there, or name an existing one")
     (tmp_path / "swin.pth").write_text("")
     found = only(doctor._data(data, None))
     assert found.status == "ok"
@@ -205,6 +205,6 @@ def test_the_command_ends_with_1_where_something_needed_is_broken(tmp_path: Path
     shown = CliRunner().invoke(app, ["doctor", "--data", str(missing)])
     assert shown.exit_code == 1
     assert "none.yaml: no such file" in shown.output
-    assert "→ mend" in shown.output
+    assert "→ fix" in shown.output
     assert "1 problems" in shown.output
     assert os.environ["AVBENCH_CACHE"] in shown.output

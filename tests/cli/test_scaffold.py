@@ -57,7 +57,7 @@ def test_names_that_are_no_modules(name: str, tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "test_x.py").write_text("mine")
-    with pytest.raises(AvbenchError, match=r"test_x\.py: is there already; nothing was written$"):
+    with pytest.raises(AvbenchError, match=r"test_x\.py: exists already; nothing was written$"):
         write("x", "fusion", tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["test_x.py"]
     with pytest.raises(AvbenchError, match="unknown family 'metric'"):

@@ -250,7 +250,7 @@ def test_files_are_compared_with_the_first(command: Any, tmp_path: Path) -> None
     code, out, _ = command(*asked)
     assert code == 0
     lines = out.splitlines()
-    assert f"{worse} − {first}: 95 % interval; corrected p; by exchanging captions" in lines
+    assert f"{worse} − {first}: 95 % interval; corrected p; p by exchanging captions" in lines
     (bleu, *_) = (line for line in lines if line.startswith("  BLEU-4") and "[" in line)
     shown = f"{tests[0]['difference']:+8.3f} [{tests[0]['low']:+.3f} {tests[0]['high']:+.3f}]"
     assert shown in bleu

@@ -72,10 +72,10 @@ def test_scalars_are_what_they_look_like(tmp_path: Path) -> None:
     [
         ("name: a\nb: 1\nname: c\n", "x.yaml:3: name: given twice (first on line 1)"),
         ("a: {b: 1,\n  b: 2}\n", "x.yaml:2: a.b: given twice (first on line 1)"),
-        ("a: [1, 2\n", "x.yaml:2: no valid YAML: expected ',' or ']', but got '<stream end>'"),
+        ("a: [1, 2\n", "x.yaml:2: invalid YAML: expected ',' or ']', but got '<stream end>'"),
         ("- 1\n", "x.yaml:1: must be a mapping of fields, got [1]"),
         ("1: 2\n", "x.yaml:1: 1: a field's name must be text, got 1"),
-        ("a: &a\n  b: *a\n", "x.yaml:1: an alias that contains itself"),
+        ("a: &a\n  b: *a\n", "x.yaml:1: an alias must not contain itself"),
         (
             "a: !!python/object/apply:os.system ['true']\n",
             "x.yaml:1: tags are not allowed, got "
@@ -83,7 +83,7 @@ def test_scalars_are_what_they_look_like(tmp_path: Path) -> None:
         ),
         (
             "a: !!python/name:os.system ''\n",
-            "x.yaml:1: no valid YAML: could not determine a constructor for the tag "
+            "x.yaml:1: invalid YAML: could not determine a constructor for the tag "
             "'tag:yaml.org,2002:python/name:os.system'",
         ),
     ],
@@ -314,7 +314,7 @@ def test_bad_skeletons(folder: Path, registry: Registry, text: str, message: str
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("label: two", "label: one", "s.yaml:5: label: two rows are called 'one'"),
+        ("label: two", "label: one", "s.yaml:5: label: two rows have the label 'one'"),
         (
             "howto100m}",
             "howto100m, loss: plain}",
@@ -325,7 +325,7 @@ def test_bad_skeletons(folder: Path, registry: Registry, text: str, message: str
         (
             ", tasks: [pcc]}",
             "}\npreset: ./bare.yaml",
-            "s.yaml:4: tasks: given neither by the row or grid nor by defaults",
+            "s.yaml:4: tasks: missing; give it in rows, grid or defaults",
         ),
         (
             "howto100m}",
@@ -525,9 +525,9 @@ rows:
 defaults: {fusoin: merged}
 """
     assert complaint(folder, registry, text).splitlines() == [
-        "s.yaml:3: axes.fusion: the name is taken, got 'fusion'",
+        "s.yaml:3: axes.fusion: the name is reserved, got 'fusion'",
         "s.yaml:4: axes.two words: the name must be letters, digits and '_', got 'two words'",
-        "s.yaml:5: axes.empty: must be a mapping of values' names to settings, got {}",
+        "s.yaml:5: axes.empty: must be a mapping of names of values to settings, got {}",
         "s.yaml:7: modle.heads: unknown axis 'modle.heads'; did you mean 'model.…'? Allowed: "
         "compute.…, decode.…, deep, evaluate.…, finetune.…, fusion, input.…, loss, "
         "modalities, model.…, pretrain.…, size, tasks, vocabulary.…, world.…",

@@ -51,7 +51,7 @@ def test_imports_are_followed_without_running_anything(write: Write) -> None:
     assert {n for n, h in modules("pk.main").items() if h != first[n]} == {"pk.unused"}
 
 
-def test_names_are_followed_through_doorways(write: Write) -> None:
+def test_names_are_followed_through_facades(write: Write) -> None:
     write("main.py", "from pk.api import f\n")
     write("api.py", "from pk.inner import f as f\nfrom pk.b import g\n\n__all__ = ['f', 'g']\n")
     write("inner/__init__.py", '"""A package."""\n\nfrom .a import f\n')
@@ -82,7 +82,7 @@ def test_names_are_followed_through_doorways(write: Write) -> None:
     ],
     ids=["it does something", "import", "star", "a name it lacks", "as a module", "star within"],
 )
-def test_a_module_counts_where_it_is_no_doorway_or_is_used_whole(
+def test_a_module_counts_where_it_is_no_facade_or_is_used_whole(
     write: Write, main: str, door: str, counted: list[str]
 ) -> None:
     write("main.py", main)

@@ -36,7 +36,7 @@ from avbench.data.prepared.split import PreparedSplit
 from avbench.data.shards import shard
 from avbench.data.shards import stage as sharding
 from avbench.data.shards.folder import shard_path
-from avbench.runner.prepare_shards import Order, data_prepare
+from avbench.runner.prepare_shards import ShardRequest, data_prepare
 
 SPEC = InputSpec(frames=8, size=64, store_frames=24, mel_frames=128)
 SMALL = Encoding(short_side=96, preset="ultrafast", clips_per_shard=3)
@@ -83,8 +83,10 @@ def kitchen(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
-def order(data: Path, out: Path, encoding: Encoding = SMALL) -> Order:
-    return Order(file=data, dataset="youcook2", split="training", out=out, encoding=encoding)
+def order(data: Path, out: Path, encoding: Encoding = SMALL) -> ShardRequest:
+    return ShardRequest(
+        file=data, dataset="youcook2", split="training", out=out, encoding=encoding
+    )
 
 
 def shards(data: Path, out: Path, encoding: Encoding = SMALL, **how: Any) -> dict[str, Any]:
@@ -544,7 +546,8 @@ def test_other_settings_are_refused_in_a_folder_that_was_begun(
     with pytest.raises(DataError) as caught:
         shards(kitchen, recoded, replace(SMALL, crf=20, sound="flac"))
     assert str(caught.value).splitlines() == [
-        f"{recoded / 'training'}: was begun otherwise; give another folder, or delete this one:",
+        f"{recoded / 'training'}: was begun with other settings; give another folder, or delete "
+        "this one:",
         "  encoding.crf: 23 before, 20 now",
         '  encoding.sound: "aac" before, "flac" now',
     ]

@@ -417,15 +417,15 @@ def test_the_cell_must_be_clear_and_trained(trained: Trained, tmp_path: Path) ->
         return str(caught.value)
 
     whole = trained.plan("")
-    assert asked(whole) == "--only: the suite has 3 rows, name one: one, text, never"
-    assert asked(seed=None) == "--seed: the suite has 2 seeds, name one: 0, 1"
+    assert asked(whole) == "--only: the suite has 3 rows; name one of: one, text, never"
+    assert asked(seed=None) == "--seed: the suite has 2 seeds; name one of: 0, 1"
     assert asked(seed=7) == "--seed: unknown seed '7'. Allowed: 0, 1"
     assert asked(dataset="vatex").startswith("--dataset: unknown dataset 'vatex'")
     untrained = plan.trials[1].cells[0].finetune
     assert asked(seed=1) == (
-        f"row 'one', seed 1: its stage finetune-{untrained} is not in {trained.store.results}: "
-        "with these settings and this code it has not been trained; 'avbench run' with the same "
-        "options does it"
+        f"row 'one', seed 1: {trained.store.results} has no stage finetune-{untrained}: it has "
+        "not been trained with these settings and this code. Train it by 'avbench run' with the "
+        "same options"
     )
     assert asked(trained.plan("never")).startswith("row 'never' is skipped: ")
     (tmp_path / "x").mkdir()
@@ -478,8 +478,8 @@ def test_speech_is_asked_for_where_it_is_read(trained: Trained, tmp_path: Path) 
     for options, message in (
         ((files, None, None), r"reads video, text: give --speech TEXT .* got none"),
         ((files, "x", table), r"give --speech TEXT .* got both"),
-        ((files, "x", None), r"--speech: is the text of one clip, got 2 files"),
-        (([Path("e.mp4")], None, table), r"speech.json: has no text for e.mp4; looked for"),
+        ((files, "x", None), r"--speech: needs exactly one file, got 2; use --speech-file"),
+        (([Path("e.mp4")], None, table), r"speech.json: has no text for e.mp4; keys may be"),
     ):
         with pytest.raises(AvbenchError, match=message):
             speech_of(reads, *options)
@@ -562,7 +562,7 @@ def test_the_command_exports(trained: Trained, command: Command, tmp_path: Path)
     assert "Traceback" not in again.stderr
     wrong = command("caption", "model", "x.mp4", "--speech", "hello", status=2)
     assert wrong.stderr == (
-        "error: --speech: the captioner reads audio, video and no text: no effect\n"
+        "error: --speech: the captioner reads audio, video, no text: no effect\n"
     )
 
 

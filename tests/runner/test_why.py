@@ -18,7 +18,7 @@ from avbench.runner.executors.local import LocalExecutor
 from avbench.runner.plan import Plan, Store
 from avbench.runner.planner import make_plan
 from avbench.runner.scheduler import Run
-from avbench.runner.why import Reason, why
+from avbench.runner.why import Reason, reasons
 
 SUITE = """
 name: s
@@ -118,13 +118,13 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def told(reasons: list[Reason]) -> dict[str, str]:
-    """What is said of each stage, by kind and what it works on."""
-    return {f"{r.stage.kind}: {r.works_on}": r.text() for r in reasons}
+def texts(found: list[Reason]) -> dict[str, str]:
+    """Return the text of each reason, by kind and what the stage works on."""
+    return {f"{r.stage.kind}: {r.works_on}": r.text() for r in found}
 
 
 def test_nothing_is_said_where_all_is_done(folder: Path) -> None:
-    assert why(planned(), store()) == []
+    assert reasons(planned(), store()) == []
 
 
 def test_a_line_in_a_fusions_file_is_told_by_the_name_of_its_module(folder: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_line_in_a_fusions_file_is_told_by_the_name_of_its_module(folder: Path
         file.write("HARMLESS = 1\n")
     changed = "module avbench_local.mine changed"
     # The readers are in the same file, so that data are prepared anew for both rows.
-    found = told(why(planned(), store()))
+    found = texts(reasons(planned(), store()))
     assert found["prepare: howto100m, train"] == changed
     assert found["pretrain: one"] == found["finetune: vatex: one"] == changed
     assert found["generate: vatex: one"] == found["profile: one"] == changed
@@ -143,12 +143,12 @@ def test_a_line_in_a_fusions_file_is_told_by_the_name_of_its_module(folder: Path
 
 def test_a_setting_of_evaluation_leaves_all_but_scores_alone(folder: Path) -> None:
     replace(folder / "s.yaml", "[coco_caption]", "[coco_caption, slot_accuracy]")
-    reasons = why(planned(), store())
-    assert {r.stage.kind for r in reasons} == {"score"}
-    assert {r.text() for r in reasons} == {
+    found = reasons(planned(), store())
+    assert {r.stage.kind for r in found} == {"score"}
+    assert {r.text() for r in found} == {
         "setting metrics.1.name: None → slot_accuracy (and 2 more)"
     }
-    assert {(r.first.what, r.first.name) for r in reasons if r.first} == {
+    assert {(r.first.what, r.first.name) for r in found if r.first} == {
         ("setting", "metrics.1.name")
     }
 
@@ -157,7 +157,7 @@ def test_a_setting_is_told_with_its_old_and_new_value_and_followed_from_its_pare
     folder: Path,
 ) -> None:
     replace(folder / "s.yaml", "datasets: [vatex]", "datasets: [vatex], lr: 3e-5, batch: 8")
-    found = told(why(planned(), store(), "two"))
+    found = texts(reasons(planned(), store(), "two"))
     old = read_json(next(Path("results/stages").glob("finetune-*")) / JOB)["spec"]["train"]
     setting = f"setting train.batch: {old['batch']} → 8 (and 1 more)"
     assert found["finetune: vatex: two"] == setting
@@ -170,7 +170,7 @@ def test_a_setting_is_told_with_its_old_and_new_value_and_followed_from_its_pare
 
 def test_new_data_are_told(folder: Path) -> None:
     (folder / "b" / "list.txt").write_text("two")
-    found = told(why(planned(), store()))
+    found = texts(reasons(planned(), store()))
     data = "the contents of vatex changed: one → two"
     assert found["prepare: vatex, report"] == data
     assert found["vocabulary: tokenizer"] == f"its prepare stage changed: {data}"
@@ -186,39 +186,40 @@ def test_another_version_is_told(folder: Path) -> None:
     for path in Path("results/stages").glob("score-*"):
         (path / RECORD).unlink()
     now = read_json(next(Path("results/stages").glob("finetune-*")) / JOB)["versions"]["torch"]
-    reasons = why(planned(), store(), "generate")
-    assert {r.text() for r in reasons} == {f"version of torch: 1.0 → {now}"}
+    found = reasons(planned(), store(), "generate")
+    assert {r.text() for r in found} == {f"version of torch: 1.0 → {now}"}
 
 
 def test_a_stage_without_a_relative_says_so(folder: Path) -> None:
-    reasons = why(planned(seeds="2"), store())
-    assert {r.stage.spec["seed"] for r in reasons if r.stage.kind == "pretrain"} == {1}
-    assert {r.relative for r in reasons} == {None}
-    assert {r.text() for r in reasons} == {"no stage of this kind, row, dataset and seed is done"}
+    found = reasons(planned(seeds="2"), store())
+    assert {r.stage.spec["seed"] for r in found if r.stage.kind == "pretrain"} == {1}
+    assert {r.relative for r in found} == {None}
+    missing = "no finished stage of this kind for this row, dataset and seed"
+    assert {r.text() for r in found} == {missing}
     # A folder that is not whole is no relative either.
     for path in Path("results/stages").glob("score-*"):
         (path / RECORD).write_text("{damaged")
-    assert {r.relative for r in why(planned(), store())} == {None}
+    assert {r.relative for r in reasons(planned(), store())} == {None}
 
 
 def test_the_nearest_of_several_relatives_is_compared(folder: Path) -> None:
     replace(folder / "s.yaml", "datasets: [vatex]", "datasets: [vatex], lr: 3e-5, batch: 8")
     finish(planned())
     replace(folder / "s.yaml", "batch: 8", "batch: 4")
-    found = told(why(planned(), store(), "finetune"))
+    found = texts(reasons(planned(), store(), "finetune"))
     assert found["finetune: vatex: one"] == "setting train.batch: 8 → 4"
 
 
 def test_stages_are_chosen_by_kind_row_or_id(folder: Path) -> None:
     replace(folder / "s.yaml", "[coco_caption]", "[slot_accuracy]")
     plan = planned()
-    every = why(plan, store())
-    assert why(plan, store(), "score") == every
-    assert [r.works_on for r in why(plan, store(), "one")] == ["vatex: one"]
-    assert why(plan, store(), every[0].stage.id[:6]) == every[:1]
-    assert why(plan, store(), "world" if "world" in plan.names() else "prepare") == []
+    every = reasons(plan, store())
+    assert reasons(plan, store(), "score") == every
+    assert [r.works_on for r in reasons(plan, store(), "one")] == ["vatex: one"]
+    assert reasons(plan, store(), every[0].stage.id[:6]) == every[:1]
+    assert reasons(plan, store(), "world" if "world" in plan.names() else "prepare") == []
     with pytest.raises(AvbenchError, match="unknown kind, row or id 'scores'; did you mean"):
-        why(plan, store(), "scores")
+        reasons(plan, store(), "scores")
 
 
 def test_the_command_prints_reasons_and_gives_them_as_data(folder: Path) -> None:
@@ -239,4 +240,4 @@ def test_the_command_prints_reasons_and_gives_them_as_data(folder: Path) -> None
     assert data[0]["relative"].startswith("score-")
     without = CliRunner().invoke(app, [*ask, "score"])
     assert isinstance(without.exception, AvbenchError)
-    assert str(without.exception) == "'score': only --why takes a stage"
+    assert str(without.exception) == "'score': a stage can only be given with --why"

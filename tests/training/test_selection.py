@@ -501,7 +501,9 @@ def test_by_default_the_last_step_is_reported_and_selection_has_no_say(tmp_path)
 
 def test_what_cannot_be_selected_by_is_told(tmp_path) -> None:
     none = ("{metrics: [coco_caption]}", "{metrics: []}")
-    with pytest.raises(DataError, match=r"finetune\.select: best needs evaluate\.metrics, of whi"):
+    with pytest.raises(
+        DataError, match=r"finetune\.select: best needs a metric in evaluate\.metr"
+    ):
         planned(tmp_path, "select: best", none)
     with pytest.raises(SuiteError, match=r"give every_epochs or every_steps, got"):
         planned(tmp_path, "selection: {every_epochs: 1, every_steps: 2}")

@@ -1,1 +1,1 @@
-"""The commands, a module a topic; ``avbench.cli.main`` puts them together."""
+"""The commands, one module per topic; ``avbench.cli.main`` combines them."""

@@ -1,4 +1,4 @@
-"""Analyses of data: what captions are about."""
+"""Commands that analyse the captions and the speech of datasets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ from avbench.cli.commands.common import (
 )
 
 app = typer.Typer()
-analyse_app = typer.Typer(help="Look at what captions are about.", no_args_is_help=True)
+analyse_app = typer.Typer(help="Analyse captions and speech of datasets.", no_args_is_help=True)
 app.add_typer(analyse_app, name="analyse")
 
 Files = list[str] | None
@@ -48,28 +48,28 @@ def relevance(
     lemmatizer: Annotated[str, typer.Option(help="rules, none or simplemma.")] = "rules",
     stop_words: Annotated[str, typer.Option(help="nltk, none or stop-words.")] = "nltk",
     unseen: Annotated[
-        str, typer.Option(help="Words of no image caption: add:A, once, zero or highest.")
+        str, typer.Option(help="Words in no image caption: add:A, once, zero or highest.")
     ] = "add:1",
     coverage: Annotated[
-        str, typer.Option(help="What SCR compares: tokens, lemmas or content.")
+        str, typer.Option(help="Words that SCR compares: tokens, lemmas or content.")
     ] = "tokens",
     unheard: Annotated[
         str, typer.Option(help="Clips without a transcript, for SCR: zero or skip.")
     ] = "zero",
     top: Annotated[int, typer.Option(min=1, help="Words in the picture.")] = 100,
     resamples: Annotated[
-        int, typer.Option(min=0, help="Of the bootstrap over videos; 0: no intervals.")
+        int, typer.Option(min=0, help="Bootstrap resamples of the videos; 0: no intervals.")
     ] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the resamples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
     sensitivity: Annotated[
-        bool, typer.Option(help="Whether to tell what other choices give.")
+        bool, typer.Option(help="Show the results of other choices too.")
     ] = True,
     results: Results = RESULTS,
     plugins_dir: PluginsDir = None,
     format_: Format = FORMATS,
     as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Tell how much of captions can be heard: speech coverage and audio relevance (Table 1)."""
+    """Measure how much of captions can be heard: speech coverage, audio relevance (Table 1)."""
     from avbench.analysis.relevance.asked import analysis
     from avbench.analysis.relevance.figures import Bootstrap
     from avbench.cli.reports import write_relevance
@@ -99,19 +99,19 @@ def relevance(
 @analyse_app.command("speech")
 def speech(
     data: Annotated[Path, typer.Option(metavar="FILE", help="A data file of yours.")],
-    dataset: Annotated[str, typer.Option(metavar="KEY", help="Which of its datasets.")],
+    dataset: Annotated[str, typer.Option(metavar="KEY", help="A dataset of the data file.")],
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="JSON lines to write, for relevance's --asr.")
     ],
     split: Annotated[
         list[str] | None, typer.Option(help="Only this split; may be repeated.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="What recognises speech.")] = "pocketsphinx",
-    limit: Annotated[int | None, typer.Option(min=1, help="Clips, at most.")] = None,
+    engine: Annotated[str, typer.Option(help="Speech recogniser.")] = "pocketsphinx",
+    limit: Annotated[int | None, typer.Option(min=1, help="Most clips to recognise.")] = None,
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Recognise the speech of a dataset's clips; goes on where it was interrupted."""
+    """Recognise the speech of a dataset's clips; continues an interrupted run."""
     from avbench.analysis.relevance.recognition import recognise_dataset
     from avbench.core.registry import load
 

@@ -1,4 +1,4 @@
-"""Captioners that leave their suite, and captions of any model."""
+"""Commands on captions: export a captioner, caption files, score captions of any model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ from avbench.cli.commands.common import (
     Seeds,
     SuiteName,
     With,
-    planned,
+    plan_from_options,
     print_json,
     store_in,
 )
@@ -31,11 +31,11 @@ def export_(
     data: Data = None,
     seeds: Seeds = None,
     additional: With = None,
-    only: Annotated[str | None, typer.Option(metavar="LABEL", help="Which row.")] = None,
+    only: Annotated[str | None, typer.Option(metavar="LABEL", help="The row to export.")] = None,
     dataset: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Which fine-tuning, by its dataset.")
+        str | None, typer.Option(metavar="KEY", help="The fine-tuning to export, by its dataset.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Which of the suite's seeds.")] = None,
+    seed: Annotated[int | None, typer.Option(help="One of the suite's seeds.")] = None,
     results: Results = RESULTS,
     plugins_dir: PluginsDir = None,
 ) -> None:
@@ -43,8 +43,9 @@ def export_(
     from avbench.core.registry import load
     from avbench.runner.export import export
 
-    made = planned(suite, preset, data, seeds, additional, [only] if only else None, plugins_dir)
-    export(made, store_in(results), load(plugins_dir), out, dataset=dataset, seed=seed)
+    rows = [only] if only else None
+    plan = plan_from_options(suite, preset, data, seeds, additional, rows, plugins_dir)
+    export(plan, store_in(results), load(plugins_dir), out, dataset=dataset, seed=seed)
     print(f"wrote {out}")
     print(f"next: avbench caption {out} FILE")
 
@@ -53,16 +54,18 @@ def export_(
 def caption(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder of avbench export.")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Media files.")],
-    start: Annotated[float | None, typer.Option(help="Seconds into the file.")] = None,
-    end: Annotated[float | None, typer.Option(help="Seconds into the file.")] = None,
+    start: Annotated[float | None, typer.Option(help="Start of the clip, in seconds.")] = None,
+    end: Annotated[float | None, typer.Option(help="End of the clip, in seconds.")] = None,
     speech: Annotated[
-        str | None, typer.Option(help="What is said in the clip, for models that read text.")
+        str | None, typer.Option(help="Speech of the clip, for models that read text.")
     ] = None,
     speech_file: Annotated[
-        Path | None, typer.Option(help='The same for many clips: JSON {"file name": "text"}.')
+        Path | None, typer.Option(help='Speech of many clips: JSON {"file name": "text"}.')
     ] = None,
-    beam: Annotated[int | None, typer.Option(min=1, help="Beam width; as in the suite.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips at once.")] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Beam width; by default the suite's.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips per batch.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     threads: Annotated[
         int, typer.Option(min=1, help="Threads of the network; rounding may depend on them.")
@@ -70,7 +73,7 @@ def caption(
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Print the caption of each file (after ``--``, of files whose names begin with a dash)."""
+    """Print the caption of each file. Names that begin with a dash must follow ``--``."""
     from avbench.cli.caption import describe_files
 
     good = describe_files(
@@ -93,18 +96,18 @@ def caption(
 @app.command()
 def score(
     hypotheses: Annotated[
-        list[Path], typer.Option(metavar="FILE", help="Captions; may be repeated, one a system.")
+        list[Path], typer.Option(metavar="FILE", help="Captions of a system; may be repeated.")
     ],
     references: Annotated[
         list[Path],
-        typer.Option(metavar="FILE", help="One or more captions an id; may be repeated."),
+        typer.Option(metavar="FILE", help="One or more captions per id; may be repeated."),
     ],
     protocol: Annotated[str, typer.Option(help="coco, or paragraph (ids are videos).")] = "coco",
     metric: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this metric; may be repeated.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write figures and statistics by id.")
+        Path | None, typer.Option(metavar="FOLDER", help="Write scores and statistics by id.")
     ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Test each file of captions against the first.")

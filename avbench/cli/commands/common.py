@@ -1,4 +1,4 @@
-"""What commands share: the options that several take, the plan that they name, JSON."""
+"""Shared parts of commands: common options, the suite's plan, and JSON output."""
 
 import json
 from collections.abc import Iterable
@@ -13,24 +13,28 @@ from avbench.core.errors import AvbenchError, unknown
 if TYPE_CHECKING:
     from avbench.runner.plan import Plan, Store
 
-SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A predefined suite or a file.")]
+SuiteName = Annotated[
+    str, typer.Argument(metavar="SUITE", help="Name of a predefined suite, or a file.")
+]
 Preset = Annotated[str | None, typer.Option(help="Another preset: a name or a file.")]
 Data = Annotated[
     str | None, typer.Option(metavar="FILE", help="A data file of yours, or 'embedded'.")
 ]
-Seeds = Annotated[str | None, typer.Option(help="How many seeds, or a list: 3 or 0,1,5.")]
+Seeds = Annotated[str | None, typer.Option(help="Number of seeds, or a list: 3 or 0,1,5.")]
 With = Annotated[
     list[str] | None,
-    typer.Option("--with", metavar="NAME", help="Add a row like the first with this component."),
+    typer.Option(
+        "--with", metavar="NAME", help="Add a copy of the first row with this component."
+    ),
 ]
 Only = Annotated[
     list[str] | None, typer.Option(metavar="LABEL", help="Only this row; may be repeated.")
 ]
 PluginsDir = Annotated[
-    Path | None, typer.Option(help="A folder of plugins; ./plugins if there is one.")
+    Path | None, typer.Option(help="A folder of plugins; by default ./plugins if it exists.")
 ]
-Results = Annotated[Path, typer.Option(help="Where stages and tables lie.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Results = Annotated[Path, typer.Option(help="Folder of stages and tables.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Format = Annotated[
     str, typer.Option("--format", help="Formats to write, e.g. md,latex,csv,html,long.")
 ]
@@ -39,7 +43,7 @@ RESULTS = Path("results")
 FORMATS = "md,csv,latex,html,long"
 
 
-def planned(
+def plan_from_options(
     suite: str,
     preset: str | None,
     data: str | None,
@@ -48,7 +52,7 @@ def planned(
     only: list[str] | None,
     plugins_dir: Path | None,
 ) -> "Plan":
-    """The plan of a suite, with what the command line changes in it."""
+    """Plan a suite with the changes of the command line."""
     from avbench.runner.plan_cache import plan_for
 
     overrides = Overrides(
@@ -62,7 +66,7 @@ def planned(
 
 
 def store_in(results: Path) -> "Store":
-    """Where stages are, with the user's cache."""
+    """Return the store of a results folder and the user's cache."""
     from avbench.core.paths import cache
     from avbench.runner.plan import Store
 
@@ -70,20 +74,20 @@ def store_in(results: Path) -> "Store":
 
 
 def known_value(option: str, what: str, value: str | None, allowed: Iterable[str]) -> None:
-    """Refuse a value that an option does not have.
+    """Check that an option's value is allowed.
 
     Raises:
-        AvbenchError: it is not among those allowed.
+        AvbenchError: it is not.
     """
     if value is not None and value not in allowed:
         raise AvbenchError(f"{option}: {unknown(what, value, allowed)}")
 
 
 def formats_of(text: str) -> list[str]:
-    """The formats that ``--format`` names.
+    """Return the formats that ``--format`` names.
 
     Raises:
-        AvbenchError: one is not known.
+        AvbenchError: a format is unknown.
     """
     from avbench.reports.formats import FORMATS as KNOWN
 
@@ -94,5 +98,5 @@ def formats_of(text: str) -> list[str]:
 
 
 def print_json(value: Any) -> None:
-    """For machines."""
+    """Print a value as JSON."""
     print(json.dumps(value, indent=1, ensure_ascii=False))

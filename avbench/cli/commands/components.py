@@ -1,4 +1,4 @@
-"""Components: what is registered, whether it keeps its contract, and new ones."""
+"""Commands on components: list them, check their contracts, write new ones."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,13 +28,13 @@ def check(
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Run the contract checks of its family on a component."""
+    """Run the contract checks of a component's family on it."""
     from avbench.cli.listing import check_data, print_checks
     from avbench.core.registry import load
 
     found = check_data(load(plugins_dir), name)
     print_json(found) if as_json else print_checks(found)
-    if not all(outcome["ok"] for outcome in found):
+    if not all(finding["ok"] for finding in found):
         raise typer.Exit(1)
 
 
@@ -42,9 +42,9 @@ def check(
 def new(
     name: Annotated[str, typer.Argument(help="The component's name, e.g. my_fusion.")],
     family: Annotated[str, typer.Option(help="fusion or loss.")],
-    plugins_dir: Annotated[Path, typer.Option(help="Where to write it.")] = Path("plugins"),
+    plugins_dir: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("plugins"),
 ) -> None:
-    """Write a plugin that works, and its test, to start from."""
+    """Write a working plugin to start from, and its test."""
     from avbench.cli.scaffold import write
 
     for path in write(name, family, plugins_dir):

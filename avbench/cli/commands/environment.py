@@ -1,4 +1,4 @@
-"""What suites need around them: the machine, your data, schemas for editors."""
+"""Commands around suites: check the machine and your data, print schemas for editors."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ import typer
 from avbench.cli.commands.common import RESULTS, Json, PluginsDir, Results, print_json
 
 app = typer.Typer()
-data_app = typer.Typer(help="Look after your datasets.", no_args_is_help=True)
+data_app = typer.Typer(help="Check and prepare your datasets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
@@ -21,7 +21,7 @@ def doctor_(
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Look at the machine, the packages and your data, and say what to do."""
+    """Check the machine, the packages and your data, and print what to do."""
     from dataclasses import asdict
 
     from avbench.cli.doctor import examine
@@ -48,16 +48,16 @@ def schema_(
 def data_check_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file of yours.")],
     seconds: Annotated[
-        float, typer.Option(min=0.0, help="Time for opening media; the rest is only looked for.")
+        float, typer.Option(min=0.0, help="Time for opening media; other files need only exist.")
     ] = 60.0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that open media.")] = 1,
     decode: Annotated[
-        bool, typer.Option("--decode", help="Decode every clip too, however long it takes.")
+        bool, typer.Option("--decode", help="Decode every clip too, without a time limit.")
     ] = False,
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what each split holds, what is lost and why, and what splits share."""
+    """Show the contents of each split, lost clips with reasons, and overlaps of splits."""
     from avbench.cli.data_check import data_check, print_data_check
     from avbench.core.registry import load
 
@@ -69,40 +69,40 @@ def data_check_(
 @data_app.command("prepare")
 def data_prepare_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file of yours.")],
-    dataset: Annotated[str, typer.Option(metavar="KEY", help="A dataset of it.")],
-    split: Annotated[str, typer.Option(help="A split of that.")],
+    dataset: Annotated[str, typer.Option(metavar="KEY", help="A dataset of the data file.")],
+    split: Annotated[str, typer.Option(help="A split of the dataset.")],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the shards; the split's is within.")
+        Path, typer.Option(metavar="DIR", help="Folder of shards, with one folder per split.")
     ],
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Independent jobs; as many as workers by default.")
+        int | None, typer.Option(min=1, help="Independent jobs; by default as many as workers.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Jobs at once; as many as cores by default.")
+        int | None, typer.Option(min=1, help="Jobs at once; by default as many as cores.")
     ] = None,
-    short_side: Annotated[int, typer.Option(help="Pixels; larger pictures are shrunk.")] = 256,
-    crf: Annotated[int, typer.Option(help="x264's quality: 0 lossless, 51 the worst.")] = 23,
+    short_side: Annotated[int, typer.Option(help="Pixels; larger frames are scaled down.")] = 256,
+    crf: Annotated[int, typer.Option(help="x264's quality: 0 is lossless, 51 worst.")] = 23,
     preset: Annotated[str, typer.Option(help="x264's preset.")] = "veryfast",
     fps: Annotated[
-        float | None, typer.Option(help="Frames a second, at most; all by default.")
+        float | None, typer.Option(help="Most frames per second; by default all are kept.")
     ] = None,
     sound: Annotated[str, typer.Option(help="aac, or flac: lossless at 16 bits.")] = "aac",
-    sample_rate: Annotated[int, typer.Option(help="Hz; the spectrogram's.")] = 22_050,
-    bitrate: Annotated[int, typer.Option(help="Of AAC, kbit/s.")] = 64,
-    clips_per_shard: Annotated[int, typer.Option(help="Clips in a shard.")] = 1000,
+    sample_rate: Annotated[int, typer.Option(help="Hz, as the spectrogram's.")] = 22_050,
+    bitrate: Annotated[int, typer.Option(help="kbit/s of AAC.")] = 64,
+    clips_per_shard: Annotated[int, typer.Option(help="Clips per shard.")] = 1000,
     reencode: Annotated[
-        bool, typer.Option(help="Encode each clip anew, or copy source files as they are.")
+        bool, typer.Option(help="Re-encode each clip, or copy source files unchanged.")
     ] = True,
     start: Annotated[
-        bool, typer.Option(help="Run the jobs here, or only write them, for other machines.")
+        bool, typer.Option(help="Run the jobs here, or only write them for other machines.")
     ] = True,
     verify: Annotated[
-        bool, typer.Option(help="Hash the shards that are there; write damaged ones anew.")
+        bool, typer.Option(help="Compare shards with their hashes; rewrite damaged ones.")
     ] = False,
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Write a split as shards: cut, shrunk and encoded anew, with its sound; resumes by itself."""
+    """Write a split as shards: clips cut, scaled and re-encoded with sound; resumes by itself."""
     from avbench.cli.data_check import print_shards
     from avbench.cli.progress import console, watch
     from avbench.core.errors import SuiteError
@@ -110,7 +110,7 @@ def data_prepare_(
     from avbench.core.registry import load
     from avbench.data.media.recode import Encoding
     from avbench.runner.executors.local import cores
-    from avbench.runner.prepare_shards import Order, data_prepare
+    from avbench.runner.prepare_shards import ShardRequest, data_prepare
     from avbench.runner.scheduler import Run
 
     asked: dict[str, Any] = {
@@ -133,10 +133,10 @@ def data_prepare_(
         with watch(console(stderr=as_json)) as watcher:
             return run.go(watcher)
 
-    order = Order(file=file, dataset=dataset, split=split, out=out, encoding=encoding)
+    request = ShardRequest(file=file, dataset=dataset, split=split, out=out, encoding=encoding)
     at_once = workers or cores()
     found = data_prepare(
-        order,
+        request,
         load(plugins_dir),
         jobs=jobs or at_once,
         workers=at_once,

@@ -1,4 +1,4 @@
-"""Suites: plan them, run them, report and judge what came out."""
+"""Commands on suites: plan them, run them, report results and judge claims."""
 
 import sys
 from dataclasses import replace
@@ -22,7 +22,7 @@ from avbench.cli.commands.common import (
     With,
     formats_of,
     known_value,
-    planned,
+    plan_from_options,
     print_json,
     store_in,
 )
@@ -44,42 +44,45 @@ def run(
     seeds: Seeds = None,
     additional: With = None,
     only: Only = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at once; all cores.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes at once; by default one per core.")
+    ] = None,
     threads: Annotated[
-        int, typer.Option(min=1, help="Threads of each; results may depend on them.")
+        int, typer.Option(min=1, help="Threads per process; results may depend on them.")
     ] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     processes: Annotated[
-        int, typer.Option(min=1, help="Processes that share each training, one a device.")
+        int, typer.Option(min=1, help="Processes that share each training, one per device.")
     ] = 1,
     strategy: Annotated[
-        Strategy, typer.Option(help="What each of them holds: the whole model, or its part.")
+        Strategy,
+        typer.Option(help="Each process holds the whole model (ddp) or a part of it (fsdp)."),
     ] = "ddp",
     workers: Annotated[
-        int, typer.Option(min=0, help="Processes that read clips ahead for each of them.")
+        int, typer.Option(min=0, help="Data-loading workers per training process.")
     ] = 0,
     checkpoint_minutes: Annotated[
         float, typer.Option(min=0.0, help="Minutes between a training's checkpoints.")
     ] = 0.5,
     checkpoint_steps: Annotated[
-        int | None, typer.Option(min=1, help="And one every so many steps.")
+        int | None, typer.Option(min=1, help="Steps between further checkpoints.")
     ] = None,
-    checkpoint_keep: Annotated[int, typer.Option(min=1, help="Checkpoints kept.")] = 2,
+    checkpoint_keep: Annotated[int, typer.Option(min=1, help="Checkpoints to keep.")] = 2,
     tensorboard: Annotated[
-        bool, typer.Option(help="Trainings write TensorBoard's files too, beside curve.csv.")
+        bool, typer.Option(help="Also write TensorBoard files of trainings, beside curve.csv.")
     ] = False,
     results: Results = RESULTS,
     plugins_dir: PluginsDir = None,
     format_: Format = FORMATS,
     as_json: Json = False,
 ) -> None:
-    """Run a suite and print its tables; what is done already is not done again."""
+    """Run a suite and print its tables; finished stages are not run again."""
     from avbench.cli.progress import console, watch
     from avbench.runner.executors.local import LocalExecutor, cores
     from avbench.runner.scheduler import INTERRUPT, Run
 
     formats = formats_of(format_)
-    plan = planned(suite, preset, data, seeds, additional, only, plugins_dir)
+    plan = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
     store = store_in(results)
     executor = LocalExecutor(jobs or cores(), threads, processes=processes)
     local = {
@@ -98,7 +101,7 @@ def run(
         watcher.begin(current)
         code = current.go(watcher)
     if code == INTERRUPT:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; the same command continues from here", file=sys.stderr)
         raise typer.Exit(code)
     failures = current.common_failures()
     for failure in failures:
@@ -106,12 +109,12 @@ def run(
     if current.stopped is not None:
         left = current.count("waiting", "elsewhere", "blocked")
         print(
-            f"stopped early, with {left} stages to go: no setting of theirs suggests that they "
-            "would succeed. Look for the cause with `avbench doctor`; once it is mended, the "
-            "same command goes on from here",
+            f"stopped early, with {left} stages to go: none of their settings suggests that they "
+            "would succeed. Look for the cause with `avbench doctor`. Once it is fixed, the same "
+            "command continues from here",
             file=sys.stderr,
         )
-    if failures and current.fruitless:
+    if failures and current.has_no_results:
         raise typer.Exit(1)
     unfinished = _report(plan, store, results, formats, as_json, None, plugins_dir)
     raise typer.Exit(1 if code or unfinished else 0)
@@ -122,10 +125,13 @@ def plan(
     suite: SuiteName,
     stage: Annotated[
         str | None,
-        typer.Argument(metavar="[STAGE]", help="With --why: a kind, a row, or an id's beginning."),
+        typer.Argument(
+            metavar="[STAGE]", help="With --why: a kind, a row, or the start of an id."
+        ),
     ] = None,
     why: Annotated[
-        bool, typer.Option("--why", help="Why stages are to be run again, against those done.")
+        bool,
+        typer.Option("--why", help="Show what changed since a stage was last done."),
     ] = False,
     preset: Preset = None,
     data: Data = None,
@@ -136,19 +142,19 @@ def plan(
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show a suite's grid, its stages, and what is done already; nothing runs."""
+    """Show a suite's trials and stages, and those that are done; nothing runs."""
     from avbench.cli.listing import plan_data, print_plan
     from avbench.runner.executors.local import cores
 
     if stage is not None and not why:
-        raise AvbenchError(f"'{stage}': only --why takes a stage")
-    made = planned(suite, preset, data, seeds, additional, only, plugins_dir)
+        raise AvbenchError(f"'{stage}': a stage can only be given with --why")
+    made = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
     if why:
         from avbench.cli.listing import print_reasons
-        from avbench.runner.why import why as reasons_of
+        from avbench.runner.why import reasons
 
-        reasons = reasons_of(made, store_in(results), stage)
-        print_json([r.to_json() for r in reasons]) if as_json else print_reasons(reasons)
+        found = reasons(made, store_in(results), stage)
+        print_json([reason.to_json() for reason in found]) if as_json else print_reasons(found)
         return
     shown = plan_data(made, store_in(results), cores())
     print_json(shown) if as_json else print_plan(shown)
@@ -167,20 +173,20 @@ def report(
     format_: Format = FORMATS,
     intervals: Annotated[
         str | None,
-        typer.Option(help="95 % intervals: none, seeds or videos; as the suite says."),
+        typer.Option(help="95 % intervals: none, seeds or videos; by default the suite's."),
     ] = None,
     delta_to: Annotated[
         str | None,
         typer.Option(
-            metavar="LABEL", help="The row that differences refer to; as the suite says."
+            metavar="LABEL", help="Row that others are compared with; by default the suite's."
         ),
     ] = None,
     strata: Annotated[
-        bool, typer.Option("--strata", help="Scores by stratum, and how varied captions are.")
+        bool, typer.Option("--strata", help="Scores by stratum, and diversity of captions.")
     ] = False,
     words: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="words.csv of analyse relevance, for --strata's ARS."),
+        typer.Option(metavar="FILE", help="words.csv of 'analyse relevance', for --strata."),
     ] = None,
     modality_use: Annotated[
         bool,
@@ -191,15 +197,15 @@ def report(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write and print a suite's tables from what has been run."""
+    """Write and print a suite's tables from finished stages."""
     formats = formats_of(format_)
     known_value("--intervals", "kind", intervals, ("none", "seeds", "videos"))
     if words is not None and not strata:
         raise AvbenchError("--words: only the tables of --strata use it")
-    made = planned(suite, preset, data, seeds, additional, only, plugins_dir)
+    made = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
     asked = [o for o, on in (("--strata", strata), ("--modality-use", modality_use)) if on]
     if len(asked) > 1:
-        raise AvbenchError(f"{' and '.join(asked)}: give one of them at a time")
+        raise AvbenchError(f"{' and '.join(asked)}: give only one of them")
     if asked and intervals is not None:
         raise AvbenchError(f"{asked[0]}: its tables have no intervals; leave out --intervals")
     if asked and delta_to is not None:
@@ -227,7 +233,7 @@ def claims(
     suite: SuiteName,
     about: Annotated[
         str | None,
-        typer.Option(help="methods (other seeds) or models (other videos), for all claims."),
+        typer.Option(help="For all claims: methods (other seeds) or models (other videos)."),
     ] = None,
     preset: Preset = None,
     data: Data = None,
@@ -238,11 +244,11 @@ def claims(
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Tell which of a suite's claims what has been run supports or refutes."""
-    from avbench.cli.claims import asked, claims_data, print_claims
+    """Judge a suite's claims: supported, refuted or inconclusive."""
+    from avbench.cli.claims import claims_data, print_claims, question_of
 
-    question = asked(about)
-    made = planned(suite, preset, data, seeds, additional, only, plugins_dir)
+    question = question_of(about)
+    made = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
     found = claims_data(made, store_in(results), about=question, plugins_dir=plugins_dir)
     print_json(found) if as_json else print_claims(found)
 
@@ -273,7 +279,7 @@ def _report(
     intervals: str | None,
     plugins_dir: Path | None,
 ) -> int:
-    """Write and print the tables; the number of cells that have no figure yet."""
+    """Write and print the tables; return the number of cells without a figure."""
     from avbench.cli.reports import write_report
 
     return write_report(
@@ -288,6 +294,6 @@ def _report(
 
 
 def _plugins(plugins_dir: Path | None) -> str | None:
-    """The plugins' folder for the stages' processes."""
+    """Return the absolute folder of plugins, for the stages' processes; None: there is none."""
     folder = plugins_dir or Path("plugins")
     return str(folder.resolve()) if folder.is_dir() else None

@@ -1,1 +1,1 @@
-"""Where stages run."""
+"""Executors: the machines that stages run on."""

@@ -1,4 +1,4 @@
-"""Stages as processes of this machine."""
+"""Run stages as processes on this machine."""
 
 import contextlib
 import os
@@ -15,21 +15,21 @@ from avbench.runner.stage_process import ATTENDED, THREADS
 
 KEPT = str(2**36)
 MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), KEPT)
-"""glibc keeps freed memory for the next step, which asks for the same sizes again: given back to
-the system, each page of it would be cleared and mapped anew (tests/benchmarks/test_memory.py)."""
+"""Make glibc keep freed memory. The next step allocates the same sizes again; memory returned to
+the system would be cleared and mapped page by page each time (tests/benchmarks/test_memory.py)."""
 
 
 LAUNCHER = (
     "torch.distributed.run",
     "--standalone",
-    # By itself it would die of SIGUSR1, and its processes with it, instead of handing it on.
+    # By default torchrun dies of SIGUSR1 with its processes, instead of forwarding it.
     "--signals-to-handle=" + ",".join(["SIGINT", "SIGHUP", "SIGQUIT", *(n.name for n in NOTICES)]),
 )
-"""The module, and its options, that starts several processes and ends them with each other."""
+"""The module, and its options, that starts several processes and ends them together."""
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -41,23 +41,23 @@ class LocalProcess:
 
     folders: tuple[Path, ...]
     slots: int
-    """How many of the executor's slots it takes."""
+    """Number of the executor's slots that it takes."""
     process: subprocess.Popen[bytes]
-    started: float
-    """On the monotonic clock, seconds."""
+    start: float
+    """Time of its start, in seconds on the monotonic clock."""
 
-    def ended(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
+    def exit_status(self) -> int | None:
+        """Return the exit status, negative for a signal; None while the process runs."""
         return self.process.poll()
 
 
 class LocalExecutor:
     """Runs up to ``slots`` processes at once, each with ``threads`` threads.
 
-    ``processes`` of them share each training, one a device.
+    Each training is shared by ``processes`` of them, one per device.
 
-    Each is a session of its own, so that an interrupt at the terminal reaches the runner alone,
-    and holds a pipe from the runner, so that it notices the runner's death.
+    Every process is a session of its own, so that an interrupt at the terminal reaches only the
+    runner. It holds a pipe from the runner, so that it notices the runner's death.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class LocalExecutor:
 
     @property
     def free(self) -> int:
-        """Slots that nothing takes."""
+        """Number of free slots."""
         return self.slots - sum(p.slots for p in self.running)
 
     def start(self, folders: Sequence[Path], slots: int = 1, processes: int = 1) -> LocalProcess:
-        """Start a process on the stages in these folders, or several that share their work."""
+        """Start a process for the stages in these folders, or several that share their work."""
         environment = {**MEMORY, **os.environ, **dict.fromkeys(THREADS, str(self.threads))}
         with (folders[0] / LOG).open("ab") as log:
             process = subprocess.Popen(
@@ -90,29 +90,33 @@ class LocalExecutor:
                 env=environment,
                 start_new_session=True,
             )
-        started = LocalProcess(tuple(folders), slots, process, time.monotonic())
-        self.running.append(started)
-        return started
+        local = LocalProcess(tuple(folders), slots, process, time.monotonic())
+        self.running.append(local)
+        return local
 
     def _command_of(self, processes: int) -> tuple[str, ...]:
-        """The command; several processes are started, and ended with each other, by torchrun."""
+        """Return the command; torchrun starts several processes and ends them together."""
         if processes == 1:
             return self._command
         python, *rest = self._command
         return (python, "-m", *LAUNCHER, f"--nproc-per-node={processes}", *rest)
 
     def reap(self) -> list[LocalProcess]:
-        """The processes that have ended since the last call."""
-        ended = [p for p in self.running if p.ended() is not None]
+        """Return the processes that have ended since the last call."""
+        ended = [p for p in self.running if p.exit_status() is not None]
         for process in ended:
             self.running.remove(process)
             _close(process)
-            # Workers that outlived their stage go with it.
+            # End workers that have outlived their stage.
             _signal_group(process, signal.SIGKILL)
         return ended
 
     def stop(self, grace: float = 60.0) -> None:
-        """End everything: ask with SIGTERM, so that training saves; then kill."""
+        """End all processes: send SIGTERM, so that trainings save; kill what is left after.
+
+        Args:
+            grace: seconds between the two.
+        """
         for process in self.running:
             process.process.terminate()
         deadline = time.monotonic() + grace
@@ -126,7 +130,7 @@ class LocalExecutor:
 
 
 def _signal_group(process: LocalProcess, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody of it is left
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the group has ended
         os.killpg(process.process.pid, number)
 
 

@@ -146,7 +146,8 @@ def _decode(
     time = None
     try:
         if start > PREROLL and tick:
-            target = int((start - PREROLL + zero) / tick)
+            # Twice as far: after a seek, FFmpeg 9 gives no frame that has not settled.
+            target = int((start - 2 * PREROLL + zero) / tick)
             container.seek(target, stream=stream, backward=True)
         coded = packets(container, stream, path, allowance)
         frames = (frame for packet in coded for frame in packet.decode())

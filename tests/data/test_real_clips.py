@@ -8,6 +8,7 @@ last bits, so the file holds counts, times and means. To make it anew:
 """
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def facts(path: Path) -> dict[str, Any]:
     blocks = np.array_split(np.square(sound, dtype=np.float64), 16) if len(sound) else []
     return {
         "frames": list(clip.frames.shape),
-        "times": [clip.timeline.start, clip.timeline.end, sum(clip.timeline.times)],
+        "times": [clip.timeline.start, clip.timeline.end, math.fsum(clip.timeline.times)],
         "levels": [round(float(level), 2) for level in levels],
         "samples": len(sound),
         "rms": [round(float(np.sqrt(block.mean())), 4) for block in blocks],
@@ -53,7 +54,7 @@ def facts(path: Path) -> dict[str, Any]:
 
 
 def sought(path: Path) -> dict[str, Any]:
-    """Sound within the file, for which the reader seeks: FFmpeg 9 lands elsewhere than FFmpeg 8."""
+    """Sound within the file: the reader seeks, and FFmpeg 9 lands elsewhere than FFmpeg 8."""
     sound = read_sound(path, start=2.2, end=4.7, rate=22_050)
     root = (
         float(np.sqrt(np.square(sound.samples, dtype=np.float64).mean()))

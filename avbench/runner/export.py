@@ -28,16 +28,16 @@ def export(
     """Write the captioner of a cell, and read it back.
 
     Args:
-        plan: of the row that is meant, and no other.
-        store: where the stages lie.
-        registry: the plugins that it was made with.
+        plan: the plan of one row alone.
+        store: the folders of the stages.
+        registry: the plugins that the captioner was trained with.
         out: the folder to write; it must not exist, or be empty.
-        dataset: which fine-tuning; None: the only one.
-        seed: which seed; None: the only one.
+        dataset: the dataset of the fine-tuning; None: the only one.
+        seed: one of the suite's seeds; None: the only one.
 
     Raises:
-        AvbenchError: it is not clear which cell is meant, the cell has not been trained, or the
-            folder is taken.
+        AvbenchError: the arguments name no single cell, the cell has not been trained, or the
+            folder is not empty.
     """
     trial, cell = choose(plan, dataset, seed)
     out = out.resolve()
@@ -54,7 +54,7 @@ def export(
 
 
 def choose(plan: Plan, dataset: str | None, seed: int | None) -> tuple[Trial, Cell | None]:
-    """The trial and the dataset that are meant; no dataset where nothing is fine-tuned."""
+    """Return the trial and the cell to export; no cell if nothing is fine-tuned."""
     labels = list(dict.fromkeys(trial.label for trial in plan.trials))
     _only_one("--only", "row", labels)
     seeds = {str(trial.seed): trial for trial in plan.trials}
@@ -85,7 +85,7 @@ def _only_one(option: str, what: str, names: list[str]) -> None:
 
 
 def _finished(stage: Stage, store: Store, trial: Trial) -> Path:
-    """The folder of a stage that is done.
+    """Return the folder of a finished stage.
 
     Raises:
         AvbenchError: it failed or has not run.

@@ -53,7 +53,7 @@ class FileHash:
 
     @classmethod
     def of(cls, path: Path) -> "FileHash":
-        """Return those of a file."""
+        """Return the size and the hash of a file."""
         return cls(bytes=path.stat().st_size, sha256=sha256(path))
 
 

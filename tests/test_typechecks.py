@@ -27,7 +27,7 @@ def test_the_package_is_checked() -> None:
 
 
 def test_axes_of_one_name_agree_within_a_call_and_not_beyond_it() -> None:
-    Matrix, Vector = Float[Tensor, "N D"], Float[Tensor, "N"]  # noqa: F821
+    Matrix, Vector = Float[Tensor, "N D"], Float[Tensor, "N"]
 
     @decorated
     def doubled(x: Matrix, y: Vector, grown: int = 0) -> Matrix:

@@ -5,6 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FAST := "not slow and not java"
+# Two processes, each with one thread: they would else wait for each other's. Whoever is done
+# takes tests of the other's, so that neither waits for a long file.
+SHARED := --numprocesses 2 --dist worksteal
 UPGRADE :=
 
 WITHOUT_BOUNDS = import re, tomllib; \
@@ -20,13 +23,11 @@ demo: $(STAMP)
 smoke: $(STAMP)
 	$(BIN)/avbench run smoke
 
-# Two processes, a file of tests in one of them, each with one thread: they would else wait for
-# each other's.
 test: $(STAMP) lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(SHARED)
 
 fast: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m $(FAST) --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m $(FAST) $(SHARED)
 
 # Tomorrow's fresh machine: the newest release of everything, beyond the tested ranges.
 canary: $(STAMP)
@@ -34,13 +35,13 @@ canary: $(STAMP)
 	$(BIN)/python -c '$(WITHOUT_BOUNDS)' > .venv-canary/newest.txt
 	$(BIN)/uv pip install --quiet --python .venv-canary --override .venv-canary/newest.txt --editable '.[dev]'
 	$(BIN)/uv pip freeze --python .venv-canary
-	AVBENCH_UNTESTED_VERSIONS=1 OMP_NUM_THREADS=1 .venv-canary/bin/python -m pytest -m $(FAST) --numprocesses 2 --dist loadfile
+	AVBENCH_UNTESTED_VERSIONS=1 OMP_NUM_THREADS=1 .venv-canary/bin/python -m pytest -m $(FAST) $(SHARED)
 
 # The oldest releases that pyproject.toml allows.
 lowest: $(STAMP)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
 	$(BIN)/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -m $(FAST) --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -m $(FAST) $(SHARED)
 
 # Keeps the pins that still fit; UPGRADE=--upgrade takes the newest within the ranges instead.
 lock: $(STAMP)

@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import jaxtyping
 import pytest
+
+from tests import typechecks
+
+jaxtyping.jaxtyped = typechecks.jaxtyped
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

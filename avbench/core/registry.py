@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -146,28 +147,33 @@ def _register(registry: Registry, module: ModuleType, distribution: str) -> None
     if not any(getattr(manager.hook, f"register_{f}").get_hookimpls() for f in FAMILIES):
         raise PluginError(f"{who}: registers nothing; no function bears @hookimpl")
     for family in FAMILIES:
-
-        def register(
-            name: str,
-            build: Callable[..., Any],
-            *,
-            source: str,
-            config: type | None = None,
-            family: str = family,
-        ) -> None:
-            registry.add(
-                Component(
-                    family=family,
-                    name=name,
-                    build=build,
-                    config=config or NoOptions,
-                    source=source,
-                    module=module.__name__,
-                    distribution=distribution,
-                )
-            )
-
+        register = partial(_add, registry, family, module.__name__, distribution)
         getattr(manager.hook, f"register_{family}")(register=register)
+
+
+def _add(
+    registry: Registry,
+    family: str,
+    module: str,
+    distribution: str,
+    name: str,
+    build: Callable[..., Any],
+    *,
+    source: str,
+    config: type | None = None,
+) -> None:
+    """The ``register`` of a hook, once it knows whose hook it is lent to."""
+    registry.add(
+        Component(
+            family=family,
+            name=name,
+            build=build,
+            config=config or NoOptions,
+            source=source,
+            module=module,
+            distribution=distribution,
+        )
+    )
 
 
 def _import_entry(entry: EntryPoint, distribution: str) -> ModuleType:

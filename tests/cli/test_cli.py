@@ -13,6 +13,7 @@ import pytest
 
 from avbench.core import paths
 from avbench.core.registry import FAMILIES, load
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,20 +31,13 @@ table: {most_frequent: true, costs: [flops_g]}
 
 
 @pytest.fixture
-def avbench(tmp_path: Path) -> Command:
+def avbench(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    folder = tmp_path_factory.mktemp("said")
     (tmp_path / "s.yaml").write_text(SUITE)
 
     def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "AVBENCH_CACHE": str(tmp_path / "cache"), "COLUMNS": "120"}
-        done = subprocess.run(
-            [sys.executable, "-m", "avbench.cli.main", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = processes.run("avbench.cli.main", arguments, folder, cwd=tmp_path, env=environment)
         assert done.returncode == status, done.stdout + done.stderr
         return done
 

@@ -10,6 +10,7 @@ from avbench.cli.scaffold import FAMILIES, write
 from avbench.core.errors import AvbenchError
 from avbench.core.registry import load
 from avbench.testing import check
+from tests import processes
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -27,18 +28,20 @@ def test_a_new_plugin_fulfils_its_contract(family: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_its_test_passes_and_it_is_clean(family: str, tmp_path: Path) -> None:
+def test_its_test_passes_and_it_is_clean(
+    family: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     write("my_plugin", family, tmp_path)
-    root = Path(__file__).resolve().parents[2]
-    commands = [
-        ["pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
-        ["ruff", "check", "--no-cache", "--config", str(root / "pyproject.toml")],
-        ["ruff", "format", "--no-cache", "--check", "--config", str(root / "pyproject.toml")],
-    ]
-    for module, *rest in commands:
-        files = [] if module == "pytest" else [str(tmp_path / "my_plugin.py")]
+    settings = str(Path(__file__).resolve().parents[2] / "pyproject.toml")
+    own = ["-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = processes.run("pytest", own, tmp_path_factory.mktemp("said"), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for command in (["check"], ["format", "--check"]):
         done = subprocess.run(
-            [sys.executable, "-m", module, *rest, *files],
+            [
+                *(sys.executable, "-m", "ruff", *command, "--no-cache", "--config", settings),
+                str(tmp_path / "my_plugin.py"),
+            ],
             cwd=tmp_path,
             capture_output=True,
             text=True,

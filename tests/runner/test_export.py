@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +39,7 @@ from avbench.runner.export import choose, export
 from avbench.runner.plan import Plan, Store
 from avbench.runner.planner import make_plan
 from avbench.runner.stage_process import run_stages
+from tests import processes
 from tests.records import TINY_WORLD
 
 SUITE = (
@@ -494,19 +494,13 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def command(trained: Trained, tmp_path: Path) -> Command:
+def command(trained: Trained, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    folder = tmp_path_factory.mktemp("said")
     shutil.copytree(trained.model("one"), tmp_path / "model")
 
     def run(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "avbench.cli.main", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "AVBENCH_CACHE": str(trained.folder / "cache")},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        environment = {**os.environ, "AVBENCH_CACHE": str(trained.folder / "cache")}
+        done = processes.run("avbench.cli.main", arguments, folder, cwd=tmp_path, env=environment)
         assert done.returncode == status, done.stdout + done.stderr
         return done
 

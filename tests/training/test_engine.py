@@ -28,6 +28,7 @@ from avbench.training import checkpoint, fsdp, loss_log
 from avbench.training import stage as train
 from avbench.training.schedule import Saving, batch_size
 from avbench.training.settings import TrainSettings
+from tests.processes import Process
 
 INPUT = {
     "frames": 4, "size": 32, "store_frames": 6, "mel_frames": 64, "time_mask": 8,
@@ -92,19 +93,34 @@ def job(narrated, directory: Path, spec: dict, **local) -> Job:
     return made
 
 
-def start(work: Job, processes: int = 1) -> subprocess.Popen[bytes]:
-    """Start a stage as the executor does."""
+def start(
+    work: Job, processes: int = 1, *, warm: bool = True
+) -> subprocess.Popen[bytes] | Process:
+    """Start a stage, several processes as the executor does.
+
+    Args:
+        work: the stage.
+        processes: how many share it.
+        warm: where it is one, fork it from one that has torch.
+    """
+    log, environment = work.directory / LOG, {**os.environ, "OMP_NUM_THREADS": "1"}
+    if processes == 1 and warm:
+        stage = "avbench.runner.stage_process"
+        return Process(stage, [str(work.directory)], output=log, env=environment)
     command = LocalExecutor(1)._command_of(processes)
-    with (work.directory / "log.txt").open("ab") as log:
+    with log.open("ab") as file:
         return subprocess.Popen(
             [*command, str(work.directory)],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True,
+            env=environment,
         )  # fmt: skip
 
 
 def until(
-    happens: Callable[[], bool], work: Job, process: subprocess.Popen[bytes], seconds: float = 300
+    happens: Callable[[], bool],
+    work: Job,
+    process: subprocess.Popen[bytes] | Process,
+    seconds: float = 300,
 ) -> None:
     """Wait for something that a running stage does."""
     deadline = time.monotonic() + seconds
@@ -335,7 +351,7 @@ def test_a_stage_killed_at_random_moments_ends_as_an_undisturbed_one(
     undisturbed = start(whole)
     draw, reached = random.Random(0), [0]
     for kill in range(KILLS):
-        process = start(broken)
+        process = start(broken, warm=kill != 3)  # ours, where it is waited for to stop
         wanted = reached[-1] + draw.randint(1, 4)
         until(lambda at_least=wanted: steps_behind(broken) >= at_least, broken, process)
         if kill == 3:
@@ -383,7 +399,7 @@ def test_a_finished_stage_keeps_its_checkpoints_until_its_record_is_written(
     work = job(narrated, tmp_path / "a", spec(steps=3), checkpoint_seconds=0)
     train.run(work)
     assert checkpoint.newest_first(work.directory)
-    done = start(work)
+    done = start(work, warm=False)
     assert done.wait(timeout=120) == 0
     assert not (work.directory / checkpoint.FOLDER).exists()
     assert json.loads((work.directory / RECORD).read_text())["results"]["steps"] == 3

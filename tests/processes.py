@@ -1,0 +1,133 @@
+"""Commands and stages in processes of their own that need not load torch first.
+
+Each is forked from one that has loaded what most of them import, and nothing of the tests: no
+type checks, no warnings as errors. A process from ``python -m`` spends seconds on the same.
+"""
+
+import gc
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from unittest.mock import patch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+WARM = (
+    "timm",
+    "torch._dynamo",
+    "torchvision",
+    "transformers",
+    "avbench.cli.commands",
+    "avbench.evaluation.generate",
+    "avbench.evaluation.score",
+    "avbench.runner.planner",
+    "avbench.runner.stage_process",
+    "avbench.training.stage",
+)
+
+
+@cache
+def _server() -> ForkServerContext:
+    """Where the processes are forked, with one thread, as stages have."""
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(WARM))
+    with patch.dict(os.environ, OMP_NUM_THREADS="1"):
+        forkserver.ensure_running()
+    return context
+
+
+class Process:
+    """``python -m module arguments``, begun in a warm process, a session of its own.
+
+    Args:
+        module: the module that is run as ``__main__``.
+        arguments: its arguments.
+        output: the file that its standard output is appended to.
+        errors: the same of its standard error; None: that of its output.
+        cwd: its folder; None: ours.
+        env: its environment; None: ours.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        output: Path,
+        errors: Path | None = None,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        given = (
+            module,
+            list(arguments),
+            output,
+            errors,
+            cwd or Path.cwd(),
+            {**(env or os.environ)},
+        )
+        self._process = _server().Process(target=_run, args=given)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, once there is one."""
+        self._process.join(timeout)
+        status = self.poll()
+        if status is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(self._process.name, timeout)
+        return status
+
+
+def run(
+    module: str, arguments: Sequence[str], folder: Path, timeout: float = 300, **given: object
+) -> subprocess.CompletedProcess[str]:
+    """Run a module to its end; what it says goes through files of a folder."""
+    places = folder / "stdout", folder / "stderr"
+    for place in places:
+        place.unlink(missing_ok=True)
+    process = Process(module, arguments, output=places[0], errors=places[1], **given)  # type: ignore[arg-type]
+    status = process.wait(timeout)
+    return subprocess.CompletedProcess(
+        [module, *arguments], status, *(place.read_text("utf-8") for place in places)
+    )
+
+
+def _run(
+    module: str,
+    arguments: list[str],
+    output: Path,
+    errors: Path | None,
+    cwd: Path,
+    env: dict[str, str],
+) -> None:
+    """In the forked process: become what was asked for."""
+    gc.freeze()  # what is shared with the warm process stays shared
+    os.setsid()
+    os.chdir(cwd)
+    for place, numbers in ((output, (1, 2)), (errors, (2,))):
+        if place is not None:
+            opened = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            for number in numbers:
+                os.dup2(opened, number)
+            os.close(opened)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = [module, *arguments]
+    sys.path[:] = [str(cwd), *(p for p in sys.path if p not in ("", str(ROOT)))]
+    sys.modules.pop(module, None)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

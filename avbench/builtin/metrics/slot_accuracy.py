@@ -182,5 +182,5 @@ def register_metrics(register: Register) -> None:
     register(
         "slot_accuracy",
         lambda _options: SlotAccuracy(),
-        source="avbench's embedded world AVScenes (README, section The embedded world)",
+        source="avbench's embedded world AVScenes (docs/embedded-world.md)",
     )

@@ -117,6 +117,7 @@ def _run(
 ) -> None:
     """In the forked process: become what was asked for."""
     gc.freeze()  # what is shared with the warm process stays shared
+    multiprocessing.set_start_method(None, force=True)  # data workers as a new interpreter's
     os.setsid()
     os.chdir(cwd)
     for place, numbers in ((output, (1, 2)), (errors, (2,))):

@@ -6,9 +6,9 @@ of a training step.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
-from typing import Any, get_args
+from typing import Any, ForwardRef, Literal, get_args, get_origin
 
 import jaxtyping
 
@@ -27,18 +27,24 @@ def jaxtyped(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
             if is_dataclass(made) and "__init__" in vars(made):
                 made.__init__ = decorate(made.__init__)
             return made
-        hints = made.__annotations__.values()
-        if any(isinstance(hint, str) for hint in hints):  # of what may be imported for mypy alone
+        parts = [part for hint in made.__annotations__.values() for part in _parts(hint)]
+        if any(isinstance(part, str | ForwardRef) for part in parts):  # maybe known to mypy alone
             return whole(made, typechecker=typechecker)
         checked = typechecker(made)
         # Axes that several annotations name must agree: jaxtyping keeps their sizes for a call.
-        return whole(checked, typechecker=None) if any(map(_has_axes, hints)) else checked
+        return whole(checked, typechecker=None) if any(map(_has_axes, parts)) else checked
 
     return decorate
 
 
-def _has_axes(hint: Any) -> bool:
-    """Whether a type is an array type of jaxtyping, or is made of one."""
-    if inspect.isclass(hint) and issubclass(hint, jaxtyping.AbstractArray):
-        return True
-    return any(map(_has_axes, get_args(hint)))
+def _parts(hint: Any) -> Iterator[Any]:
+    """A type, and the types that it is made of."""
+    yield hint
+    if get_origin(hint) is not Literal:
+        for part in get_args(hint):
+            yield from _parts(part)
+
+
+def _has_axes(part: Any) -> bool:
+    """Whether a type is an array type of jaxtyping."""
+    return inspect.isclass(part) and issubclass(part, jaxtyping.AbstractArray)

@@ -127,7 +127,7 @@ def until(
     while not happens():
         assert process.poll() is None, (work.directory / LOG).read_text()[-3000:]
         assert time.monotonic() < deadline, (work.directory / LOG).read_text()[-3000:]
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def losses(work: Job) -> dict[tuple[int, str], float]:

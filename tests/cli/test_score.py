@@ -281,8 +281,8 @@ def test_a_video_without_a_paragraph_counts_as_nothing_said(command: Any, tmp_pa
         (
             {"x": "a", "y": "b"},
             (),
-            "said.jsonl: 1 of 3 ids of {gold} have no caption, the first 'z'; where a model said "
-            "nothing, give an empty caption",
+            "said.jsonl: 1 of 3 ids of {gold} have no caption, the first 'z'; if a model gave "
+            "none, write an empty caption",
         ),
         (
             {**SAID, "q": "a"},

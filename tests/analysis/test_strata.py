@@ -433,7 +433,9 @@ def test_nothing_scored_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     made = Made(tmp_path)
     empty = Store(results=tmp_path / "none", cache=tmp_path / "none")
-    with pytest.raises(AvbenchError, match="s: nothing has been scored yet; avbench run comes"):
+    with pytest.raises(
+        AvbenchError, match="s: nothing has been scored yet; use 'avbench run' first"
+    ):
         write_strata(made.plan, empty, tmp_path / "out", [], False)
     folder = made.store.directory(made.plan.stages[made.plan.trials[0].cells[0].score])
     (folder / sufficient.STATISTICS).unlink()

@@ -588,8 +588,9 @@ def test_a_run_stops_when_every_stage_of_a_kind_fails_with_the_same_error(bench:
     assert bench.go(plan_of(*data, *below), slots=2) == 1
     assert set(bench.traced()) <= {"d0", "d1", "d2"}  # one more where the first was quick
     assert bench.run.stopped is not None
-    log = bench.store.directory(data[0]) / LOG
-    error = f"{bench.store.directory(data[0])}: the file is empty"
+    ended = next(event for event in bench.watcher.seen if event.startswith("failed"))
+    first = bench.store.directory(next(s for s in data if ended == f"failed {s.id}"))
+    log, error = first / LOG, f"{first}: the file is empty"
     assert str(bench.run.stopped) == (
         f"all {len(bench.traced())} prepare stages that ran failed with the same error: "
         f"{error} (log: {log})"

@@ -297,7 +297,7 @@ def test_headers_agree_with_what_decoding_gave(test_data: Path) -> None:
     assert len(probes) > 30
     for probe in probes:
         found, video = read_header(folder / probe["file"]), probe["v"]
-        assert (found.loss, found.size) == (None, (video["w"], video["h"])), probe["file"]
+        assert (found.reason, found.size) == (None, (video["w"], video["h"])), probe["file"]
         assert found.video == video["codec"].replace("libdav1d", "av1")
         assert found.seconds == pytest.approx(probe["container_dur"], abs=1e-3)
         assert found.rate == pytest.approx(video["avg"], abs=1e-2)

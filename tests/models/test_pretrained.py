@@ -333,8 +333,8 @@ def test_everything_wrong_with_weights_is_told_with_its_line(data: Path) -> None
         f"{name}:7: weights.text: unknown option 'pretraind'; did you mean 'pretrained'? "
         "Allowed: pretrained, revision",
         f"{name}:7: model.encoders.text.bert.revision: Input should be a valid string, got 3",
-        f"{name}:8: weights.audio: encoder 'audio_transformer' has no option for weights to "
-        "start from, got 'ast.pth'",
+        f"{name}:8: weights.audio: encoder 'audio_transformer' has no option for initial "
+        "weights, got 'ast.pth'",
     ]
 
 

@@ -447,7 +447,7 @@ def test_a_failed_cell_is_told_with_its_log(trained: Trained, tmp_path: Path) ->
         export(plan, store, trained.registry, tmp_path / "x", seed=1)
     log = store.directory(stage) / "log.txt"
     assert str(caught.value) == (
-        f"row 'one', seed 1: its stage {stage.folder} failed: no clips (log: {log})"
+        f"row 'one', seed 1: stage {stage.folder} failed: no clips (log: {log})"
     )
 
 

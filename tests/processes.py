@@ -34,7 +34,7 @@ WARM = (
 
 @cache
 def _server() -> ForkServerContext:
-    """Where the processes are forked, with one thread, as stages have."""
+    """Start the server from which processes are forked, with one thread, as stages have."""
     from multiprocessing import forkserver
 
     context = multiprocessing.get_context("forkserver")

@@ -143,10 +143,10 @@ ENDS = {
     "schema": "https://json-schema.org/draft/2020-12/schema",
     "score": "refs.jsonl",
 }
-"""What commands come to where nothing has been trained; the others take long."""
+"""Text that each command prints before anything has been trained; the others take long."""
 
 UNSCORED = "nothing has been scored yet; use 'avbench run' first"
-"""What ``--strata`` comes to there."""
+"""The message of ``--strata`` there."""
 
 
 @pytest.fixture(scope="module")

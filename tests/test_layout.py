@@ -20,7 +20,7 @@ PACKAGES = [
 
 
 def private_imports(path: Path, module: str) -> Iterator[str]:
-    """What a module imports of the private names and modules of another package than its own."""
+    """Yield the private names and modules that a module imports from another package."""
     home = module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -16,7 +16,7 @@ whole = jaxtyping.jaxtyped
 
 
 def jaxtyped(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """What the import hook decorates each function and class with.
+    """Return the decorator that the import hook puts on each function and class.
 
     Args:
         typechecker: checks the arguments and the value of one function.
@@ -46,5 +46,5 @@ def _parts(hint: Any) -> Iterator[Any]:
 
 
 def _has_axes(part: Any) -> bool:
-    """Whether a type is an array type of jaxtyping."""
+    """Return True for an array type of jaxtyping."""
     return inspect.isclass(part) and issubclass(part, jaxtyping.AbstractArray)

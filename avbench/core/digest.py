@@ -13,7 +13,7 @@ from avbench.core.job import read_json, remember
 from avbench.core.paths import cache
 
 CONTENT = "content:"
-"""How a setting begins where a local file's digest stands in its place."""
+"""Prefix of a setting that holds the digest of a local file instead of its path."""
 
 SMALL = 1 << 20
 """Bytes below which hashing is quicker than the cache."""

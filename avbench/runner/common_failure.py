@@ -1,8 +1,8 @@
 """Common failures: every stage of a kind fails alike, so the environment is probably at fault."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ from avbench.runner.plan import Plan, Stage
 
 STAGE_DETAIL = re.compile(r"(?:[\w.-]*/)+[\w.-]*|0x[0-9a-f]+|\d+")
 """Paths and numbers: errors with one cause still differ in them from stage to stage."""
+
+Setting = tuple[str, str]
+"""A setting's dotted name and its value as text."""
 
 MIN_FAILURES = 2
 """Equal failures that stop a run early, while other stages of the kind still wait."""
@@ -23,8 +26,6 @@ class CommonFailure:
     error: str
     """The first stage's error, in one line."""
     failed: int
-    untried: int
-    """Number of stages of the kind that did not run. Their settings suggest no other outcome."""
     log: Path
 
     def __str__(self) -> str:
@@ -34,35 +35,56 @@ class CommonFailure:
         return f"{which}: {self.error} (log: {self.log})"
 
 
+@dataclass(slots=True)
+class KindFailures:
+    """The stages of one kind that have failed so far."""
+
+    errors: dict[str, str] = field(default_factory=dict)
+    """Each error in one line, by the stage's id; the first failure comes first."""
+    shared: frozenset[Setting] | None = None
+    """The settings that all of them have; None: no stage has failed."""
+
+    def add(self, plan: Plan, stage: Stage, error: object) -> None:
+        """Note a failure."""
+        self.errors[stage.id] = last_line(error)
+        own = _settings(plan, stage)
+        self.shared = own if self.shared is None else self.shared & own
+
+    def repeats(self, id_: str) -> bool:
+        """Return True if an earlier stage failed with the error of this one."""
+        first, error = next(iter(self.errors.items()))
+        return id_ != first and _same_error([error, self.errors[id_]])
+
+    def explain(self, plan: Plan, untried: Iterable[Stage]) -> bool:
+        """Return True if one cause explains all failures and would fail the untried stages too.
+
+        An untried stage that lacks a setting that all failed ones share may succeed.
+        """
+        if self.shared is None or not _same_error(self.errors.values()):
+            return False
+        return all(self.shared <= _settings(plan, stage) for stage in untried)
+
+
 def last_line(error: object) -> str:
     """Return the last line of an error, which carries its message."""
     return str(error).strip().splitlines()[-1]
 
 
-def same_error(errors: Collection[str]) -> bool:
+def _same_error(errors: Iterable[str]) -> bool:
     """Return True if errors differ at most in the paths and numbers that they name."""
-    return len({STAGE_DETAIL.sub("", last_line(error)) for error in errors}) == 1
+    return len({STAGE_DETAIL.sub("", error) for error in errors}) == 1
 
 
-def settings_tell_apart(plan: Plan, failed: Collection[Stage], untried: Collection[Stage]) -> bool:
-    """Return True if an untried stage lacks a setting that all failed ones share.
-
-    If so, that setting may be to blame, and the untried stage may succeed.
-    """
-    first, *others = (_settings(plan, stage) for stage in failed)
-    shared = {item for item in first.items() if all(item in other.items() for other in others)}
-    return any(not shared <= set(_settings(plan, stage).items()) for stage in untried)
-
-
-def _settings(plan: Plan, stage: Stage) -> dict[str, str]:
+def _settings(plan: Plan, stage: Stage) -> frozenset[Setting]:
     """Return all settings that a stage depends on; its parents' carry their roles as prefix."""
-    found = dict(_flat(stage.spec, ""))
+    found = set(_flat(stage.spec, ""))
     for role, parent in stage.parents.items():
-        found |= {f"{role}/{k}": v for k, v in _settings(plan, plan.stages[parent]).items()}
-    return found
+        below = _settings(plan, plan.stages[parent])
+        found |= {(f"{role}/{name}", value) for name, value in below}
+    return frozenset(found)
 
 
-def _flat(value: Any, name: str) -> Iterator[tuple[str, str]]:
+def _flat(value: Any, name: str) -> Iterator[Setting]:
     if isinstance(value, Mapping):
         for key, below in value.items():
             yield from _flat(below, f"{name}.{key}")

@@ -20,13 +20,7 @@ from avbench.core.job import (
     read_json,
     write_json,
 )
-from avbench.runner.common_failure import (
-    MIN_FAILURES,
-    CommonFailure,
-    last_line,
-    same_error,
-    settings_tell_apart,
-)
+from avbench.runner.common_failure import MIN_FAILURES, CommonFailure, KindFailures
 from avbench.runner.executors.local import LocalExecutor, LocalProcess
 from avbench.runner.lock import locked
 from avbench.runner.plan import Plan, Stage, Store
@@ -87,7 +81,7 @@ class Run:
         self.times = StageTimes()
         self.interrupted = False
         self.stopped: CommonFailure | None = None
-        self._errors: dict[str, dict[str, str]] = {}
+        self._failures: dict[str, KindFailures] = {}
         self._succeeded: set[str] = set()
         self._suspects: dict[str, CommonFailure] = {}
         self._restarted: set[str] = set()
@@ -149,26 +143,28 @@ class Run:
 
     def repeats_error(self, stage: Stage) -> bool:
         """Return True if an earlier stage of the kind failed with the same error."""
-        first, error = next(iter(self._errors[stage.kind].items()))
-        return stage.id != first and same_error([error, self._errors[stage.kind][stage.id]])
+        return self._failures[stage.kind].repeats(stage.id)
 
     def common_failures(self) -> list[CommonFailure]:
         """Return a failure for each kind whose stages have all failed with one error."""
-        found = [self._common_failure(kind, 1) for kind in self._errors]
+        found = [self._common_failure(kind, 1) for kind in self._failures]
         return [failure for failure in found if failure is not None]
 
     def _common_failure(self, kind: str, least: int) -> CommonFailure | None:
-        errors = self._errors.get(kind, {})
-        if kind in self._succeeded or len(errors) < least or not same_error(errors.values()):
+        """Return the failure of all stages of a kind that ran, if at least so many failed."""
+        failures = self._failures.get(kind)
+        if failures is None or kind in self._succeeded or len(failures.errors) < least:
             return None
-        failed = [self.plan.stages[id_] for id_ in errors]
-        alike = [s for s in self.plan.stages.values() if s.kind == kind and s.id in self.status]
-        untried = [s for s in alike if self.status[s.id] in ("waiting", "elsewhere")]
-        if settings_tell_apart(self.plan, failed, untried):
+        untried = (
+            self.plan.stages[id_]
+            for id_, state in self.status.items()
+            if state in ("waiting", "elsewhere") and self.plan.stages[id_].kind == kind
+        )
+        if not failures.explain(self.plan, untried):
             return None
-        error = next(iter(errors.values()))
-        log = self.store.directory(failed[0]) / LOG
-        return CommonFailure(kind, error, len(failed), len(untried), log)
+        first, error = next(iter(failures.errors.items()))
+        log = self.store.directory(self.plan.stages[first]) / LOG
+        return CommonFailure(kind, error, len(failures.errors), log)
 
     def _stop_early(self) -> None:
         """Stop the run once all running stages of a suspect kind have ended.
@@ -380,11 +376,11 @@ class Run:
             self._succeeded.add(stage.kind)
             self._measure(stage)
         else:
-            self._errors.setdefault(stage.kind, {})[stage.id] = last_line(record.get("error"))
+            failures = self._failures.setdefault(stage.kind, KindFailures())
+            failures.add(self.plan, stage, record.get("error"))
             self._block(stage.id)
-        suspect = self._common_failure(stage.kind, MIN_FAILURES)
-        self._suspects = {k: f for k, f in self._suspects.items() if k != stage.kind}
-        if suspect is not None:
+        self._suspects.pop(stage.kind, None)
+        if (suspect := self._common_failure(stage.kind, MIN_FAILURES)) is not None:
             self._suspects[stage.kind] = suspect
         watcher.ended(stage, self, record.get("provenance", {}).get("wall_s", seconds))
 

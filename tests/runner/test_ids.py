@@ -30,7 +30,7 @@ COMPONENTS: Mapping[str, list[Component]] = {
     "score": METRICS,
     "profile": [*NETWORK, LOSS],
 }
-"""What stages of each kind use; ``selecting`` is a fine-tuning that selects a checkpoint."""
+"""Components that each kind of stage uses; ``selecting``: a fine-tuning that selects."""
 
 TRAINING = {"pretrain", "finetune", "selecting"}
 RUNNING = TRAINING | {"generate"}

@@ -125,7 +125,7 @@ def made_up(spec: InputSpec, vocabulary: int, clips: int) -> Batch:
 
 
 class Step:
-    """What the trainer does with a batch: losses, gradients, clipping, optimiser.
+    """The trainer's step on a batch: losses, gradients, clipping, optimiser.
 
     Args:
         given: the captioner (it is trained) and the batch.

@@ -159,7 +159,7 @@ def test_claims_change_no_stage_and_come_back_from_the_cache_of_plans(
 def test_the_papers_suites_state_its_claims_and_its_figures_agree(
     name: str, registry: Registry
 ) -> None:
-    """What the paper says of its tables is what its tables say: the difference has the sign."""
+    """The paper's words on its tables agree with the tables: the difference has the sign."""
     suite = read_suite(name, registry)
     assert len(suite.claims) >= 6
     plan = make_plan(suite, registry)

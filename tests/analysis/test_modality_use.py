@@ -1,4 +1,4 @@
-"""What ``avbench report --modality-use`` says, from records: losses, Fig. 4, scores, Shapley."""
+"""The output of ``report --modality-use`` from records: losses, Fig. 4, scores, Shapley."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Where the time of a step goes, by kinds of operators."""
+"""The time of a step, by kinds of operators."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -27,7 +27,7 @@ PYTHON = "between operators (Python, Fabric)"
 
 
 def kind(event: Any) -> str:
-    """What an operator's own time is counted as."""
+    """Return the kind under which an operator's own time is counted."""
     above = event
     while above is not None:
         if above.name.startswith("Optimizer."):

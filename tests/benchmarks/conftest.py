@@ -41,7 +41,7 @@ def machine(pytestconfig: pytest.Config) -> Machine:
 
 @pytest.fixture(scope="session")
 def report(pytestconfig: pytest.Config, machine: Machine) -> Report:
-    """What this session measured."""
+    """The measurements of this session."""
     return pytestconfig.stash.setdefault(REPORT, Report())
 
 

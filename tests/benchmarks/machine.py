@@ -1,4 +1,4 @@
-"""What this machine can do at most: rates of matrix products, and memory bandwidth."""
+"""This machine's limits: rates of matrix products, and memory bandwidth."""
 
 import os
 import platform

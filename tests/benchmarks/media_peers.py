@@ -35,7 +35,7 @@ SPEC = InputSpec()
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """What a way gives of a clip."""
+    """A clip as one way of reading gives it."""
 
     frames: Tensor
     """(16, 3, 224, 224)."""
@@ -184,7 +184,7 @@ class Decord:
         self._decord = import_or_skip("decord")
 
     def times(self, clip: BenchClip) -> list[float]:
-        """When the frames that it gives come on."""
+        """The times of the frames that it gives, in seconds."""
         stamps = self._decord.VideoReader(str(clip.path)).get_frame_timestamp(list(clip.indices))
         return [float(t) for t in stamps[:, 0]]
 
@@ -207,7 +207,7 @@ class OpenCV:
         self._cv.setNumThreads(1)
 
     def times(self, clip: BenchClip) -> list[float]:
-        """When the frames that it gives come on."""
+        """The times of the frames that it gives, in seconds."""
         cv, found = self._cv, {}
         file = cv.VideoCapture(str(clip.path), cv.CAP_FFMPEG, [cv.CAP_PROP_N_THREADS, 1])
         for place in range(clip.indices[-1] + 1):

@@ -1,4 +1,4 @@
-"""What a corpus at scale asks of machines, out of measured rates: shares, and the bottleneck."""
+"""Demands of a corpus at scale on machines, from measured rates: shares, and the bottleneck."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """What a task takes of one thing, and how much of that there is."""
+    """A task's demand on one resource, and the amount that there is."""
 
     of: str
     """In the plural, with its unit, e.g. ``cores``."""
@@ -23,12 +23,12 @@ class Use:
 
 
 def bottleneck(uses: Sequence[Use]) -> Use:
-    """What is used up first."""
+    """The resource that is used up first."""
     return max(uses, key=lambda use: use.share)
 
 
 def feeding(way: str, uses: Sequence[Use]) -> str:
-    """Whether machines keep up with a training, and what would stop them first."""
+    """Return the load of machines that feed a training, and their first bottleneck."""
     first = bottleneck(uses)
     verdict = (
         f"{1 / first.share:.1f} × what is needed is there, so training does not wait"
@@ -40,14 +40,14 @@ def feeding(way: str, uses: Sequence[Use]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Time:
-    """How long one thing is busy with a task."""
+    """The time for which one resource is busy with a task."""
 
     of: str
     hours: float
 
 
 def preparing(way: str, times: Sequence[Time]) -> str:
-    """How long a task takes where everything is busy at once, and with what."""
+    """The time of a task where everything is busy at once, and its bottleneck."""
     longest = max(times, key=lambda time: time.hours)
     said = ", ".join(f"{time.of} {time.hours:,.1f} h" for time in times)
     return f"{way}: {said}: {longest.of} are the bottleneck."

@@ -15,7 +15,7 @@ NAME = "benchmarks"
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """Which ratio of two figures is reported, and what it should be."""
+    """A ratio of two figures to report, with its goal."""
 
     at_least: float | None = None
     """theirs / ours."""
@@ -30,7 +30,7 @@ class Goal:
 
     @property
     def inverse(self) -> bool:
-        """Whether the ratio is what ours costs beside theirs, and not a speed-up."""
+        """True where the ratio is our cost beside theirs, and not a speed-up."""
         return self.cost or self.at_most is not None
 
     def ratio(self, ours: float, theirs: float) -> float:
@@ -38,7 +38,7 @@ class Goal:
         return ours / theirs if self.inverse else theirs / ours
 
     def met(self, ratio: float) -> bool | None:
-        """Whether the goal is met; None: there is none."""
+        """True where the goal is met; None where there is none."""
         if self.at_least is not None:
             return ratio >= self.at_least
         return None if self.at_most is None else ratio <= self.at_most
@@ -204,7 +204,7 @@ def _shown(c: dict[str, Any]) -> dict[str, str]:
 
 
 def _meaning(c: dict[str, Any]) -> str:
-    """What a ratio of a row says."""
+    """Return the text of a row's ratio."""
     if c["ratio_of"] == "theirs / ours":
         return "faster" if c["unit"] == "s" else "smaller"
     return "the time" if c["unit"] == "s" else "the memory"

@@ -1,4 +1,4 @@
-"""Where the time of a tiny training step goes, beside the time that its matrix products need."""
+"""The time of a tiny training step, beside the time that its matrix products need."""
 
 from tests.benchmarks.breakdown import PRODUCTS, breakdown, by_kind
 from tests.benchmarks.report import Comparison, Goal

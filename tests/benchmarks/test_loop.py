@@ -1,4 +1,4 @@
-"""What training costs beside its steps: the loop, the loader, and checkpoints."""
+"""The costs of training beside its steps: the loop, the loader, and checkpoints."""
 
 import os
 from collections.abc import Iterator
@@ -205,7 +205,7 @@ def test_a_step_fed_by_the_loader_against_one_in_memory(compare, one_core, clips
 
 
 def test_a_checkpoint_against_writing_its_bytes(compare, one_core, tmp_path) -> None:
-    """What makes a write safe: to the disk, by its hash, under its name, the old one dropped."""
+    """The steps of a safe write: to the disk, by its hash, under its name, the old one dropped."""
     network = nn.Linear(4096, 5461)
     engine = Engine(CPU)
     module, adam = engine.fabric.setup(network, torch.optim.AdamW(network.parameters()))
@@ -240,7 +240,7 @@ def test_a_checkpoint_against_writing_its_bytes(compare, one_core, tmp_path) -> 
 
 
 def test_reading_at_the_papers_geometry(tabulated, one_core, benchmark, tmp_path) -> None:
-    """How many clips a second one core reads: what worker processes must keep up with."""
+    """Clips a second that one core reads: the rate that worker processes must keep up with."""
     spec = make_case("paper", FUSION, 1).architecture.input
     data = prepared(tmp_path, spec, videos=1)
     feed = Feed(data=data, rows=range(len(data)), batch=len(data), group=1, device=CPU)

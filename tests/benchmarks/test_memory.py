@@ -1,4 +1,4 @@
-"""What it saves that freed memory stays with the process, as the executor sees to."""
+"""Time saved by keeping freed memory in the process, as the executor does."""
 
 from statistics import median
 from typing import Any
@@ -18,7 +18,7 @@ SWIN = [(dtype, what) for what in ("forward", "training") for dtype in DTYPES]
 
 @pytest.fixture
 def measuring(benchmark: Any) -> bool:
-    """Whether times are taken; they are, in processes apart."""
+    """Return True where times are taken, in processes apart."""
     benchmark.pedantic(lambda: None)
     return benchmark.stats is not None
 

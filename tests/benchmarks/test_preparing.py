@@ -1,4 +1,4 @@
-"""What preparing whole HowTo100M would cost: an estimate from rates measured on real clips.
+"""The cost of preparing all of HowTo100M, estimated from rates measured on real clips.
 
 Nothing at that scale was run. Each assumption stands in a row of the table.
 """
@@ -41,7 +41,7 @@ CLIP = 5.5
 
 @dataclass(frozen=True, kw_only=True)
 class Machines:
-    """What comes with the GPUs."""
+    """The machine that comes with the GPUs."""
 
     cores: int
     storage: float
@@ -82,7 +82,7 @@ class Source:
 def bottlenecks(
     machines: Machines, *, needed: float, raw: Source, shards: Rates, hours: float
 ) -> list[str]:
-    """What stops reading raw media, reading shards, and preparing them, first.
+    """The first bottleneck of reading raw media, reading shards, and preparing them.
 
     Args:
         machines: what there is.

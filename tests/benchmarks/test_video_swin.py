@@ -165,7 +165,7 @@ def test_against_torchvision(
 
 
 def test_where_a_step_in_bf16_goes(in_turn, tabulated, networks) -> None:
-    """What a faster step at batch 1 would have to gain from: how much is not matrix products."""
+    """The share of a step at batch 1 that is not matrix products: all that it could save."""
     if torch.bfloat16 not in FAST:
         pytest.skip("this processor has no instructions for bf16")
     frames = torch.randn(1, 16, 3, 224, 224, generator=torch.Generator().manual_seed(1))

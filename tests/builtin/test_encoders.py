@@ -210,7 +210,7 @@ def test_bert_weights_of_another_shape_than_their_config_says(tmp_path: Path) ->
 
 
 class Code:
-    """What runs when it is unpickled."""
+    """Return the call that unpickling would make."""
 
     def __reduce__(self) -> Any:
         return print, ("it ran",)

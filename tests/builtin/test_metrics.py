@@ -454,7 +454,7 @@ def test_meteor_ends_with_a_killed_parent(busy: bool) -> None:
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process runs; a zombie that nobody has waited for does not."""
+    """Return True for a process that runs; a zombie that nobody has waited for does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -581,7 +581,7 @@ def test_accuracies_by_hand() -> None:
 
 
 def test_slots_that_differ_are_signed_differently() -> None:
-    """What is right, what else there was to say, and in which mean it counts."""
+    """The right captions, the others, and the mean in which they count."""
 
     def signature(slot: Slot, name: str = "colour") -> str:
         gold = References(captions={"1": ("x",)}, slots={"1": {name: slot}})

@@ -42,7 +42,7 @@ def clips(reader: str, *splits: str, **options: Any) -> Reads:
 
 
 def references(path: Path, *_: Any) -> int:
-    """What ``avbench score --references`` takes; its ids."""
+    """Return the ids of a file that ``avbench score --references`` takes."""
     return len(read_references(path))
 
 

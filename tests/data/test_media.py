@@ -65,7 +65,7 @@ def film(
 
 
 def levels(frames: np.ndarray) -> list[int]:
-    """Which frame of a film each is, by its grey."""
+    """Return each frame's number in the film, read from its grey."""
     return [round(float(f.mean()) / 8) for f in frames]
 
 

@@ -1,4 +1,4 @@
-"""Which packets are decoded for a choice of frames, and that it makes no difference to them."""
+"""The packets decoded for a choice of frames: fewer than all, and equal frames."""
 
 from collections import Counter
 from pathlib import Path
@@ -85,7 +85,7 @@ def test_economy_changes_no_frame(
 
 
 def counted(path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter:
-    """What became of the packets of a clip when 16 frames of it were read."""
+    """The packets of a clip decoded and skipped when 16 of its frames were read."""
     needs: Counter = Counter()
     whole = Pass.by_stamp
 

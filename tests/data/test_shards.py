@@ -108,7 +108,7 @@ def copied(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepared(directory: Path, root: Path, reader: str, read: str) -> PreparedSplit:
-    """What the prepare stage of a suite makes of a dataset."""
+    """Return the shards that a suite's prepare stage makes of a dataset."""
     directory.mkdir()
     spec = {
         "dataset": "youcook2",
@@ -392,7 +392,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
 
 
 def is_being_written(part: Path) -> bool:
-    """Whether a process holds the file; a killed one leaves it, and holds nothing."""
+    """Return True where a process holds the file; a killed one leaves it, and holds nothing."""
     try:
         with part.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

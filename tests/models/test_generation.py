@@ -131,7 +131,7 @@ def test_a_vocabulary_smaller_than_the_beam_gives_hugging_faces_captions() -> No
 
 
 def test_words_that_tie_give_hugging_faces_scores() -> None:
-    """Which of equal captions wins is open; its score is not, and it is the caption's own."""
+    """Any of equal captions may win; its score is fixed, and it is the caption's own."""
     for seed in range(6):
         decoder = make(seed, V=9, length=8, eager=3.0)
         decoder.words.weight.data[5:] = decoder.words.weight.data[5]

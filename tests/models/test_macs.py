@@ -237,7 +237,7 @@ def test_an_uncounted_operator_is_an_error(function: Any, operator: str) -> None
 
 
 def test_an_autograd_function_is_an_error() -> None:
-    """What a custom Function does inside, the trace does not show."""
+    """A custom Function, whose inside the trace does not show."""
 
     class Product(torch.autograd.Function):
         @staticmethod

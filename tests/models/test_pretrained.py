@@ -1,4 +1,4 @@
-"""What encoders start from: by content in plans, by place on a machine, from data files."""
+"""Pre-trained weights: named by content in plans, by place on a machine, from data files."""
 
 import json
 from pathlib import Path

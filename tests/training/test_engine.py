@@ -330,7 +330,7 @@ def steps_behind(work: Job) -> int:
 
 
 def said(work: Job) -> str:
-    """What a stage says that it is doing."""
+    """The line in which a stage says its progress."""
     place = work.directory / PROGRESS
     return str(read_json(place)["note"]) if place.exists() else ""
 

@@ -11,7 +11,7 @@ from tests.training.test_engine import equal, job, said, spec, start, until
 
 
 def gone_on(work: Job, steps: int) -> bool:
-    """Whether a training has some steps behind it."""
+    """Return True once a training has some steps behind it."""
     place = work.directory / PROGRESS
     return place.exists() and read_json(place)["done"] >= steps
 

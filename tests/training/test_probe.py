@@ -1,4 +1,4 @@
-"""What a strategy is lent for a probe: a copy, on which nothing of the training depends."""
+"""A strategy probes on a copy, on which nothing of the training depends."""
 
 import copy
 from pathlib import Path

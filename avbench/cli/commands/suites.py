@@ -111,10 +111,10 @@ def run(
         print(
             f"stopped early, with {left} stages to go: none of their settings suggests that they "
             "would succeed. Look for the cause with `avbench doctor`. Once it is fixed, the same "
-            "command continues from here",
+            f"command continues from here. `avbench report {suite}` prints what is there",
             file=sys.stderr,
         )
-    if failures and current.has_no_results:
+    if current.stopped is not None or (failures and current.has_no_results):
         raise typer.Exit(1)
     unfinished = _report(plan, store, results, formats, as_json, None, plugins_dir)
     raise typer.Exit(1 if code or unfinished else 0)

@@ -84,6 +84,24 @@ def narrated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
+def captured_without_code(monkeypatch: pytest.MonkeyPatch) -> list["torch.nn.Module"]:
+    """Compiled modules run their captured graphs, for which no code is generated; returns them.
+
+    Generating code takes minutes, and is Inductor's; capturing a captioner's parts is ours.
+    """
+    from torch import nn
+
+    compiled, compile_ = [], nn.Module.compile
+
+    def capture(self: nn.Module) -> None:
+        compiled.append(self)
+        compile_(self, backend="aot_eager")
+
+    monkeypatch.setattr(nn.Module, "compile", capture)
+    return compiled
+
+
+@pytest.fixture
 def narrated_data(narrated: dict[str, Path]):
     """The clips of ``narrated`` as the trainer reads them."""
     from avbench.core.types import InputSpec

@@ -102,7 +102,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_compiled_captioner_says_the_same(done: Done, tmp_path: Path) -> None:
+def test_a_compiled_captioner_says_the_same(
+    done: Done, tmp_path: Path, captured_without_code: list[torch.nn.Module]
+) -> None:
     _, cell = done.cell("balanced")
     stage = done.plan.stages[cell.generate]
     compute = {**stage.spec["compute"], "compile": True}
@@ -111,6 +113,7 @@ def test_a_compiled_captioner_says_the_same(done: Done, tmp_path: Path) -> None:
     whole = done.store.directory(stage)
     assert made["attention"] == read_json(whole / RECORD)["results"]["attention"]
     assert (job.directory / PREDICTIONS).read_text() == (whole / PREDICTIONS).read_text()
+    assert captured_without_code
 
 
 def test_every_alteration_is_generated_and_scored(done: Done) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from avbench.config.suite import read_suite
 from avbench.core.components import ComponentRef
@@ -13,7 +14,7 @@ from avbench.core.options import plain
 from avbench.core.registry import Registry, load
 from avbench.core.types import Batch, InputSpec
 from avbench.models.captioner import Captioner, build_captioner
-from avbench.models.compute import backends, place
+from avbench.models.compute import backends, compile_parts, place
 from avbench.models.settings import ComputeSettings, ModelSettings
 from avbench.models.weights import WEIGHTS
 from avbench.runner.planner import make_plan
@@ -135,7 +136,9 @@ def without_dropout(value: Any) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_suites_settings_reach_the_record(narrated, tmp_path, registry) -> None:
+def test_a_suites_settings_reach_the_record(
+    narrated, tmp_path, registry, captured_without_code
+) -> None:
     (tmp_path / "s.yaml").write_text(SUITE)
     plan = make_plan(read_suite(str(tmp_path / "s.yaml"), registry), registry)
     (stage,) = (s for s in plan.stages.values() if s.kind == "pretrain")
@@ -171,3 +174,21 @@ def test_a_suites_settings_reach_the_record(narrated, tmp_path, registry) -> Non
     assert found["compiled"] == {**found["plain"], "loss": loss}
     # Adam makes a full step, of 3e-4, of the rounding in gradients that are zero.
     torch.testing.assert_close(weights["compiled"], weights["plain"], rtol=0, atol=1e-3)
+    assert captured_without_code
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_parts_run_code_of_inductor(monkeypatch) -> None:
+    """Equal outputs and gradients, from kernels that were compiled."""
+    torch.manual_seed(0)
+    part = nn.Sequential(nn.Linear(8, 8), nn.GELU())
+    given = torch.randn(4, 8)
+    expected = torch.autograd.grad(part(given).sum(), list(part.parameters()))
+    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
+    torch._dynamo.reset()
+    before = torch._inductor.metrics.generated_kernel_count
+    compile_parts([part], ComputeSettings(compile=True))
+    compiled = torch.autograd.grad(part(given).sum(), list(part.parameters()))
+    assert torch._inductor.metrics.generated_kernel_count > before
+    torch.testing.assert_close(compiled, expected)

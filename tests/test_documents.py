@@ -136,7 +136,7 @@ ENDS = {
     "plugins": "local_global_merged",
     "plan": "finetune",
     "report": "results/",
-    "claims": "Verdicts are at 5 %",
+    "claims": "not run",
     "export": "it has not been trained",
     "caption": "model: no such folder; give one that 'avbench export' wrote",
     "plugin": "next: avbench check my_fusion",

@@ -18,13 +18,18 @@ from avbench.config.claims import About, Claim
 from avbench.core.errors import AvbenchError, unknown
 from avbench.core.options import build
 from avbench.evaluation.statistics.estimate import LEVEL
-from avbench.evaluation.statistics.resampling import RESAMPLES
+from avbench.evaluation.statistics.resampling import EXCHANGES
 from avbench.reports.collect import Report, collect
 from avbench.reports.signatures import agreed, figures_by_seed
 from avbench.reports.table import TITLES
 from avbench.runner.plan import Plan, Store
 
-STYLES = {"supported": "bold green", "refuted": "bold red", "inconclusive": "yellow"}
+STYLES = {
+    "supported": "bold green",
+    "refuted": "bold red",
+    "inconclusive": "yellow",
+    "not run": "dim",
+}
 
 
 def claims_data(
@@ -118,8 +123,8 @@ def print_claims(data: Mapping[str, Any]) -> None:
         about = [claim["source"], f"about the {claim['about']}", _expected(claim)]
         lines: list[Any] = [Text("; ".join(filter(None, about)), style="dim")]
         lines.append(_grid(claim))
-        if claim["verdict"] == "inconclusive":
-            lines.append(Text(_open_reason(claim), style="yellow"))
+        if claim["verdict"] in ("inconclusive", "not run"):
+            lines.append(Text(_open_reason(claim), style=STYLES[claim["verdict"]]))
         elif claim["tested"]:
             lines.append(Text(_corrected_p(claim)))
         for line in lines:
@@ -162,7 +167,7 @@ def _part(part: Compared) -> dict[str, Any]:
         "n": 0 if found is None else found.n,
         "p_for": part.favours,
         "p_against": part.opposes,
-        "p_randomisation": part.exchanged,
+        "randomised": part.exchanged,
         "published": part.published,
         "reason": part.reason,
     }
@@ -185,8 +190,7 @@ def _grid(claim: Mapping[str, Any]) -> Grid:
     published = any(part["published"] is not None for part in parts)
     n = "seeds" if claim["about"] == "methods" else "videos"
     grid.add_column("difference of", overflow="fold")
-    tested = any(part["p_randomisation"] is not None for part in parts)
-    columns = ["", "95 % interval", n, "p", *(["p, exchanged"] if tested else [])]
+    columns = ["", "95 % interval", n, "p"]
     for name in (*columns, *(["paper"] if published else [])):
         grid.add_column(name, justify="right", no_wrap=True)
     for part in parts:
@@ -196,8 +200,6 @@ def _grid(claim: Mapping[str, Any]) -> Grid:
             p = "" if cost else _p(min(1.0, 2 * min(part["p_for"], part["p_against"])))
             ends = "" if cost else _interval(part["interval"], unit)
             cells = [_signed(part["difference"], unit), ends, "" if cost else str(part["n"]), p]
-        if tested:
-            cells.append("" if part["p_randomisation"] is None else _p(part["p_randomisation"]))
         paper = [_signed(part["published"])] if part["published"] is not None else []
         grid.add_row(Text(_title(claim, part)), *map(Text, (*cells, *paper)))
     return grid
@@ -218,7 +220,7 @@ def _corrected_p(claim: Mapping[str, Any]) -> str:
 
 
 def _open_reason(claim: Mapping[str, Any]) -> str:
-    """Return why a claim is inconclusive, and the number of seeds or videos that would decide."""
+    """Return why a claim is open, and the number of seeds or videos that would decide it."""
     found = all(part["difference"] is not None for part in claim["comparisons"])
     p = f"{_corrected_p(claim)}; " if found and claim["tested"] else ""
     text: str = p + claim["reason"]
@@ -239,7 +241,7 @@ def _notes(data: Mapping[str, Any]) -> Iterator[str]:
             f"{100 * data['level']:g} %, with Holm's correction over these {tested} claims. "
             "Intervals belong to one comparison each."
         )
-    if tested < len(claims):
+    if any(part["exact"] for claim in claims for part in claim["comparisons"]):
         yield "Costs do not vary: a claim on them is not tested, it holds or not."
     if "methods" in questions:
         yield (
@@ -248,8 +250,9 @@ def _notes(data: Mapping[str, Any]) -> Iterator[str]:
         )
     if "models" in questions:
         yield (
-            f"About the models: {RESAMPLES} bootstrap resamples of the videos. Other seeds may "
-            "give other models. p, exchanged: by approximate randomisation, as a check."
+            "About the models: p of a plain difference by approximate randomisation over videos "
+            f"({EXCHANGES} exchanges), else by Student's t, as intervals are (jackknife over "
+            "videos, corrected for skewness). Other seeds may give other models."
         )
     if any(claim["needed"] for claim in claims):
         yield (

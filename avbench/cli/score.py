@@ -4,10 +4,12 @@ A caption without a reference is an error in both protocols. A reference without
 error in the protocol ``coco``; the protocol ``paragraph`` (ActivityNet-Captions) scores such a
 video with an empty caption. The order of the ids does not matter in either file. The order of one
 id's references is part of the signature, since METEOR depends on it
-(``avbench.builtin.metrics.coco_caption``).
+(``avbench.builtin.metrics.coco_caption``). So is the order of sentences that a file of captions
+gives one by one (``order:start`` if they were sorted by time, ``order:file`` if not).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,12 @@ from avbench.core.errors import AvbenchError, DataError, unknown
 from avbench.core.job import write_json
 from avbench.core.options import make
 from avbench.core.registry import Registry
-from avbench.evaluation.caption_files import read_hypotheses, read_references
+from avbench.evaluation.caption_files import (
+    Captions,
+    read_groups,
+    read_hypotheses,
+    read_references,
+)
 from avbench.evaluation.contracts import Metric, References, Score
 from avbench.evaluation.score import Scored, describe, write_scores
 
@@ -31,6 +38,7 @@ def score_files(
     metrics: Sequence[str] = (),
     out: Path | None = None,
     compare: bool = False,
+    group: str | None = None,
 ) -> dict[str, Any]:
     """Score files of captions against references; formats: ``avbench.evaluation.caption_files``.
 
@@ -44,11 +52,14 @@ def score_files(
         out: a folder for ``per_clip.csv``, ``statistics.npz`` and ``scores.json`` of a single
             system; None: write nothing.
         compare: True: test each file but the first against the first.
+        group: a file with the group of each id, or a field of the references; ``compare`` then
+            keeps the ids of a group together.
 
     Returns:
-        ``protocol``; ``references``: their file and number; ``systems``: for each file its name,
-        the number of empty captions, of missing ones that the protocol takes as empty, and the
-        scores; with ``compare`` also ``comparisons``, see ``avbench.evaluation.compare``.
+        ``protocol``; ``references``: their file, the number of ids and of blank references, which
+        are left out; ``systems``: for each file its name, the number of empty captions, of missing
+        ones that the protocol takes as empty, and the scores; with ``compare`` also
+        ``comparisons``, see ``avbench.evaluation.compare``.
 
     Raises:
         AvbenchError: a file is missing or malformed, ids differ, or a name is unknown.
@@ -61,14 +72,18 @@ def score_files(
         raise AvbenchError(
             f"--compare: needs two or more files of hypotheses, got {len(hypotheses)}"
         )
+    if group is not None and not compare and out is None:
+        raise AvbenchError(f"--group: needs --compare or --out, got '{group}' alone")
     components = {
         name: registry.get("metrics", name) for name in metrics or registry.names("metrics")
     }
-    captions: dict[str, tuple[str, ...]] = {}
-    for path in references:
-        for id_, texts in read_references(path).items():
-            captions[id_] = (*captions.get(id_, ()), *texts)
     against = ", ".join(map(str, references))
+    of_file = Path(group) if group is not None and _is_file(group) else None
+    read = [read_references(path, None if of_file else group) for path in references]
+    captions, blank = _joined(read, against)
+    groups = None
+    if group is not None:
+        groups = _groups(of_file, read, captions)
     given = [read_hypotheses(path) for path in hypotheses]
     absent = [
         _absent(path, said, against, captions, protocol)
@@ -81,14 +96,14 @@ def score_files(
         metric: Metric = make(component, {})
         try:
             made = _scores(metric, systems, gold, [f"{p} against {against}" for p in hypotheses])
-            for one, scores in zip(scored, made, strict=True):
+            for one, scores, said in zip(scored, made, given, strict=True):
                 ref = {"name": name, "options": {}}
-                one.extend(Scored(score, metric, ref) for score in scores)
+                one.extend(Scored(_signed(score, said), metric, ref) for score in scores)
         finally:
             metric.close()
     results: dict[str, Any] = {
         "protocol": protocol,
-        "references": {"file": against, "ids": len(captions)},
+        "references": {"file": against, "ids": len(captions), "blank": blank},
         "systems": [
             {
                 "hypotheses": str(path),
@@ -100,29 +115,92 @@ def score_files(
         ],
     }
     if compare:
-        results["comparisons"] = list(_compared(hypotheses, scored))
+        results["comparisons"] = list(_compared(hypotheses, scored, groups))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        write_scores(out, scored[0], {i: i for i in captions})
+        write_scores(out, scored[0], groups or {i: i for i in captions})
         write_json(out / SCORES, results)
     return results
 
 
+def _is_file(group: str) -> bool:
+    """Tell a file of groups from the name of a field."""
+    path = Path(group)
+    return (
+        path.is_file() or len(path.parts) > 1 or path.suffix in (".csv", ".json", ".jsonl", ".gz")
+    )
+
+
+def _joined(
+    files: Iterable[Mapping[str, tuple[str, ...]]], against: str
+) -> tuple[dict[str, tuple[str, ...]], int]:
+    """Return the references of all files without blank ones, and the number of these.
+
+    Raises:
+        DataError: all references of an id are blank.
+    """
+    captions: dict[str, tuple[str, ...]] = {}
+    for read in files:
+        for id_, texts in read.items():
+            captions[id_] = (*captions.get(id_, ()), *texts)
+    kept = {id_: tuple(filter(None, texts)) for id_, texts in captions.items()}
+    bare = [id_ for id_, texts in kept.items() if not texts]
+    if bare:
+        raise DataError(
+            f"{against}: {len(bare)} of {len(kept)} ids have blank references alone, the first "
+            f"'{bare[0]}'; leave such ids out of the references and of the captions"
+        )
+    return kept, sum(map(len, captions.values())) - sum(map(len, kept.values()))
+
+
+def _groups(
+    file: Path | None, references: Sequence[Captions[tuple[str, ...]]], ids: Iterable[str]
+) -> dict[str, str]:
+    """Return the group of each id, from a file of its own or from the references.
+
+    Raises:
+        DataError: the file is malformed, an id has no group, or two.
+    """
+    found: dict[str, str] = {}
+    for read in [read_groups(file)] if file else [read.groups for read in references]:
+        for id_, group in read.items():
+            if found.setdefault(id_, group) != group:
+                raise DataError(
+                    f"--group: id '{id_}' has the group '{found[id_]}' in one file of references "
+                    f"and '{group}' in another"
+                )
+    bare = [id_ for id_ in ids if id_ not in found]
+    if bare:
+        raise DataError(
+            f"--group: {file}: {len(bare)} ids have no group, the first '{bare[0]}'; its ids are "
+            f"like '{next(iter(found))}'"
+        )
+    return {id_: found[id_] for id_ in ids}
+
+
+def _signed(score: Score, said: Captions[str]) -> Score:
+    """Add the order of a file's sentences to the signature, if it gives them one by one."""
+    if not said.orders:
+        return score
+    return replace(score, signature=f"{score.signature}|order:{'+'.join(sorted(said.orders))}")
+
+
 def _compared(
-    files: Sequence[Path], scored: Sequence[Sequence[Scored]]
+    files: Sequence[Path],
+    scored: Sequence[Sequence[Scored]],
+    groups: Mapping[str, str] | None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the tests of all systems against the first, as plain data."""
     from avbench.evaluation.compare import against_first
 
-    for one in against_first(scored):
+    for one in against_first(scored, groups):
         yield {
             "hypotheses": str(files[one.system]),
             "to": str(files[0]),
             "score": one.score,
             **one.estimate.plain(),
+            "units": "ids" if groups is None else "groups",
             "p_corrected": one.corrected,
-            "p_exchanged": one.exchanged,
-            "p_exchanged_corrected": one.exchanged_corrected,
         }
 
 
@@ -189,27 +267,34 @@ def print_scores(results: Mapping[str, Any]) -> None:
             print(f"  {system['without_caption']} ids have no caption and count as empty")
         if system["empty"]:
             print(f"  {system['empty']} captions are empty")
+    if results["references"]["blank"]:
+        print(f"{results['references']['blank']} blank references are left out")
     _print_comparisons(results.get("comparisons", []))
     for text in condensed(signatures):
         print(f"signature: {text}")
 
 
 def _print_comparisons(comparisons: Sequence[Mapping[str, Any]]) -> None:
-    from avbench.evaluation.statistics.resampling import RESAMPLES
+    from avbench.evaluation.statistics.resampling import EXCHANGES
     from avbench.reports.table import TITLES
 
     last = None
     for one in comparisons:
         if one["hypotheses"] != last:
             last = one["hypotheses"]
-            print(f"{last} − {one['to']}: 95 % interval; corrected p; p by exchanging captions")
+            print(
+                f"{last} − {one['to']}: 95 % interval over {one['n']} {one['units']}; corrected p"
+            )
         title = TITLES.get(one["score"], one["score"])
-        ends = " ".join("?" if x is None else f"{x:+.3f}" for x in (one["low"], one["high"]))
-        p = " ".join(f"{one[name]:.4f}" for name in ("p_corrected", "p_exchanged_corrected"))
-        print(f"  {title:<16} {one['difference']:+8.3f} [{ends}] {p}")
+        ends = f"[{one['low']:+.3f} {one['high']:+.3f}]" if not one["reason"] else "[no interval]"
+        print(f"  {title:<16} {one['difference']:+8.3f} {ends} {one['p_corrected']:.4f}")
+    for reason in dict.fromkeys(one["reason"] for one in comparisons if one["reason"]):
+        print(f"No interval: {reason}.")
     if comparisons:
+        units = comparisons[0]["units"]
         print(
-            f"Tested for these captions on other ids: paired bootstrap ({RESAMPLES} resamples of "
-            "single ids) and approximate randomisation, with Holm's correction over "
-            f"{len(comparisons)} differences."
+            f"Tested for these captions on other {units}: approximate randomisation ({EXCHANGES} "
+            f"exchanges of {'whole groups' if units == 'groups' else 'single ids'}) decides, with "
+            f"Holm's correction over {len(comparisons)} differences. Intervals: Student's t by "
+            "the jackknife, corrected for skewness."
         )

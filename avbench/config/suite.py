@@ -5,7 +5,7 @@ the ``config`` that its plugin registered. All problems are raised at once, one 
 ``file:line: field: what is wrong, the value got, what is allowed, the nearest match``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -46,8 +46,14 @@ Cost = Literal[
 Intervals = Literal["none", "seeds", "videos"]
 """See ``avbench.evaluation.statistics``."""
 
+PLACE = ("dataset", "metric")
+"""The columns of a published table that say what a figure is of."""
+
 PRINTED = ("flops_g", "params_m")
 """The costs that the paper prints; a row's ``published`` maps them to quantities of a table."""
+
+FIGURE = "value"
+"""The column of a published table that holds the figures; rows choose by the other columns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -295,8 +301,8 @@ def _check_table(
         mark = doc.mark(("table", "published"))
         text = unknown("published table", table.published, published_names())
         problems.add(mark, f"table.published: {text}")
-    elif table.published is not None:
-        _check_quantities(table.published, rows, doc, problems)
+    else:
+        _check_published(table.published, doc, problems)
     known = {axis for row in rows if row is not None for axis in row.axes}
     for axis in table.base:
         if known and axis not in known:
@@ -343,19 +349,56 @@ def _check_claims(
     )
 
 
-def _check_quantities(
-    name: str, rows: Sequence[Row | None], doc: Document, problems: Problems
-) -> None:
-    """Check that rows name quantities of a published table of costs, if it is one."""
-    named = {line["quantity"] for line in published(name) if "quantity" in line}
-    for i, row in enumerate(rows if named else ()):
-        for cost, quantity in (row.published if row is not None else {}).items():
-            where, mark = f"rows.{i}.published", doc.mark(("rows", i, "published", cost))
-            if cost not in PRINTED:
-                problems.add(mark, f"{where}: {unknown('cost', cost, PRINTED)}")
-            elif quantity not in named:
-                text = unknown("quantity", str(quantity), named)
-                problems.add(mark, f"{where}.{cost}: {text}")
+def _check_published(table: str | None, doc: Document, problems: Problems) -> None:
+    """Check that each row's ``published`` selects figures of the suite's published table."""
+    lines = published(table) if table is not None else []
+    quantities = [line["quantity"] for line in lines if "quantity" in line]
+    for i, row in enumerate(doc.data.get("rows") or ()):
+        chosen = row.get("published") or {}
+        if not isinstance(chosen, dict):
+            continue  # reported with the row
+        where, at = f"rows.{i}.published", ("rows", i, "published")
+        if chosen and table is None:
+            text = f"needs table.published, got none. Allowed: {', '.join(published_names())}"
+            problems.add(doc.mark(at), f"{where}: {text}")
+        elif quantities:
+            for cost, quantity in chosen.items():
+                mark = doc.mark((*at, cost))
+                if cost not in PRINTED:
+                    problems.add(mark, f"{where}: {unknown('cost', cost, PRINTED)}")
+                elif quantity not in quantities:
+                    text = unknown("quantity", str(quantity), quantities)
+                    problems.add(mark, f"{where}.{cost}: {text}")
+        elif chosen and FIGURE in lines[0]:
+            for key, text in _unselected(chosen, lines, str(table)):
+                problems.add(doc.mark((*at, *key)), ".".join([where, *key]) + f": {text}")
+    if lines and FIGURE not in lines[0]:
+        text = f"{table} is no table of rows with figures; its columns are {', '.join(lines[0])}"
+        problems.add(doc.mark(("table", "published")), f"table.published: {text}")
+
+
+def _unselected(
+    chosen: Mapping[str, Any], lines: Sequence[Mapping[str, str]], table: str
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield why a row's ``published`` selects no figures: where in it, and the reason."""
+    columns = [name for name in lines[0] if name != FIGURE]
+    known = {column: dict.fromkeys(line[column] for line in lines) for column in columns}
+    wrong = [column for column, value in chosen.items() if str(value) not in known.get(column, {})]
+    for column in wrong:
+        if column in known:
+            yield (column,), unknown("value", str(chosen[column]), known[column])
+        else:
+            yield (), unknown(f"column of {table}", str(column), columns)
+    if wrong:
+        return
+    held = [line for line in lines if all(line[c] == str(v) for c, v in chosen.items())]
+    asked = ", ".join(f"{column} {value}" for column, value in chosen.items())
+    if not held:
+        yield (), f"no line of {table} has {asked} together"
+    places = [(line["dataset"], line["metric"]) for line in held]
+    if len(set(places)) < len(places):
+        more = ", ".join(column for column in columns if column not in (*chosen, *PLACE))
+        yield (), f"several rows of {table} have {asked}; tell them apart by {more}"
 
 
 def _select_rows(rows: list[Row], labels: Sequence[str]) -> list[Row]:

@@ -1,23 +1,18 @@
 """Paired tests of systems on the same references, each against the first.
 
 They ask about trained models (``avbench.evaluation.statistics``): would the difference hold on
-other items? Each scored id is drawn or exchanged by itself, because files of captions do not say
-which clips belong to one video.
+other ids? The ids of one group, e.g. the clips of one video, are exchanged and left out together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from avbench.evaluation.score import Scored, statistics
 from avbench.evaluation.statistics.estimate import Estimate, holm
-from avbench.evaluation.statistics.resampling import (
-    System,
-    bootstrap,
-    over_videos,
-    randomisation_p,
-    randomised,
-)
+from avbench.evaluation.statistics.resampling import System, by_video
+from avbench.evaluation.statistics.sufficient import Sufficient
+from avbench.evaluation.statistics.videos import difference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,51 +23,48 @@ class Comparison:
     """Number of the system; the first is 0."""
     score: str
     estimate: Estimate
-    """The difference by paired bootstrap."""
-    exchanged: float
-    """Two-sided p of approximate randomisation."""
+    """The difference, with p by approximate randomisation."""
     corrected: float = 1.0
-    """Two-sided p of the bootstrap after Holm's correction over all comparisons."""
-    exchanged_corrected: float = 1.0
+    """Two-sided p after Holm's correction over all comparisons."""
 
 
-def against_first(systems: Sequence[Sequence[Scored]]) -> list[Comparison]:
+def against_first(
+    systems: Sequence[Sequence[Scored]], groups: Mapping[str, str] | None = None
+) -> list[Comparison]:
     """Test all systems against the first, score by score, corrected together.
 
     Args:
         systems: the scores of each; scores without sufficient statistics are not compared.
+        groups: the group of each id; None: each id is drawn by itself.
     """
-    found = [one for score in systems[0] for one in _of_score(score.score.name, systems)]
+    found = [one for score in systems[0] for one in _of_score(score.score.name, systems, groups)]
     found.sort(key=lambda one: one.system)
     corrected = holm([one.estimate.p for one in found])
-    exchanged = holm([one.exchanged for one in found])
-    return [
-        replace(one, corrected=p, exchanged_corrected=q)
-        for one, p, q in zip(found, corrected, exchanged, strict=True)
-    ]
+    return [replace(one, corrected=p) for one, p in zip(found, corrected, strict=True)]
 
 
-def _of_score(name: str, systems: Sequence[Sequence[Scored]]) -> Iterator[Comparison]:
-    made = [_system(one) for scores in systems for one in scores if one.score.name == name]
+def _of_score(
+    name: str, systems: Sequence[Sequence[Scored]], groups: Mapping[str, str] | None
+) -> Iterator[Comparison]:
+    made = [_system(one, groups) for of in systems for one in of if one.score.name == name]
     known = [system for system in made if system is not None]
     if len(known) < len(systems):
         return
     first, *others = known
-    draws = bootstrap(known)
+    units = "ids" if groups is None else "groups"
     for number, other in enumerate(others, start=1):
-        value = other.value - first.value
-        gaps = draws[:, number] - draws[:, 0]
-        yield Comparison(
-            system=number,
-            score=name,
-            estimate=over_videos(value, gaps, videos=len(first.sums)),
-            exchanged=randomisation_p(value, randomised([(other, first)])[:, 0]),
-        )
+        estimate = difference([(other, first)], units=units)
+        yield Comparison(system=number, score=name, estimate=estimate)
 
 
-def _system(one: Scored) -> System | None:
+def _system(one: Scored, groups: Mapping[str, str] | None) -> System | None:
     """Make a system of a score's items; all systems have the items of the references."""
-    sums = statistics(one)
-    if sums is None:
+    values = statistics(one)
+    if values is None:
         return None
-    return System(sums=sums, from_sums=partial(one.metric.from_sums, one.score.name))
+    if groups is not None:
+        items = tuple(one.score.per_item)
+        held = tuple(groups[i] for i in items)
+        index = {group: i for i, group in enumerate(dict.fromkeys(groups.values()))}
+        values = by_video(Sufficient(ids=items, videos=held, values=values), index)
+    return System(sums=values, from_sums=partial(one.metric.from_sums, one.score.name))

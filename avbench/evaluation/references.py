@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from avbench.core.errors import DataError
 from avbench.core.types import Clip
+from avbench.data.annotations.paragraphs import in_time
 from avbench.evaluation.contracts import References
 
 
@@ -74,8 +75,10 @@ def by_protocol(split: Annotated) -> Level:
     if split.protocol != "paragraph":
         raise DataError(f"protocol must be coco or paragraph, got '{split.protocol}'")
     of_video: dict[str, list[Clip]] = {}
-    for clip in sorted(split.clips, key=lambda c: (c.start or 0.0, c.end or math.inf)):
+    for clip in split.clips:
         of_video.setdefault(clip.video, []).append(clip)
+    for video, clips in of_video.items():
+        of_video[video], _ = in_time(clips, [_times(clip) for clip in clips])
     videos = sorted(of_video.keys() | split.paragraphs.keys())
     bare = next((video for video in videos if not split.paragraphs.get(video)), None)
     if bare is not None:
@@ -88,3 +91,9 @@ def by_protocol(split: Annotated) -> Level:
         videos={video: video for video in videos},
         members={v: tuple(clip.id for clip in of_video.get(v, ())) for v in videos},
     )
+
+
+def _times(clip: Clip) -> tuple[float, float] | None:
+    if clip.start is None:
+        return None
+    return clip.start, math.inf if clip.end is None else clip.end

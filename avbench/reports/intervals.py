@@ -1,16 +1,18 @@
 """Intervals of a table's figures, and tests of its differences."""
 
+import zlib
+
 import numpy as np
-from jaxtyping import Float64
 
 from avbench.evaluation.statistics.estimate import Estimate, holm
-from avbench.evaluation.statistics.resampling import over_videos
+from avbench.evaluation.statistics.resampling import System
 from avbench.evaluation.statistics.seeds import over_seeds
+from avbench.evaluation.statistics.videos import difference, over_videos
 from avbench.reports.long_table import Table
 from avbench.reports.notes import interval_notes
 from avbench.reports.signatures import agreed, figures_by_seed
 from avbench.reports.systems import ScoreStatistics
-from avbench.reports.table import Inferred, Place, TableLayout, Tested
+from avbench.reports.table import TITLES, Inferred, Place, TableLayout, Tested
 
 
 def inferred(
@@ -21,8 +23,7 @@ def inferred(
     Args:
         table: the long rows.
         layout: the rows and columns that the table shows.
-        what: ``seeds`` (about the methods, Student's t), ``videos`` (about these trained models,
-            bootstrap) or ``none``.
+        what: ``seeds`` (about the methods), ``videos`` (about these trained models) or ``none``.
         statistics: of the scores, which intervals over videos need.
 
     Raises:
@@ -32,11 +33,15 @@ def inferred(
         return Inferred()
     made = _Tabled(table, layout, statistics if what == "videos" else None)
     intervals = {}
+    reasons: dict[str, dict[str, None]] = {}
     tests: dict[Place, Estimate] = {}
     for place in made.places():
         found = made.figure(place)
         if found is not None and np.isfinite(found.low):
             intervals[place] = found.low, found.high
+        elif found is not None and what == "videos":
+            column = f"{place[1]} {TITLES.get(place[2], place[2])}"
+            reasons.setdefault(found.reason, {})[column] = None
         gap = made.gap(place)
         if gap is not None:
             tests[place] = gap
@@ -45,6 +50,7 @@ def inferred(
     notes = interval_notes(
         what,
         found=bool(intervals),
+        reasons=reasons,
         seeds=made.seeds(),
         tests=len(tests),
         base=next(titles, str(layout.delta_to)),
@@ -91,9 +97,8 @@ class _Tabled:
         values = self.values[place]
         if self.statistics is None:
             return None if None in values else over_seeds(np.array(list(values.values())))
-        return self._over_videos(
-            place, np.array(list(values.values())), self._draws(place, [*values])
-        )
+        systems = self._systems(place, [*values])
+        return None if systems is None else over_videos(systems).estimate()
 
     def gap(self, place: Place) -> Estimate | None:
         """Return a difference; None if it is not shown or nothing is known of it."""
@@ -106,32 +111,20 @@ class _Tabled:
         seeds = [seed for seed in ours if seed in theirs]
         if not seeds:
             return None
-        values = np.array([ours[seed] - theirs[seed] for seed in seeds])
         if self.statistics is None:
+            values = np.array([ours[seed] - theirs[seed] for seed in seeds])
             return over_seeds(values) if len(seeds) > 1 else None
-        first, second = self._draws(place, seeds), self._draws(other, seeds)
+        first, second = self._systems(place, seeds), self._systems(other, seeds)
         if first is None or second is None:
             return None
-        return self._over_videos(place, values, first - second)
+        pairs = list(zip(first, second, strict=True))
+        return difference(pairs, seed=zlib.crc32(dataset.encode()))
 
-    def _draws(self, place: Place, seeds: list[int | None]) -> Float64[np.ndarray, " R"] | None:
-        """Return a place's figures on resamples, mean over seeds; None if no statistics exist."""
+    def _systems(self, place: Place, seeds: list[int | None]) -> list[System] | None:
+        """Return a place's systems, one a seed; None if no statistics of one exist."""
         label, dataset, metric = place
         assert self.statistics is not None
-        draws = self.statistics.draws(dataset, metric)
-        if any((label, seed) not in draws for seed in seeds):
+        held = self.statistics.systems(dataset, metric)
+        if any((label, seed) not in held for seed in seeds):
             return None
-        mean: Float64[np.ndarray, " R"] = np.mean([draws[label, seed] for seed in seeds], axis=0)
-        return mean
-
-    def _over_videos(
-        self,
-        place: Place,
-        values: Float64[np.ndarray, " S"],
-        draws: Float64[np.ndarray, " R"] | None,
-    ) -> Estimate | None:
-        if draws is None or self.statistics is None:
-            return None
-        systems = self.statistics.systems(*place[1:])
-        videos = len(next(iter(systems.values())).sums)
-        return over_videos(float(values.mean()), draws, videos=videos)
+        return [held[label, seed] for seed in seeds]

@@ -11,7 +11,7 @@ from typing import Any
 
 from avbench.evaluation.perturbation import Alteration
 from avbench.evaluation.statistics.estimate import LEVEL
-from avbench.evaluation.statistics.resampling import RESAMPLES
+from avbench.evaluation.statistics.resampling import EXCHANGES
 from avbench.reports.cost_columns import BASE, COLUMNS, WITHOUT, RowCosts, percent
 from avbench.reports.records import Records
 from avbench.reports.table import Sheet
@@ -347,37 +347,54 @@ def seed_notes(seeds: Mapping[str, Sequence[int]], *, deviation: bool) -> list[s
     return notes
 
 
-def interval_notes(what: str, *, found: bool, seeds: int, tests: int, base: str) -> list[str]:
+def interval_notes(
+    what: str,
+    *,
+    found: bool,
+    reasons: Mapping[str, Iterable[str]],
+    seeds: int,
+    tests: int,
+    base: str,
+) -> list[str]:
     """Return the notes on a table's intervals and on the marks of significance.
 
     Args:
         what: ``seeds`` or ``videos``.
         found: the table has intervals.
+        reasons: for intervals over videos: a reason for there being none → the columns.
         seeds: the most that a score has.
         tests: the differences that were tested.
         base: title of the row that they refer to.
     """
     why = "one seed a row" if seeds < 2 else "the seeds of each row agree"
+    texts = []
+    by = ""
     if what == "videos":
-        text = (
-            f"In brackets: 95 % interval of these trained models over videos (bootstrap, "
-            f"{RESAMPLES} resamples); other seeds may give other models."
-            if found
-            else "No intervals over videos: the scores' sufficient statistics were not kept."
+        by = f" by approximate randomisation over videos ({EXCHANGES} exchanges)"
+        if found:
+            texts.append(
+                "In brackets: 95 % interval of these trained models over videos (Student's t by "
+                "the jackknife, corrected for skewness); other seeds may give other models."
+            )
+        elif not reasons:
+            said = "the scores' sufficient statistics were not kept"
+            texts.append(f"No intervals over videos: {said}.")
+        texts += [
+            f"No interval over videos in {', '.join(columns)}: {reason}."
+            for reason, columns in reasons.items()
+        ]
+    elif found:
+        texts.append(
+            "In brackets: 95 % interval of the method over seeds (Student's t), on this test set."
         )
     else:
-        text = (
-            "In brackets: 95 % interval of the method over seeds (Student's t), on this test set."
-            if found
-            else f"No intervals over seeds: {why}."
+        texts.append(f"No intervals over seeds: {why}.")
+    if tests:
+        texts.append(
+            f"†: differs from {base} at {100 * LEVEL:g} %{by}, with Holm's correction over the "
+            f"{tests} differences of this table."
         )
-    if not tests:
-        return [text]
-    return [
-        text,
-        f"†: differs from {base} at {100 * LEVEL:g} %, with Holm's correction over the {tests} "
-        "differences of this table.",
-    ]
+    return texts
 
 
 def _bound(value: float) -> str:

@@ -86,6 +86,8 @@ class _Pivot:
             if seed not in seeds:
                 seeds.append(seed)
         self.footnotes: list[str] = []
+        self.above: dict[str, list[str]] = {}
+        """Title of each row that is no model → the columns in which no model reaches it."""
 
     def sheet(self, notes: Sequence[str]) -> Sheet:
         places = [(d, c, True) for d in self.datasets for c in self.layout.columns]
@@ -96,7 +98,7 @@ class _Pivot:
             if not is_score and not column.exact:
                 _show_smallest(cells, j)
             if is_score if column.ranked is None else column.ranked:
-                self._add_ranks(cells, j, column)
+                self._add_ranks(cells, j, dataset, column)
         titles = (d or column.group or "Cost" for d, column, _ in places)
         named = [(name, len(list(group))) for name, group in groupby(titles)]
         return Sheet(
@@ -217,17 +219,25 @@ class _Pivot:
         said = f"difference of the {of} shared with {self._title(base)}"
         return gap, [self._number(said)]
 
-    def _add_ranks(self, cells: list[list[TableCell]], j: int, column: Column) -> None:
-        """Mark best and second by the printed figures, so that equal ones rank equal."""
+    def _add_ranks(
+        self, cells: list[list[TableCell]], j: int, dataset: str, column: Column
+    ) -> None:
+        """Mark best and second of the models by the printed figures: equal ones rank equal.
+
+        Also note the rows that are no models and are better than the best model.
+        """
         higher = column.higher_is_better
         if higher is None:
             higher = column.metric not in LOWER_IS_BETTER
-        printed = {
-            i: float(line[j].text)
-            for i, (row, line) in enumerate(zip(self.rows, cells, strict=True))
-            if row.ranked and line[j].mean is not None
+        shown = {
+            i: float(line[j].text) for i, line in enumerate(cells) if line[j].mean is not None
         }
+        printed = {i: value for i, value in shown.items() if self.rows[i].ranked}
         order = sorted(set(printed.values()), reverse=higher)
+        for i, value in shown.items():
+            if order and (value > order[0] if higher else value < order[0]):
+                title = f"{dataset} {column.title or TITLES.get(column.metric, column.metric)}"
+                self.above.setdefault(self._title(self.rows[i].label), []).append(title.strip())
         if len(order) < 2:
             return
         for i, value in printed.items():
@@ -235,7 +245,7 @@ class _Pivot:
                 cells[i][j] = replace(cells[i][j], rank=order.index(value) + 1)
 
     def _notes(self, cells: list[list[TableCell]]) -> list[str]:
-        """The notes on seeds and intervals."""
+        """The notes on seeds, on intervals and on rows above the best model."""
         scores = len(self.datasets) * len(self.layout.columns)
         seeds = {
             row.title or row.label: [cell.n for cell in line[:scores] if cell.mean is not None]
@@ -243,13 +253,18 @@ class _Pivot:
             if self.seeds.get(row.label, [None]) != [None]  # trained rows
         }
         deviation = not self.inferred.intervals
-        return [*seed_notes(seeds, deviation=deviation), *self.inferred.notes]
+        above = [
+            f"{row} is better than the best model: {', '.join(columns)}."
+            for row, columns in self.above.items()
+        ]
+        return [*seed_notes(seeds, deviation=deviation), *self.inferred.notes, *above]
 
     def _legend(self, cells: list[list[TableCell]]) -> list[str]:
         every = [cell for line in cells for cell in line]
         legend = []
         if any(cell.rank for cell in every):
-            legend.append("Best in bold, second in italics, as printed.")
+            best = "Best" if all(row.ranked for row in self.rows) else "Best model"
+            legend.append(f"{best} in bold, second in italics, as printed.")
         if any(cell.delta is not None for cell in every):
             said = [self._title(self.layout.delta_to)] if self.layout.delta_to else []
             said += ["the unaltered row"] if any(r.variant_of for r in self.rows) else []

@@ -1,19 +1,15 @@
 """The sufficient statistics of a suite's finished score stages, by dataset and system."""
 
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float64
-
 from avbench.core import options
 from avbench.core.registry import Registry
 from avbench.evaluation.contracts import Metric
 from avbench.evaluation.perturbation import altered_label
-from avbench.evaluation.statistics.resampling import FromSums, System, bootstrap, by_video
+from avbench.evaluation.statistics.resampling import FromSums, System, by_video
 from avbench.evaluation.statistics.sufficient import Sufficient, read
 from avbench.reports.collect import MOST_FREQUENT
 from avbench.reports.records import Records
@@ -37,16 +33,13 @@ class SystemScore:
 
 @dataclass(slots=True)
 class ScoreStatistics:
-    """Reads each file of statistics once, and resamples each dataset and score once."""
+    """Reads each file of statistics once."""
 
     records: Records
     registry: Registry
     _scores: dict[str, dict[str, dict[Key, SystemScore]]] = field(default_factory=dict)
     _metrics: dict[str, Metric] = field(default_factory=dict)
     _systems: dict[tuple[str, str], dict[Key, System]] = field(default_factory=dict)
-    _draws: dict[tuple[str, str], dict[Key, Float64[np.ndarray, " R"]]] = field(
-        default_factory=dict
-    )
 
     def scores(self, dataset: str) -> dict[str, dict[Key, SystemScore]]:
         """Return the statistics of the finished cells: score → system → statistics.
@@ -79,7 +72,6 @@ class ScoreStatistics:
         """Return the systems of a score by video; they share the videos, so they can be paired."""
         if (dataset, score) not in self._systems:
             held = self.scores(dataset)
-            # All scores share the videos, so that those of another protocol draw the same ones.
             names = (
                 v for of in held.values() for one in of.values() for v in one.statistics.videos
             )
@@ -89,15 +81,6 @@ class ScoreStatistics:
                 for key, one in held.get(score, {}).items()
             }
         return self._systems[dataset, score]
-
-    def draws(self, dataset: str, score: str) -> dict[Key, Float64[np.ndarray, " R"]]:
-        """Return each system's figures on the dataset's resamples, which all its scores share."""
-        if (dataset, score) not in self._draws:
-            systems = self.systems(dataset, score)
-            # A seed for each dataset, so that resamples of two datasets are independent.
-            made = bootstrap(list(systems.values()), seed=zlib.crc32(dataset.encode()))
-            self._draws[dataset, score] = {key: made[:, i] for i, key in enumerate(systems)}
-        return self._draws[dataset, score]
 
     def stages(self, dataset: str) -> dict[Key, Stage]:
         """Return the score stages of unaltered rows and of the baseline."""

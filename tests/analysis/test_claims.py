@@ -165,7 +165,7 @@ def test_the_papers_suites_state_its_claims_and_its_figures_agree(
     plan = make_plan(suite, registry)
     store = Store(results=Path("nothing-here"), cache=Path("nothing-here"))
     for claim in claims_data(plan, store)["claims"]:
-        assert claim["verdict"] == "inconclusive"
+        assert claim["verdict"] == "not run"
         assert claim["source"].startswith("Sec. ")
         for part in claim["comparisons"]:
             assert part["reason"].endswith("has not run") or part["exact"]
@@ -186,7 +186,7 @@ def test_the_papers_claim_on_flops_is_judged_at_its_geometry(
     plan = make_plan(suite, registry)
     store = Store(results=folder / "results", cache=folder / "cache")
     (first, second) = claims_data(plan, store)["claims"]
-    assert first["verdict"] == second["verdict"] == "inconclusive"
+    assert first["verdict"] == second["verdict"] == "not run"
     assert first["comparisons"][0]["reason"].endswith("has not run")
     for trial in plan.trials:
         g = {"Merged, 64 audio tokens": 320.6, "Local-global merged, 64 audio tokens": flops}
@@ -196,7 +196,7 @@ def test_the_papers_claim_on_flops_is_judged_at_its_geometry(
             results = {"flops_g": g[trial.label], "params_m": 280.0}
             write_json(where / RECORD, {"status": "done", "results": results, "provenance": {}})
     data = claims_data(plan, store)
-    assert [c["verdict"] for c in data["claims"]] == [verdict, "inconclusive"]
+    assert [c["verdict"] for c in data["claims"]] == [verdict, "not run"]
     (part,) = data["claims"][0]["comparisons"]
     assert part["difference"] == pytest.approx(100 * (flops / 320.6 - 1))
     print_claims(data)
@@ -329,9 +329,7 @@ def test_a_difference_that_is_equal_for_all_seeds_is_inconclusive() -> None:
     for more in ({}, {"expect": "less"}, {"expect": "same", "by": 5.0}):
         outcome = verdict(claim(**more), figures(x={"a": [52.0, 53.0], "b": [50.0, 51.0]}))
         assert (outcome.verdict, outcome.p, outcome.needed) == ("inconclusive", 1.0, None)
-        assert outcome.reason == (
-            "the difference is equal for all seeds: nothing is known of its spread"
-        )
+        assert outcome.reason == ("equal for all seeds: nothing is known of the spread")
 
 
 def test_only_shared_seeds_are_compared() -> None:
@@ -341,8 +339,28 @@ def test_only_shared_seeds_are_compared() -> None:
     assert (part.estimate.n, part.estimate.value) == (3, 12)
 
 
+def test_without_runs_a_claim_is_not_run_and_never_inconclusive() -> None:
+    known = figures(x=FAR)
+    for given in (
+        claim(over=("late",)),
+        claim(over=("b", "late")),  # one comparison of two has run
+        claim(over=("late", "b"), about="models"),
+    ):
+        outcome = verdict(given, known)
+        assert (outcome.verdict, outcome.reason) == ("not run", "late: has not run")
+        assert outcome.needed is None
+    # Enough has run to decide that some comparison speaks against the claim.
+    assert verdict(claim(over=("b", "late")), figures(x=BELOW)).verdict == "refuted"
+
+
+def test_claims_that_have_not_run_are_not_corrected_for() -> None:
+    known = figures(x=FAR)
+    late, held = judge([claim(over=("late",)), claim()], known)
+    assert (late.verdict, late.tested) == ("not run", False)
+    assert held.p == verdict(claim(), known).p
+
+
 def test_what_has_no_figure_is_inconclusive_with_its_reason() -> None:
-    assert verdict(claim(over=("late",)), figures(x=FAR)).reason == "late: has not run"
     known = figures(x={"a": [1.0], "b": []})
     assert verdict(claim(), known).reason == "b: no such figure"
     apart = Figures(
@@ -441,7 +459,8 @@ def test_verdicts_from_stored_results(made: Made) -> None:
     assert (zeroed["about"], zeroed["unit"]) == ("models", "videos")
     assert zeroed["comparisons"][0]["n"] == 20  # videos of two clips
     low, high = zeroed["comparisons"][0]["interval"]
-    assert low <= -30 <= high
+    assert (low, high) == (None, None)  # the noise is the same in both rows: no spread
+    assert zeroed["comparisons"][0]["randomised"]
     assert cheap["comparisons"][0]["difference"] == pytest.approx(5)
     json.dumps(data, allow_nan=False)
 
@@ -451,10 +470,13 @@ def test_all_claims_can_be_asked_about_the_models(made: Made) -> None:
     first = data["claims"][0]["comparisons"][0]
     assert data["claims"][0]["unit"] == "videos"
     # The noise of a seed is the same for both rows, so their difference does not vary.
-    assert first["interval"] == pytest.approx([20, 20])
-    assert first["p_randomisation"] == pytest.approx(1 / 10_001, rel=5)  # 2 of 2²⁰ exchanges
+    # So there is no interval; exchanges decide, of which 2 of 2²⁰ are as far from 0.
+    assert first["interval"] == [None, None]
+    assert first["randomised"]
+    assert first["p_for"] == pytest.approx(1 / 10_001, rel=5)
+    assert data["claims"][0]["verdict"] == "supported"
     margins = data["claims"][2]["comparisons"][0]
-    assert margins["p_randomisation"] is None  # a cost
+    assert not margins["randomised"]  # a cost
 
 
 def test_one_seed_asks_for_more(folder: Path, registry: Registry) -> None:

@@ -19,7 +19,7 @@ from avbench.analysis.relevance import reading as reading_module
 from avbench.analysis.relevance import recognition
 from avbench.analysis.relevance.analysis import RULES, Analysis, Choices, analyse, paper, swapped
 from avbench.analysis.relevance.corpora import captions_of
-from avbench.analysis.relevance.figures import Bootstrap, Measured, SetFigures
+from avbench.analysis.relevance.figures import Measured, SetFigures
 from avbench.analysis.relevance.reading import Reading, Texts, counts_of
 from avbench.analysis.relevance.sets import ALL, CaptionSet, Corpus, corpus, read_set, sources
 from avbench.analysis.relevance.sheets import sheets
@@ -46,9 +46,8 @@ def one_set(*clips: Clip, key: str = "mine", **splits: Sequence[Clip]) -> Captio
 
 
 def measured(whole: CaptionSet, counts: WordCounts | None = None, **more: Any) -> SetFigures:
-    how = more.pop("how", Bootstrap(resamples=0))
     split = more.pop("split", ALL)
-    return Measured(whole, Reading(), counts, **more).figures(split, how)
+    return Measured(whole, Reading(), counts, **more).figures(split)
 
 
 # ------------------------------------------------------------------------ words
@@ -317,7 +316,7 @@ def test_intervals_are_those_of_the_mean_over_videos() -> None:
     counts = WordCounts.of(["bark"] * 50 + ["dog"] * 50, ["dog"] * 100)
     barks = draw.integers(0, 6, size=400)
     clips = [clip(f"c{i}", "dog " + "bark " * n) for i, n in enumerate(barks)]
-    found = measured(one_set(*clips), counts, how=Bootstrap(resamples=4000))
+    found = measured(one_set(*clips), counts)
     assert found.ars is not None
     values = barks * counts.ars("bark")
     half = 1.96 * values.std(ddof=1) / math.sqrt(len(values))
@@ -326,26 +325,15 @@ def test_intervals_are_those_of_the_mean_over_videos() -> None:
     assert found.ars.value - found.ars.low == pytest.approx(half, rel=0.1)
     # Clips of one video are drawn together, so the same captions in few videos say less.
     few = [replace(one, video=f"v{i % 10}") for i, one in enumerate(clips)]
-    grouped = measured(one_set(*few), counts, how=Bootstrap(resamples=500))
+    grouped = measured(one_set(*few), counts)
     assert grouped.ars is not None
     assert grouped.videos == 10
     same = [clip(f"c{i}", "bark") for i in range(30)]
-    alike = measured(one_set(*same), counts, how=Bootstrap(resamples=200)).ars
+    alike = measured(one_set(*same), counts).ars
     assert alike is not None
-    assert alike.high - alike.low == pytest.approx(0, abs=1e-9)
-
-
-def test_more_videos_than_are_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = WordCounts.of(["bark", "dog"], ["dog"])
-    clips = [clip(f"c{i}", "bark " * (i % 5)) for i in range(2000)]
-    each = measured(one_set(*clips), counts, how=Bootstrap(resamples=1000)).ars
-    monkeypatch.setattr("avbench.analysis.relevance.figures.MOST", 199)
-    together = measured(one_set(*clips), counts, how=Bootstrap(resamples=1000)).ars
-    assert each is not None
-    assert together is not None
-    assert together.value == each.value
-    assert together.n == each.n == 2000
-    assert together.high - together.low == pytest.approx(each.high - each.low, rel=0.25)
+    assert alike.reason == "no spread: the figure is the same without any of the 30 videos"
+    (sheet,) = sheets(analysed([one_set(*same)]))
+    assert f"No interval of ARS in mine, test: {alike.reason}." in sheet.notes
 
 
 # ------------------------------------------------------------------------ files
@@ -479,8 +467,7 @@ IMAGES = Corpus(titles=("images",), texts=("a red dog", "a man hums", "a ball") 
 
 
 def analysed(sets: Sequence[CaptionSet], choices: Choices | None = None, **more: Any) -> Analysis:
-    given: dict[str, Any] = {"audio": SOUNDS, "image": IMAGES, "sensitivity": False}
-    given |= {"how": Bootstrap(resamples=50)} | more
+    given: dict[str, Any] = {"audio": SOUNDS, "image": IMAGES, "sensitivity": False, **more}
     return analyse(sets, choices or Choices(reading=Reading()), **given)
 
 
@@ -527,7 +514,7 @@ def test_a_choice_made_otherwise_is_the_analysis_made_otherwise() -> None:
         ("stop words: none", Choices(reading=Reading(stop_words="none"))),
         ("speech covers: content", Choices(reading=Reading(), coverage="content")),
     ):
-        (other,) = analysed(sets, choices, how=Bootstrap(resamples=0)).figures
+        (other,) = analysed(sets, choices).figures
         (here,) = by_title[title].figures
         assert replace(here, split=other.split) == other, title
     assert len({f.ars.value for v in found.variants for f in v.figures if f.ars}) > 4
@@ -606,8 +593,8 @@ def cooking(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_embedded_sets_come_in_the_papers_order(tmp_path: Path) -> None:
-    told = json.loads(invoke("relevance", "--results", str(tmp_path), "--resamples", "200",
-                             "--no-sensitivity", "--json"))  # fmt: skip
+    asked = ("relevance", "--results", str(tmp_path), "--no-sensitivity", "--json")
+    told = json.loads(invoke(*asked))
     whole = {row["key"]: row for row in told["sets"] if row["split"] == ALL}
     found = {key: row["ars"]["value"] for key, row in whole.items()}
     assert sorted(found, key=found.get) == sorted(TABLE_1, key=TABLE_1.get)
@@ -625,7 +612,7 @@ def test_the_command_on_files_of_ones_own(cooking: Path) -> None:
     arguments = [
         *("relevance", "--data", str(cooking / "data.yaml"), "--asr", str(cooking / "asr.jsonl")),
         *("--audio", str(cooking / "sounds.csv"), "--image", str(cooking / "images.json")),
-        *("--results", str(cooking / "out"), "--resamples", "100", "--top", "5"),
+        *("--results", str(cooking / "out"), "--top", "5"),
         *("--lemmatizer", "none"),
     ]
     said = invoke(*arguments)
@@ -772,9 +759,7 @@ def test_real_captions_come_out_in_the_order_of_table_1(
     found, orders = {}, {}
     for rule in RULES:
         figures = [
-            Measured(s, Reading(), replace(counts, unseen=rule), known=texts).figures(
-                ALL, Bootstrap(resamples=0)
-            )
+            Measured(s, Reading(), replace(counts, unseen=rule), known=texts).figures(ALL)
             for s in sets
         ]
         orders[str(rule)] = swapped(figures)

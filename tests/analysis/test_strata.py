@@ -31,6 +31,7 @@ from avbench.data.world.word_counts import shipped_counts
 from avbench.evaluation.score import PREDICTIONS
 from avbench.evaluation.statistics import sufficient
 from avbench.evaluation.statistics.sufficient import Sufficient
+from avbench.evaluation.statistics.videos import over_videos
 from avbench.reports.collect import MOST_FREQUENT, collect
 from avbench.reports.intervals import inferred
 from avbench.reports.layouts import layouts
@@ -443,25 +444,45 @@ def test_nothing_scored_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         made.sheets()
 
 
-def test_a_tables_intervals_over_videos_come_from_the_same_statistics(made: Made) -> None:
+def test_a_tables_intervals_over_videos_come_from_the_same_statistics(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avbench.evaluation.statistics.videos.FEWEST", 3)
     statistics = made.statistics()
     layout, table, _ = next(layouts(collect(made.plan, made.store)))
     layout = replace(layout, delta_to="one")
     found = inferred(table, layout, "videos", statistics)
-    draws = statistics.draws("vatex", "cider")
-    mean = (draws["one", 0] + draws["one", 1]) / 2
-    assert found.intervals["one", "vatex", "cider"] == tuple(np.quantile(mean, [0.025, 0.975]))
+    systems = statistics.systems("vatex", "cider")
+    known = over_videos([systems["one", 0], systems["one", 1]]).estimate()
+    assert found.intervals["one", "vatex", "cider"] == (known.low, known.high)
     assert ("one", "vatex", "bleu4") not in found.intervals  # it kept no statistics
-    # The rows differ by 10 on every clip: no resample says otherwise.
-    assert found.significant == {("two", d, "cider") for d in ("vatex", "activitynet")}
-    assert not np.array_equal(draws["one", 0], statistics.draws("activitynet", "cider")["one", 0])
+    # The rows differ by 10 on every clip, which 4 and 3 videos cannot tell from chance.
+    assert {place[1] for place in found.differences} == {"vatex", "activitynet"}
+    for place, tested in found.differences.items():
+        few = 2.0 ** (1 - tested.estimate.n)  # share of the exchanges as far from 0, both sides
+        assert tested.estimate.p == pytest.approx(few, rel=0.1), place
+    assert found.significant == frozenset()
+
+
+def test_few_videos_give_no_interval_and_the_table_says_why(made: Made) -> None:
+    layout, table, _ = next(layouts(collect(made.plan, made.store)))
+    found = inferred(table, layout, "videos", made.statistics())
+    assert found.intervals == {}
+    assert found.notes == (
+        "No interval over videos in vatex CIDEr: 4 videos; an interval needs at least 10.",
+        "No interval over videos in activitynet CIDEr: 3 videos; an interval needs at least 10.",
+    )
 
 
 def test_reports_show_the_intervals_that_are_asked_for(
-    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: Made,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("avbench.evaluation.statistics.videos.FEWEST", 3)
     for what, said in (
-        ("videos", "over videos (bootstrap"),
+        ("videos", "over videos (Student's t by the jackknife"),
         ("seeds", "over seeds (Student's t)"),
     ):
         write_report(made.plan, made.store, tmp_path / "out", ["md"], False, intervals=what)
@@ -484,20 +505,18 @@ def test_rows_are_tested_against_the_one_that_the_command_line_names(
 
     bare = told()
     assert bare["differences"] == []
-    assert {(x["label"], x["dataset"], x["metric"]) for x in bare["intervals"]} == {
-        (label, dataset, "cider")
-        for label in ("one", "two", MOST_FREQUENT)
-        for dataset in ("vatex", "activitynet")
-    }
+    assert bare["intervals"] == []  # of 4 and 3 videos
     tested = {x["dataset"]: x for x in told("--delta-to", "one")["differences"]}
     assert set(tested) == {"vatex", "activitynet"}
     ten = pytest.approx(10)
-    # 10 more on every clip; the smallest p that 10,000 resamples can give, times two tests.
-    for dataset, clips in (("vatex", 4), ("activitynet", 3)):
+    # 10 more on every clip: 2 of 2⁴ and of 2³ exchanges are as far from 0.
+    for dataset, videos in (("vatex", 4), ("activitynet", 3)):
+        p = 2.0 ** (1 - videos)
         assert tested[dataset] == {
             "table": "T", "label": "two", "dataset": dataset, "metric": "cider", "to": "one",
-            "difference": ten, "low": ten, "high": ten, "n": clips,
-            "p": pytest.approx(2 / 10_001), "p_corrected": pytest.approx(4 / 10_001),
+            "difference": ten, "low": None, "high": None, "n": videos,
+            "reason": f"{videos} videos; an interval needs at least 10",
+            "p": pytest.approx(p, rel=0.1), "p_corrected": pytest.approx(0.25, rel=0.1),
         }  # fmt: skip
     found = told("--delta-to", "one", "--intervals", "seeds")
     assert [x["p"] for x in found["differences"]] == [1.0, 1.0]  # 10 with both seeds: no spread

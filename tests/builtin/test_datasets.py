@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -251,10 +252,15 @@ def test_msrvtt_refuses_what_does_not_fit(root: Path) -> None:
     assert (lost.clip, lost.reason) == ("video1", "no_caption")
     assert lost.place.endswith("MSRVTT_data.json: videos[1]")
     assert lost.problem == "no sentence has this video's id; each video needs at least one"
-    info["sentences"] = [{"video_id": "video5", "caption": "a", "sen_id": 0}]
+    info["sentences"] *= 2
+    info["sentences"] += [{"video_id": "video5", "caption": "a", "sen_id": 0}] * 3
     put(root / "MSRVTT_data.json", info)
-    with pytest.raises(DataError, match=r"sentences\[0\]\.video_id: must be the id of a video"):
-        msrvtt_reader(root).clips("train")
+    reader = msrvtt_reader(root)
+    assert [clip.captions for clip in reader.clips("train")] == [("a", "a")]
+    stray, lost = reader.defects("train")
+    assert stray.place.endswith("MSRVTT_data.json: sentences[2].caption")
+    assert stray.problem == "'video5' is none of the videos; its 3 sentences are lost"
+    assert (stray.clip, lost.clip) == (None, "video1")
     with pytest.raises(DataError, match="unknown split 'tst'; did you mean 'test'"):
         msrvtt_reader(root).clips("tst")
     put(root / "MSRVTT_data.json", videodatainfo({"video0": "train"}))
@@ -661,6 +667,128 @@ def test_audiocaps_media_by_the_names_in_use(root: Path, name: str, start: float
     assert (clip.start, clip.end) == (start, None if start is None else 30.0)
     (clip,) = audiocaps.AudioCaps(audiocaps.Options(root=str(root))).clips("train")
     assert (clip.media, clip.start) == (root / "videos" / name, None)
+
+
+def test_audiocaps_starts_are_numbers_not_texts(root: Path) -> None:
+    head = "audiocap_id,youtube_id,start_time,caption\n"
+    rows = "1,abc,10,a dog\n2,abc,10.0,a bark\n3,abc,10.5,rain\n4,abc,1e1,a growl\n"
+    put(root / "val.csv", head + rows)
+    reader = audiocaps.AudioCaps(audiocaps.Options(root=str(root)))
+    assert [(c.id, c.captions) for c in reader.clips("val")] == [
+        ("abc_10", ("a dog", "a bark", "a growl")),
+        ("abc_10.5", ("rain",)),
+    ]
+    assert reader.defects("val") == ()
+
+
+def test_a_bad_start_costs_its_excerpt_once(root: Path) -> None:
+    head = "audiocap_id,youtube_id,start_time,caption\n"
+    put(root / "val.csv", f"{head}1,abc,x,a\n2,abc,x,b\n3,def,0,c\n")
+    reader = audiocaps.AudioCaps(audiocaps.Options(root=str(root)))
+    assert [c.id for c in reader.clips("val")] == ["def_0"]
+    assert [d.clip for d in reader.defects("val")] == ["abc_x"]
+
+
+@pytest.mark.parametrize("names", [("Storm 2.1", "Storm 2.7"), ("Storm 2.1.wav", "Storm 2.7.WAV")])
+def test_clotho_sounds_whose_names_hold_a_dot_are_two(root: Path, names: tuple[str, ...]) -> None:
+    head = ",".join(["file_name", *clotho.CAPTIONS])
+    rows = [",".join([name, *("abcde")]) for name in names]
+    put(root / "clotho_captions_development.csv", "\n".join([head, *rows]) + "\n")
+    for name in ("Storm 2.1.wav", "Storm 2.7.flac"):
+        put(root / "audio" / name, "x")
+    reader = clotho.Clotho(clotho.Options(root=str(root)))
+    clips = reader.clips("development")
+    assert [c.id for c in clips] == ["Storm 2.1", "Storm 2.7"]
+    assert [c.media.name for c in clips] == ["Storm 2.1.wav", "Storm 2.7.flac"]
+    assert reader.defects("development") == ()
+
+
+def test_coco_images_whose_names_hold_a_dot_are_two(root: Path) -> None:
+    put(
+        root / "annotations/captions_train2014.json",
+        {"v1.0": ["a"], "v1.5": ["b"], "c.jpg": ["c"]},
+    )
+    reader = coco_captions.CocoCaptions(coco_captions.Options(root=str(root)))
+    assert [c.id for c in reader.clips("train")] == ["v1.0", "v1.5", "c"]
+
+
+def test_coco_captions_of_no_image_are_noted(root: Path) -> None:
+    captions = [{"image_id": i, "caption": f"a {i}"} for i in (1, 7, 7)]
+    images = [{"id": 1, "file_name": "x.jpg"}]
+    put(root / "annotations/captions_train2014.json", {"images": images, "annotations": captions})
+    reader = coco_captions.CocoCaptions(coco_captions.Options(root=str(root)))
+    assert [c.captions for c in reader.clips("train")] == [("a 1",)]
+    (stray,) = reader.defects("train")
+    assert stray.problem == "7 is none of the images; its 2 captions are lost"
+    assert stray.clip is None
+
+
+def captioned(root: Path, name: str, of_clip: Mapping[str, Sequence[str | None]]) -> Any:
+    """A reader of a file in which each clip has these captions, and its training split."""
+    lists = {clip: list(texts) for clip, texts in of_clip.items()}
+    if name == "audiocaps":
+        rows = [f"0,{c},0,{t or ''}" for c, texts in lists.items() for t in texts]
+        put(root / "train.csv", "\n".join(["audiocap_id,youtube_id,start_time,caption", *rows]))
+        return audiocaps.AudioCaps(audiocaps.Options(root=str(root))), "train"
+    if name == "clotho":
+        rows = [",".join([clip, *(t or "" for t in texts)]) for clip, texts in lists.items()]
+        head = ",".join(["file_name", *clotho.CAPTIONS])
+        put(root / "clotho_captions_development.csv", "\n".join([head, *rows]))
+        return clotho.Clotho(clotho.Options(root=str(root))), "development"
+    if name == "vatex":
+        entries = [{"videoID": f"{clip}_1_2", "enCap": texts} for clip, texts in lists.items()]
+        put(root / "vatex_training_v1.0.json", entries)
+        return vatex_reader(root), "training"
+    if name == "coco_captions":
+        put(root / "annotations/captions_train2014.json", lists)
+        return coco_captions.CocoCaptions(coco_captions.Options(root=str(root))), "train"
+    info = videodatainfo(dict.fromkeys(lists, "train"), 0)
+    info["sentences"] = [{"video_id": c, "caption": t} for c, ts in lists.items() for t in ts]
+    put(root / "MSRVTT_data.json", info)
+    return msrvtt_reader(root), "train"
+
+
+@pytest.mark.parametrize("name", ["audiocaps", "clotho", "vatex", "coco_captions", "msrvtt"])
+def test_a_blank_reference_is_left_out_and_noted_and_the_clip_stays(root: Path, name: str) -> None:
+    given = {
+        "one": ["a", " ", "b", None, "c"],
+        "two": [" ", None, "", "\t", " "],
+        "three": ["x"] * 5,
+    }
+    if name in ("audiocaps", "clotho"):  # csv has no null
+        given = {clip: [text or "" for text in texts] for clip, texts in given.items()}
+    reader, split = captioned(root, name, given)
+    clips = reader.clips(split)
+    assert [c.captions for c in clips] == [("a", "b", "c"), ("x",) * 5]
+    defects = reader.defects(split)
+    noted = [d.problem for d in defects if d.clip is None]
+    assert noted == ["blank caption left out; the other 3 are used"] * 2
+    (lost,) = [d for d in defects if d.clip is not None]
+    assert lost.reason == "no_caption"
+    assert lost.problem == "a clip needs a caption that is not blank, got 5 blank ones"
+
+
+def test_a_blank_sentence_costs_its_own_segment_alone(root: Path) -> None:
+    blank = segments(v_a=[[0, 5], [5, 9], [9, 12]])
+    blank["v_a"]["sentences"][1] = " "
+    put(root / "train.json", blank)
+    reader = activitynet_reader(root)
+    assert [(c.id, c.next_caption) for c in reader.clips("train")] == [
+        ("v_a#0", None),
+        ("v_a#2", None),
+    ]
+    assert [d.clip for d in reader.defects("train")] == ["v_a#1"]
+
+
+def test_a_blank_paragraph_of_one_annotator_leaves_the_others(root: Path) -> None:
+    put(root / "anet_entities_test_1.json", segments(v_b=[[0, 5]]))
+    put(root / "anet_entities_test_1_para.json", {"v_b": " "})
+    put(root / "anet_entities_test_2_para.json", {"v_b": "other."})
+    assert activitynet_reader(root).paragraphs("ae-test") == {"v_b": ("other.",)}
+    both = segments(v_b=[[0, 5], [5, 9]])
+    both["v_b"]["sentences"][0] = ""
+    put(root / "val_1.json", both)
+    assert activitynet_reader(root).paragraphs("val_1") == {"v_b": ("v_b 1.",)}
 
 
 def test_audiocaps_rows_are_named(root: Path) -> None:

@@ -4,11 +4,12 @@ import csv
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from avbench.api import Metric, References, Score
@@ -18,6 +19,8 @@ from avbench.data.annotations.clip_list import clip_list_hash
 from avbench.evaluation import coco_java
 from avbench.evaluation.statistics import sufficient
 from avbench.evaluation.statistics.estimate import holm
+from avbench.evaluation.statistics.resampling import System
+from avbench.evaluation.statistics.videos import over_videos
 
 
 def _published() -> ModuleType:
@@ -241,16 +244,20 @@ def test_files_are_compared_with_the_first(command: Any, tmp_path: Path) -> None
         assert test["to"] == str(first)
         assert test["n"] == 40
         assert test["difference"] == pytest.approx(values[system][name] - values[0][name])
-        assert test["low"] <= test["difference"] <= test["high"]
-        assert (
-            (test["p_corrected"] < 0.01) == (test["p_exchanged_corrected"] < 0.01) == (system == 1)
-        )
+        if system == 1:
+            assert (test["units"], test["reason"]) == ("ids", "")
+            assert test["low"] <= test["difference"] <= test["high"]
+        else:
+            assert test["reason"].startswith("no spread: the figure is the same without any")
+            assert (test["low"], test["high"], test["p"]) == (None, None, 1.0)
+        assert (test["p_corrected"] < 0.01) == (system == 1)
     assert holm([t["p"] for t in tests]) == [t["p_corrected"] for t in tests]
-    assert holm([t["p_exchanged"] for t in tests]) == [t["p_exchanged_corrected"] for t in tests]
     code, out, _ = command(*asked)
     assert code == 0
     lines = out.splitlines()
-    assert f"{worse} − {first}: 95 % interval; corrected p; p by exchanging captions" in lines
+    assert f"{worse} − {first}: 95 % interval over 40 ids; corrected p" in lines
+    assert sum("[no interval] 1.0000" in line for line in lines) == 4
+    assert "No interval: no spread: the figure is the same without any of the 40 ids." in lines
     (bleu, *_) = (line for line in lines if line.startswith("  BLEU-4") and "[" in line)
     shown = f"{tests[0]['difference']:+8.3f} [{tests[0]['low']:+.3f} {tests[0]['high']:+.3f}]"
     assert shown in bleu
@@ -381,3 +388,205 @@ def test_references_of_several_annotators_are_put_together(
     )
     assert code == 0
     assert seen[0].captions == {"v_a": ("one",), "v_b": ("two", "other")}
+
+
+class Length(Metric):
+    """The number of a caption's words; needs no Java."""
+
+    def score(self, hypotheses: Any, references: References) -> list[list[Score]]:
+        made = []
+        for said in hypotheses:
+            each = {i: float(len(text.split())) for i, text in said.items()}
+            value = sum(each.values()) / len(each)
+            made.append([Score(name="n", value=value, unit="", signature="n|v:1", per_item=each)])
+        return made
+
+
+@pytest.fixture
+def by_length(monkeypatch: pytest.MonkeyPatch, command: Any) -> Callable[..., Any]:
+    """Runs ``avbench score`` by the number of words alone; the results as JSON."""
+    monkeypatch.setattr("avbench.cli.score.make", lambda *_: Length())
+
+    def run(*arguments: object) -> dict[str, Any]:
+        code, out, err = command(*arguments, "--metric", "coco_caption", "--json")
+        assert (code, err) == (0, "")
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+    return run
+
+
+def two_systems(folder: Path, ids: int) -> list[object]:
+    """Captions of two systems that are alike in the mean, and references."""
+    draw = np.random.default_rng(ids)
+    for name in ("first", "second"):
+        said = {f"c{i}": "a " * int(draw.integers(1, 9)) for i in range(ids)}
+        (folder / f"{name}.json").write_text(json.dumps(said))
+    rows = [{"id": f"c{i}", "caption": "x", "clip of": f"v{i // 4}"} for i in range(ids)]
+    (folder / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = [x for n in ("first", "second") for x in ("--hypotheses", folder / f"{n}.json")]
+    return [*files, "--references", folder / "gold.jsonl", "--compare"]
+
+
+def test_below_ten_ids_there_is_no_interval_and_the_reason_is_said(
+    tmp_path: Path, by_length: Any, command: Any
+) -> None:
+    for ids in (3, 9):
+        asked = two_systems(tmp_path, ids)
+        (test,) = by_length(*asked)["comparisons"]
+        assert (test["low"], test["high"], test["n"]) == (None, None, ids)
+        assert test["reason"] == f"{ids} ids; an interval needs at least 10"
+        assert test["p"] >= 2.0 ** (1 - ids) * 0.9  # not even all exchanges tell more
+    _, out, _ = command(*asked, "--metric", "coco_caption")
+    assert "No interval: 9 ids; an interval needs at least 10." in out.splitlines()
+    (test,) = by_length(*two_systems(tmp_path, 10))["comparisons"]
+    assert test["low"] < test["difference"] < test["high"]
+    assert test["reason"] == ""
+
+
+GROUPS: dict[str, Callable[[dict[str, str]], str]] = {
+    "of.json": json.dumps,
+    "of.csv": lambda of: "id,video\n" + "".join(f"{i},{v}\n" for i, v in of.items()),
+    "more.csv": lambda of: "start,id,group\n" + "".join(f"0,{i},{v}\n" for i, v in of.items()),
+    "of.jsonl": lambda of: "".join(
+        json.dumps({"id": i, "video_id": v}) + "\n" for i, v in of.items()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [*GROUPS, "clip of"])
+def test_groups_are_exchanged_and_left_out_whole(
+    tmp_path: Path, by_length: Any, name: str
+) -> None:
+    asked = two_systems(tmp_path, 48)
+    of = {f"c{i}": f"v{i // 4}" for i in range(48)}
+    group: object = name
+    if name in GROUPS:
+        group = tmp_path / name
+        (tmp_path / name).write_text(GROUPS[name](of))
+    (single,) = by_length(*asked)["comparisons"]
+    (test,) = by_length(*asked, "--group", group)["comparisons"]
+    assert (single["n"], single["units"]) == (48, "ids")
+    assert (test["n"], test["units"]) == (12, "groups")
+    assert test["difference"] == single["difference"]
+    said = [json.loads((tmp_path / f"{n}.json").read_text()) for n in ("second", "first")]
+    lengths = [np.array([len(text.split()) for text in one.values()]) for one in said]
+    gaps = (lengths[0] - lengths[1]).reshape(12, 4).mean(axis=1)
+    known = over_videos([System(sums=np.stack([gaps, np.ones(12)], axis=1),
+                                from_sums=lambda s: s[:, 0] / s[:, 1])]).estimate()  # fmt: skip
+    assert (test["low"], test["high"]) == pytest.approx((known.low, known.high))
+
+
+def test_groups_stand_beside_the_scores_that_are_written(tmp_path: Path, by_length: Any) -> None:
+    asked = two_systems(tmp_path, 8)
+    by_length(*asked[:2], *asked[4:6], "--group", "clip of", "--out", tmp_path / "out")
+    with (tmp_path / "out" / "per_clip.csv").open(encoding="utf-8") as file:
+        assert [row["video"] for row in csv.DictReader(file)] == ["v0"] * 4 + ["v1"] * 4
+
+
+@pytest.mark.parametrize(
+    ("group", "text", "message"),
+    [
+        ("clipof", None, "line 1: the field 'clipof' is missing; is 'clip of' meant?"),
+        ("of.json", None, "of.json: no such file"),
+        ("of.json", "", "of.json: holds no group"),
+        ("of.json", '{"c0": "v"}', "of.json: 2 ids have no group, the first 'c1'; its ids are"),
+        ("of.json", '{"c0": [1]}', "of.json: c0: must be a group: a text that is not empty, or"),
+        (
+            "of.csv",
+            "id,a,b\nc0,1,2\n",
+            "of.csv: row 2: needs a field 'group' beside 'id', got a, b",
+        ),
+        ("of.csv", "id\nc0\n", "of.csv: row 2: needs a field 'group' beside 'id', got none"),
+        (
+            "of.csv",
+            "id,video\nc0,v\nc0,w\n",
+            "of.csv: row 3.video: id 'c0' has the group 'v' already, got 'w'",
+        ),
+    ],
+)
+def test_groups_that_do_not_fit_are_named(
+    tmp_path: Path, command: Any, group: str, text: str | None, message: str
+) -> None:
+    asked = two_systems(tmp_path, 3)
+    given: object = tmp_path / group if "." in group else group
+    if text is not None:
+        (tmp_path / group).write_text(text)
+    code, out, err = command(*asked, "--group", given)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_groups_alone_are_refused(tmp_path: Path, command: Any) -> None:
+    code, _, err = command(*two_systems(tmp_path, 3)[:-1], "--group", "clip of")
+    assert (code, err) == (2, "error: --group: needs --compare or --out, got 'clip of' alone\n")
+
+
+def test_blank_references_are_left_out_and_noted(
+    tmp_path: Path, command: Any, by_length: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[References] = []
+
+    class Keeps(Length):
+        def score(self, hypotheses: Any, references: References) -> list[list[Score]]:
+            seen.append(references)
+            return super().score(hypotheses, references)
+
+    monkeypatch.setattr("avbench.cli.score.make", lambda *_: Keeps())
+    (tmp_path / "said.json").write_text('{"a": "x", "b": ""}')
+    (tmp_path / "one.json").write_text('{"a": ["x", " ", "y", "\\n"], "b": [""]}')
+    (tmp_path / "two.json").write_text('{"b": "z"}')
+    asked = ["--hypotheses", tmp_path / "said.json", "--references", tmp_path / "one.json"]
+    found = by_length(*asked, "--references", tmp_path / "two.json")
+    assert seen[-1].captions == {"a": ("x", "y"), "b": ("z",)}
+    assert (found["references"]["ids"], found["references"]["blank"]) == (2, 3)
+    _, out, _ = command(*asked, "--references", tmp_path / "two.json", "--metric", "coco_caption")
+    assert "3 blank references are left out" in out.splitlines()
+    code, _, err = command(*asked)
+    assert code == 2
+    assert "one.json: 1 of 2 ids have blank references alone, the first 'b'; leave such ids" in err
+
+
+SEGMENTS = {"v": [("last", [5.0, 9.0]), ("first", [0, 2]), ("second", [0.0, 7.5])]}
+
+
+@pytest.mark.parametrize("form", ["results", "sentences"])
+def test_sentences_are_joined_by_start_and_the_order_is_signed(
+    tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    seen: list[Any] = []
+
+    class Keeps(Length):
+        def score(self, hypotheses: Any, references: References) -> list[list[Score]]:
+            seen.append(hypotheses[0]["v"])
+            return super().score(hypotheses, references)
+
+    monkeypatch.setattr("avbench.cli.score.make", lambda *_: Keeps())
+
+    def signature(times: Sequence[Any]) -> str:
+        texts = [text for text, _ in SEGMENTS["v"]]
+        if form == "results":
+            items = [
+                {"sentence": text} | ({} if time is None else {"timestamp": time})
+                for text, time in zip(texts, times, strict=True)
+            ]
+            data: Any = {"results": {"v": items, "w": [{"sentence": "alone"}]}}
+        else:
+            stamps = {"timestamps": times} if times[0] is not None else {}
+            data = {"v": {"sentences": texts, **stamps}, "w": "alone"}
+        (tmp_path / "said.json").write_text(json.dumps(data))
+        (tmp_path / "gold.json").write_text('{"v": "a", "w": "b"}')
+        files = ("--hypotheses", tmp_path / "said.json", "--references", tmp_path / "gold.json")
+        asked = (*files, "--metric", "coco_caption", "--json", "--protocol", "paragraph")
+        code, out, err = command(*asked)
+        assert (code, err) == (0, "")
+        found: str = json.loads(out)["systems"][0]["scores"][0]["signature"]
+        return found
+
+    assert signature([time for _, time in SEGMENTS["v"]]) == "n|v:1|order:start"
+    assert seen.pop() == "first second last"
+    assert signature([None, None, None]) == "n|v:1|order:file"
+    assert seen.pop() == "last first second"
+    if form == "results":  # one sentence without a time: the file's order
+        assert signature([[5, 9], None, [0, 1]]) == "n|v:1|order:file"
+        assert seen.pop() == "last first second"

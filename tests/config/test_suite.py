@@ -599,6 +599,75 @@ def test_what_a_table_of_costs_refuses(
     assert complaint(folder, registry, COSTS.replace(old, new)) == message
 
 
+PUBLISHED = """name: mine
+preset: tiny
+rows:
+  - {label: one, loss: plain, published: {loss: plain, pcc: 1, pnc: 1}}
+defaults: {fusion: merged, modalities: V+A, tasks: [pcc]}
+table: {published: table2_pretraining}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "{loss: plain, pcc: 1, pnc: 1}",
+            "{youcook2: {cider: 99}}",
+            "s.yaml:4: rows.0.published: unknown column of table2_pretraining 'youcook2'. "
+            "Allowed: dataset, loss, metric, pcc, pnc",
+        ),
+        (
+            "{loss: plain, pcc",
+            "{lss: plain, pcc",
+            "s.yaml:4: rows.0.published: unknown column of table2_pretraining 'lss'; did you "
+            "mean 'loss'? Allowed: dataset, loss, metric, pcc, pnc",
+        ),
+        (
+            "{loss: plain, pcc",
+            "{loss: plane, pcc",
+            "s.yaml:4: rows.0.published.loss: unknown value 'plane'; did you mean 'plain'? "
+            "Allowed: gblend, mbp, plain",
+        ),
+        (
+            "{loss: plain, pcc: 1, pnc: 1}",
+            "{loss: gblend, pcc: 1, pnc: 0}",
+            "s.yaml:4: rows.0.published: no line of table2_pretraining has loss gblend, pcc 1, "
+            "pnc 0 together",
+        ),
+        (
+            "{loss: plain, pcc: 1, pnc: 1}",
+            "{loss: plain}",
+            "s.yaml:4: rows.0.published: several rows of table2_pretraining have loss plain; tell "
+            "them apart by pcc, pnc",
+        ),
+        (
+            "table: {published: table2_pretraining}",
+            "",
+            "s.yaml:4: rows.0.published: needs table.published, got none. Allowed: {tables}",
+        ),
+        (
+            "table: {published: table2_pretraining}",
+            "table: {published: table1_audio_relevance}",
+            "s.yaml:6: table.published: table1_audio_relevance is no table of rows with figures; "
+            "its columns are dataset, scr_percent, ars",
+        ),
+    ],
+)
+def test_published_must_select_figures_of_the_published_table(
+    folder: Path, registry: Registry, old: str, new: str, message: str
+) -> None:
+    assert PUBLISHED.count(old) == 1
+    found = complaint(folder, registry, PUBLISHED.replace(old, new))
+    assert found == message.replace("{tables}", ", ".join(_published()))
+
+
+def test_published_may_choose_one_dataset_of_a_row(folder: Path, registry: Registry) -> None:
+    one = PUBLISHED.replace("pnc: 1}", "pnc: 1, dataset: VATEX}")
+    (row,) = read(folder, registry, one).rows
+    assert row.published["dataset"] == "VATEX"
+
+
 def test_the_suite_of_costs_has_every_fusion_in_both_readings(registry: Registry) -> None:
     suite = read_suite("flops", registry)
     found = {(row.fusion.name, row.axes["audio_tokens"]) for row in suite.rows}

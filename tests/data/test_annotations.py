@@ -132,6 +132,16 @@ def test_cells_of_a_csv_are_read_strictly(tmp_path: Path) -> None:
             Node(path, "row 2.a", wrong).seconds()
     with pytest.raises(DataError, match="is empty; must have a row of columns' names"):
         list(open_csv(put(tmp_path / "b.csv", ""), ()))
+    for head, name, times in (
+        ("a,b,a", "a", r"2 times \(as 1, 3\)"),
+        ("b, a,a ,a", "a", r"3 times \(as 2, 3, 4\)"),
+    ):
+        twice = put(tmp_path / "b.csv", f"{head}\n{head}\n")
+        with pytest.raises(DataError, match=f"b.csv: row 1: the column '{name}' is given {times}"):
+            list(open_csv(twice, ()))
+    # Columns without a name cannot be asked for.
+    (row,) = open_csv(put(tmp_path / "b.csv", "a,,\nx,y,z\n"), ("a",))
+    assert row["a"].value == "x"
     with pytest.raises(DataError, match=r"b\.csv: row 2: not csv"):
         list(open_csv(put(tmp_path / "b.csv", 'a\n"x"y\n'), ()))
 

@@ -59,6 +59,9 @@ def test_a_video_has_one_file(tmp_path: Path) -> None:
     for name in ("b.csv", "a.en.vtt", "c-_d.vtt"):
         (tmp_path / name).write_text("")
     assert [*speech_files(tmp_path)] == ["a", "b", "c-_d"]
+    for name in ("Storm 2.1.en.vtt", "Storm 2.7.en-US.vtt", "d.en.auto.vtt"):
+        (tmp_path / name).write_text("")
+    assert {"Storm 2.1", "Storm 2.7", "d"} <= set(speech_files(tmp_path))
     (tmp_path / "a.fr.vtt").write_text("")
     with pytest.raises(DataError) as caught:
         speech_files(tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from avbench.core.errors import DataError
-from avbench.evaluation.caption_files import read_hypotheses, read_references
+from avbench.evaluation.caption_files import read_groups, read_hypotheses, read_references
 
 SAID = {"b": "a dog", "7": "", "a/x é": "two lines"}
 GOLD = {"7": ("x",), "b": ("a dog", "the dog"), "a/x é": ("",)}
@@ -192,3 +192,76 @@ def test_no_file(tmp_path: Path) -> None:
     for name in ("h.jsonl", "h.json", "h.csv"):
         with pytest.raises(DataError, match=f"{name}: no such file"):
             read_hypotheses(tmp_path / name)
+
+
+def test_whole_numbers_are_one_id_however_they_are_written(tmp_path: Path) -> None:
+    written = [{"image_id": i, "caption": f"a {i}"} for i in (7, 7.0, "7")]
+    (tmp_path / "r.json").write_text(json.dumps(written))
+    assert read_references(tmp_path / "r.json") == {"7": ("a 7", "a 7.0", "a 7")}
+
+
+SENTENCES = [("c", [9.5, 11]), ("b", [1, 5]), ("", [1, 2]), ("a", [-0.5, 0])]
+
+
+@pytest.mark.parametrize("field", ["timestamp", "timestamps", "segment"])
+def test_sentences_come_in_time_and_blank_ones_add_nothing(tmp_path: Path, field: str) -> None:
+    said = [{"sentence": text, field: time} for text, time in SENTENCES]
+    (tmp_path / "h.json").write_text(json.dumps({"results": {"v": said, "w": said[:1]}}))
+    found = read_hypotheses(tmp_path / "h.json")
+    assert (found, found.orders) == ({"v": "a b c", "w": "c"}, {"start"})
+    del said[0][field]
+    (tmp_path / "h.json").write_text(json.dumps({"results": {"v": said}}))
+    found = read_hypotheses(tmp_path / "h.json")
+    assert (found, found.orders) == ({"v": "c b a"}, {"file"})
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([[0, 1]], "v.timestamps: must be an array of 2 items"),
+        ([[0, 1], [2]], "v.timestamps[1]: must be an array of 2 items"),
+        ([[0, 1], [2, "x"]], 'v.timestamps[1][1]: must be a number, got text "x"'),
+        ([[0, 1], [2, float("nan")]], "v.timestamps[1][1]: must be a number, got number NaN"),
+    ],
+)
+def test_times_that_are_none_are_named(tmp_path: Path, times: Any, message: str) -> None:
+    video = {"v": {"sentences": ["a", "b"], "timestamps": times}}
+    (tmp_path / "h.json").write_text(json.dumps(video))
+    with pytest.raises(DataError) as caught:
+        read_hypotheses(tmp_path / "h.json")
+    assert message in str(caught.value)
+
+
+GROUPED = {
+    "images": {
+        "images": [{"id": 1, "video": "v"}, {"id": 2, "video": 7}],
+        "annotations": [{"image_id": i, "caption": "x"} for i in (1, 2)],
+    },
+    "annotations": {
+        "annotations": [
+            {"image_id": i, "caption": "x", "video": v} for i, v in ((1, "v"), (2, 7.0))
+        ]
+    },
+    "fields": {
+        "1": {"sentences": ["x"], "video": "v"},
+        "2": {"sentences": ["y"], "video": "7"},
+    },
+}
+
+
+@pytest.mark.parametrize("form", GROUPED)
+def test_a_field_gives_the_groups_in_every_form_that_has_fields(tmp_path: Path, form: str) -> None:
+    (tmp_path / "r.json").write_text(json.dumps(GROUPED[form]))
+    assert read_references(tmp_path / "r.json", "video").groups == {"1": "v", "2": "7"}
+    with pytest.raises(DataError, match="the field 'vidoe' is missing; is 'video' meant"):
+        read_references(tmp_path / "r.json", "vidoe")
+
+
+def test_an_id_of_two_groups_is_named(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("id,caption,video\nx,a,v\nx,b,w\n")
+    with pytest.raises(DataError, match=r"row 3.video: id 'x' has the group 'v' already, got 'w'"):
+        read_references(tmp_path / "r.csv", "video")
+    with pytest.raises(DataError, match=r"the column 'vidoe' is missing; is 'video' meant"):
+        read_references(tmp_path / "r.csv", "vidoe")
+    (tmp_path / "g.json").write_text('{"x": "v", "y": 3}')
+    assert read_groups(tmp_path / "g.json") == {"x": "v", "y": "3"}

@@ -6,7 +6,6 @@ alike), its video's, the seed's luck and noise. What is to be covered is known t
 
 import math
 from itertools import product
-from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -15,15 +14,13 @@ from avbench.evaluation.contracts import Metric
 from avbench.evaluation.statistics.estimate import LEVEL, holm
 from avbench.evaluation.statistics.resampling import (
     System,
-    bootstrap,
     by_video,
-    over_videos,
-    randomisation_p,
     randomised,
 )
 from avbench.evaluation.statistics.seeds import over_seeds
 from avbench.evaluation.statistics.student import power, quantile, seeds_needed, tail
 from avbench.evaluation.statistics.sufficient import Sufficient
+from avbench.evaluation.statistics.videos import difference, ends, exchanged, moments, over_videos
 
 
 class Mean(Metric):
@@ -214,18 +211,14 @@ def two_models(generator, videos: int, delta: float) -> tuple[Sufficient, Suffic
 
 
 def compared(pair: tuple[Sufficient, Sufficient], run: int, units: str = "videos"):
-    """Estimate of the difference by bootstrap, and p by randomisation."""
+    """Estimate of the difference."""
     column = getattr(pair[0], "videos" if units == "videos" else "ids")
     index = {name: i for i, name in enumerate(dict.fromkeys(column))}
-    systems = [
+    first, second = (
         system(by_video(Sufficient(ids=s.ids, videos=column, values=s.values), index), ratio)
         for s in pair
-    ]
-    value = systems[0].value - systems[1].value
-    draws = bootstrap(systems, resamples=500, seed=run)
-    found = over_videos(value, draws[:, 0] - draws[:, 1], videos=len(index))
-    exchanged = randomised([(systems[0], systems[1])], resamples=500, seed=run)
-    return found, randomisation_p(value, exchanged[:, 0])
+    )
+    return difference([(first, second)], exchanges=500, seed=run)
 
 
 @pytest.mark.slow
@@ -235,7 +228,7 @@ def test_intervals_over_videos_cover_a_known_difference_of_corpus_figures() -> N
     for run in range(1000):
         pair = two_models(generator, 120, 3.0)
         for units in hits:
-            found, _ = compared(pair, run, units)
+            found = compared(pair, run, units)
             hits[units] += found.low <= 3.0 <= found.high
     assert 0.93 <= hits["videos"] / 1000 <= 0.97
     assert hits["clips"] / 1000 < 0.9  # as if clips of one video were independent
@@ -244,14 +237,97 @@ def test_intervals_over_videos_cover_a_known_difference_of_corpus_figures() -> N
 @pytest.mark.slow
 def test_paired_tests_keep_their_level_and_find_a_difference() -> None:
     generator = np.random.default_rng(6)
-    null = []
-    for run in range(2000):
-        found, p = compared(two_models(generator, 120, 0.0), run)
-        null.append((found.p <= LEVEL, p <= LEVEL))
-    assert np.mean(null, axis=0) == pytest.approx([LEVEL, LEVEL], abs=0.015)
-    found, p = compared(two_models(generator, 500, 8.0), 0)
-    assert found.p < 0.01
-    assert p < 0.01
+    null = [compared(two_models(generator, 120, 0.0), run).p <= LEVEL for run in range(2000)]
+    assert np.mean(null) == pytest.approx(LEVEL, abs=0.015)
+    assert compared(two_models(generator, 500, 8.0), 0).p < 0.01
+
+
+def skewed(generator, runs: int, videos: int, clips: int):
+    """The sums of two systems' scores by video, and the number of clips in each.
+
+    A score is the clip's difficulty, alike for both, then a video's and a clip's own luck with
+    each system. All are exponential. Luck is a video's by a third (intraclass correlation).
+
+    Returns:
+        Sums (systems, runs, videos), and clips (runs, videos): 1, or 1 to 15.
+    """
+    held = generator.integers(1, 2 * clips, (runs, videos))
+    # The sum of so many exponential draws is a gamma draw.
+    difficulty = generator.gamma(held, 20.0)
+    luck = held * generator.exponential(10, (2, runs, videos))
+    luck += generator.gamma(held, 10 * math.sqrt(2), (2, runs, videos))
+    return difficulty + luck, held
+
+
+TRUE = 30 + 10 * math.sqrt(2)
+"""The mean of a skewed score."""
+
+
+def covers(sums, held, true: float) -> float:
+    """The share of runs whose interval of the mean score covers the true one."""
+    without = (sums.sum(1, keepdims=True) - sums) / (held.sum(1, keepdims=True) - held)
+    value = sums.sum(1) / held.sum(1)
+    low, high = ends(value, *moments(without.T), float(sums.shape[1] - 1))
+    return float(np.mean((low <= true) & (true <= high)))
+
+
+@pytest.mark.parametrize("clips", [1, 8], ids=["single", "grouped"])
+@pytest.mark.parametrize("videos", [10, 20, 50, 150])
+def test_on_skewed_scores_intervals_cover_and_tests_keep_their_level(
+    videos: int, clips: int
+) -> None:
+    """Of figures and of differences, with clips alone or about eight a video."""
+    generator = np.random.default_rng([videos, clips])
+    (first, second), held = skewed(generator, 4000, videos, clips)
+    assert 0.93 <= covers(second, held, TRUE) <= 0.97
+    assert 0.93 <= covers(first + 3 * held - second, held, 3.0) <= 0.97
+    # Exchanges of all runs at once: each pair is a run.
+    runs = 1500
+    pairs = [
+        tuple(system(np.stack([sums[run], held[run]], axis=1)) for sums in (first, second))
+        for run in range(runs)
+    ]
+    values = np.array([a.value - b.value for a, b in pairs])
+    sides = exchanged(values, randomised(pairs, exchanges=500, seed=videos))
+    assert 0.03 <= np.mean(2 * np.minimum(*sides) <= LEVEL) <= 0.07
+
+
+def test_clips_of_one_video_are_not_independent() -> None:
+    """Each clip by itself covers far less: what an interval over single ids would say."""
+    generator = np.random.default_rng(9)
+    of_video = np.repeat(generator.exponential(10, (2000, 20)), 8, axis=1)
+    scores = of_video + generator.exponential(10 * math.sqrt(2), of_video.shape)
+    grouped = scores.reshape(2000, 20, 8).sum(2)
+    true = 10 + 10 * math.sqrt(2)
+    assert covers(grouped, np.full(grouped.shape, 8), true) >= 0.93
+    assert covers(scores, np.ones(scores.shape), true) < 0.8
+
+
+def test_the_simulated_intervals_are_those_of_reports() -> None:
+    (first, second), held = skewed(np.random.default_rng(1), 1, 12, 8)
+    pair = [system(np.stack([sums[0], held[0]], axis=1)) for sums in (first, second)]
+    found = over_videos(pair, lambda figures: figures[:, 0] - figures[:, 1]).estimate()
+    assert difference([tuple(pair)], exchanges=100).low == found.low
+    gap = first - second
+    for shift, covered in ((1e-6, 1.0), (-1e-6, 0.0)):
+        assert covers(gap, held, found.low + shift) == covered
+        assert covers(gap, held, found.high - shift) == covered
+
+
+def test_a_few_videos_give_no_interval_and_hardly_a_rejection() -> None:
+    generator = np.random.default_rng(8)
+    for videos in (2, 3, 5, 8, 9):
+        (first, second), held = skewed(generator, 400, videos, 1)
+        pairs = [
+            tuple(system(np.stack([sums[run], held[run]], axis=1)) for sums in (first, second))
+            for run in range(400)
+        ]
+        values = np.array([a.value - b.value for a, b in pairs])
+        sides = exchanged(values, randomised(pairs, exchanges=500, seed=videos))
+        assert np.mean(2 * np.minimum(*sides) <= LEVEL) <= 0.07
+        found = difference(pairs[:1], exchanges=500)
+        assert (found.low, found.high) == (-math.inf, math.inf)
+        assert found.reason == f"{videos} videos; an interval needs at least 10"
 
 
 @pytest.mark.slow
@@ -273,31 +349,51 @@ def test_clips_of_a_video_stay_together_and_absent_videos_count_nothing() -> Non
     assert sums.tolist() == [[0, 0], [5, 2], [2, 1]]
 
 
-def test_the_bootstrap_is_that_of_a_loop_over_resamples() -> None:
-    generator = np.random.default_rng(0)
-    values = generator.uniform(1, 9, (40, 2))
-    ours = bootstrap([system(values, ratio), system(values[:, 0])], resamples=600, seed=3)
-    again = bootstrap([system(values, ratio), system(values[:, 0])], resamples=600, seed=3)
-    assert np.array_equal(ours, again)
-    # The draws are the documented ones: whole blocks of 500 from one generator.
+def test_without_skewness_the_interval_is_students() -> None:
+    values = np.concatenate([np.arange(10.0), -np.arange(10.0)])
+    found = over_videos([system(values)]).estimate(null=1.0)
+    error = values.std(ddof=1) / math.sqrt(20)
+    half = quantile(LEVEL / 2, 19) * error
+    assert (found.low, found.high, found.error) == pytest.approx((-half, half, error))
+    assert found.above == pytest.approx(tail(-1 / error, 19))
+    assert found.below == pytest.approx(tail(1 / error, 19))
+    assert found.n == 20
+
+
+def test_skewed_scores_push_the_interval_towards_their_tail() -> None:
+    values = np.random.default_rng(0).exponential(10, 30)
+    found = over_videos([system(values)]).estimate()
+    half = quantile(LEVEL / 2, 29) * values.std(ddof=1) / math.sqrt(30)
+    assert found.low == pytest.approx(values.mean() - half)
+    assert found.high > values.mean() + 1.1 * half
+    at_end = over_videos([system(values)]).estimate(null=found.high)
+    assert 2 * at_end.below == pytest.approx(LEVEL)  # the interval and p agree
+
+
+def test_the_jackknife_is_that_of_a_loop_over_videos() -> None:
+    values = np.random.default_rng(0).uniform(1, 9, (40, 2))
+    pair = [system(values, ratio), system(values[:, 0])]
+    found = over_videos(pair, lambda f: 100 * f[:, 0] / f[:, 1])
+
+    def figure(v):
+        return 100 * (100 * v[:, 0].sum() / v[:, 1].sum()) / v[:, 0].mean()
+
+    each = [figure(np.delete(values, i, axis=0)) for i in range(40)]
+    assert found.value == pytest.approx(figure(values))
+    assert found.variance == pytest.approx(39 / 40 * np.square(each - np.mean(each)).sum())
+
+
+def test_figures_of_different_videos_vary_by_themselves() -> None:
+    """Welch's test by hand."""
     generator = np.random.default_rng(3)
-    for start, rows in ((0, 500), (500, 100)):
-        for i, drawn in enumerate(generator.integers(40, size=(rows, 40)), start=start):
-            right, guessed = values[drawn].sum(0)
-            assert ours[i] == pytest.approx([100 * right / guessed, values[drawn, 0].mean()])
-
-
-def test_the_bootstrap_of_a_mean_spreads_as_its_standard_error() -> None:
-    values = np.random.default_rng(0).normal(10, 3, 400)
-    draws = bootstrap([system(values)])[:, 0]
-    found = over_videos(float(values.mean()), draws, videos=400)
-    error = values.std() / 20
-    assert found.error == pytest.approx(error, rel=0.03)
-    z = NormalDist().inv_cdf(0.975)
-    assert (found.high - found.low) / 2 == pytest.approx(z * error, rel=0.05)
-    assert found.p == pytest.approx(1 / 10_001, rel=1.01)  # never 0
-    shifted = over_videos(found.value, draws, videos=400, null=found.value)
-    assert shifted.p > 0.9
+    a, b = generator.normal(5, 1, 12), generator.normal(3, 4, 30)
+    gap = over_videos([system(a)]) - over_videos([system(b)])
+    parts = a.var(ddof=1) / 12, b.var(ddof=1) / 30
+    assert gap.variance == pytest.approx(sum(parts))
+    assert gap.df == pytest.approx(sum(parts) ** 2 / (parts[0] ** 2 / 11 + parts[1] ** 2 / 29))
+    assert gap.n == 12
+    few = over_videos([system(a[:4])])
+    assert (few - gap).reason == (gap - few).reason == "4 videos; an interval needs at least 10"
 
 
 def test_randomisation_equals_all_exchanges_of_a_small_set() -> None:
@@ -306,17 +402,50 @@ def test_randomisation_equals_all_exchanges_of_a_small_set() -> None:
     value = float((first - second).mean())
     every = [np.mean((first - second) * s) for s in product((1, -1), repeat=5)]
     exact = np.mean(np.abs(every) >= abs(value))
-    assert randomisation_p(value, randomised([pair])[:, 0]) == pytest.approx(exact, abs=0.015)
+    found = difference([pair])
+    assert found.value == pytest.approx(value)
+    assert found.p == pytest.approx(exact, abs=0.02)
 
 
-def test_figures_that_are_not_defined_do_not_count() -> None:
-    values = np.array([[5.0, 1], [7, 1], [0, 0], [0, 0], [0, 0]])
-    draws = bootstrap([System(sums=values, from_sums=mean)], resamples=2000)[:, 0]
-    assert np.isnan(draws).any()
-    found = over_videos(6.0, draws, videos=5)
-    assert (found.low, found.high) == (5, 7)
-    nothing = over_videos(6.0, draws[:0], videos=5)
-    assert (nothing.p, nothing.low) == (1.0, -math.inf)
-    assert over_videos(6.0, draws, videos=1).p == 1
-    assert bootstrap([], resamples=7).shape == (7, 0)
-    assert randomised([], resamples=7).shape == (7, 0)
+def test_the_test_decides_even_where_there_is_no_spread() -> None:
+    ones = system(np.ones(20)), system(np.zeros(20))
+    found = difference([ones])
+    assert found.p == pytest.approx(2 / 10_001)
+    assert found.reason == "no spread: the figure is the same without any of the 20 videos"
+    assert found.plain() == {
+        "difference": 1.0, "low": None, "high": None, "reason": found.reason, "n": 20,
+        "p": found.p,
+    }  # fmt: skip
+    assert difference([(ones[0], ones[0])]).p == 1.0
+
+
+def test_seeds_are_averaged_over_the_same_exchanges() -> None:
+    generator = np.random.default_rng(4)
+    pairs = [tuple(system(generator.normal(5, 1, 30)) for _ in range(2)) for _ in range(3)]
+    found = difference(pairs, exchanges=200, seed=7)
+    draws = randomised(pairs, exchanges=200, seed=7).mean(axis=1)
+    assert found.value == pytest.approx(np.mean([a.value - b.value for a, b in pairs]))
+    assert found.above == (np.sum(draws >= found.value) + 1) / 201
+    assert randomised([], exchanges=7).shape == (7, 0)
+
+
+def test_videos_without_the_score_do_not_count() -> None:
+    values = np.array([[5.0, 1], [7, 1], [0, 0], *([[0, 0]] * 20)])
+    found = over_videos([System(sums=values, from_sums=mean)])
+    assert (found.value, found.n) == (6.0, 2)
+    assert found.reason == "2 videos; an interval needs at least 10"
+    nowhere = over_videos([System(sums=values[2:], from_sums=mean)]).estimate()
+    assert math.isnan(nowhere.value)
+    assert (nowhere.n, nowhere.p) == (0, 1)
+
+
+def test_a_figure_that_hangs_on_one_video_has_no_interval() -> None:
+    """One video alone has the words that the other system guesses."""
+    values = np.stack([np.ones(12), np.eye(12)[0]], axis=1)
+
+    def figure(sums):
+        with np.errstate(divide="ignore"):
+            return sums[:, 0] / sums[:, 1]
+
+    found = over_videos([System(sums=values, from_sums=figure)])
+    assert found.reason == "the figure is not defined without some of the 12 videos"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -140,6 +141,21 @@ def test_best_and_second_by_the_printed_figure() -> None:
     unranked = (Column(metric="cider", ranked=False),)
     assert not any(c.rank for c in _cells(_table(*figures), columns=unranked).values())
     assert not any(c.rank for c in _cells(_table(("x", 0, 1.0), ("y", 0, 1.0))).values())
+
+
+def test_a_baseline_above_the_best_model_is_said_and_not_marked() -> None:
+    figures = (("x", 0, 1.0), ("y", 0, 2.0), ("base", None, 2.04), ("top", None, 2.1))
+    rows = tuple(TableRow(label=x, ranked=x in "xy", title=x.upper()) for x, _, _ in figures)
+    layout = TableLayout(title="T", columns=(Column(metric="cider"),), rows=rows)
+    sheet = pivot(_table(*figures), layout)
+    assert [cells[0].rank for _, cells in sheet.rows] == [2, 1, 0, 0]
+    assert sheet.legend[0] == "Best model in bold, second in italics, as printed."
+    (said,) = [note for note in sheet.notes if "better" in note]  # base is 2.0 as printed
+    assert said == "TOP is better than the best model: d CIDEr."
+    lower = replace(layout, columns=(Column(metric="cider", higher_is_better=False),))
+    assert not any("better" in note for note in pivot(_table(*figures), lower).notes)
+    alone = replace(layout, rows=(rows[0], rows[3]))  # a single model has no mark
+    assert "TOP is better than the best model: d CIDEr." in pivot(_table(*figures), alone).notes
 
 
 def test_costs_rank_only_when_asked_and_low_is_good() -> None:

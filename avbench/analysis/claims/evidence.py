@@ -1,8 +1,9 @@
 """The comparisons of a claim: a difference, its interval, and the evidence for and against.
 
 A claim about methods is tested by Student's t over the seeds that the rows share. One about models
-is tested by the bootstrap over videos (``avbench.evaluation.statistics``). Costs do not vary, so a
-claim on them holds or not. Losses of pre-training vary only with the seed.
+is tested over videos: a plain difference by approximate randomisation, any other by Student's t
+(``avbench.evaluation.statistics``). Costs do not vary, so a claim on them holds or not. Losses of
+pre-training vary only with the seed.
 """
 
 import math
@@ -16,9 +17,10 @@ from jaxtyping import Float64
 
 from avbench.config.claims import Claim
 from avbench.evaluation.statistics.estimate import Estimate
-from avbench.evaluation.statistics.resampling import over_videos, randomisation_p, randomised
+from avbench.evaluation.statistics.resampling import System
 from avbench.evaluation.statistics.seeds import over_seeds
 from avbench.evaluation.statistics.student import MOST, seeds_needed
+from avbench.evaluation.statistics.videos import difference, over_videos
 from avbench.reports.systems import ScoreStatistics
 from avbench.reports.table import Place
 
@@ -59,8 +61,8 @@ class Compared:
     """One-sided p for the claim."""
     opposes: float = 1.0
     """One-sided p against the claim."""
-    exchanged: float | None = None
-    """Two-sided p by approximate randomisation, of a plain difference between trained models."""
+    exchanged: bool = False
+    """True: p is by approximate randomisation."""
     margin: float = 0.0
     """The difference beyond what the claim asks; negative: short of it."""
     published: float | None = None
@@ -68,6 +70,8 @@ class Compared:
     exact: bool = False
     """True for costs, which do not vary."""
     reason: str = ""
+    ran: bool = True
+    """False: a figure is missing because its row has not run."""
 
 
 def of_costs(claim: Claim, figures: Figures) -> bool:
@@ -146,14 +150,14 @@ class _Comparison:
         try:
             estimate, favours, opposes = self.evidence(figures, statistics)
         except _AbsentError as absent:
-            return replace(self.bare, published=paper, reason=str(absent))
+            return replace(self.bare, published=paper, reason=str(absent), ran=absent.ran)
         return replace(
             self.bare,
             published=paper,
             estimate=estimate,
             favours=favours,
             opposes=opposes,
-            exchanged=self.exchanged(figures, statistics, estimate.value),
+            exchanged=self.exchanges,
             margin=self.margin(estimate.value),
         )
 
@@ -177,8 +181,7 @@ class _Comparison:
             return exact, float(not holds), float(holds)
         if self.claim.about == "methods":
             return self.tested(lambda null: over_seeds(by_seed, null=null))
-        draws, videos = self.drawn(seeds, statistics)
-        return self.tested(lambda null: over_videos(value, draws, videos=videos, null=null))
+        return self.of_models(seeds, statistics)
 
     def tested(self, against: Callable[[float], Estimate]) -> tuple[Estimate, float, float]:
         """Return the estimate and the p for and against the claim, by a test against any null."""
@@ -213,55 +216,72 @@ class _Comparison:
         for (label, dataset, _), has in zip(self.places, given, strict=True):
             if not has:
                 absent = figures.absent
-                why = absent.get((label, dataset)) or absent.get((label, ""), "no such figure")
-                raise _AbsentError(f"{label}: {why}")
+                why = absent.get((label, dataset)) or absent.get((label, ""))
+                raise _AbsentError(f"{label}: {why or 'no such figure'}", ran=why is None)
         raise _AbsentError("the rows have no seed in common")
 
-    def drawn(
-        self, seeds: Sequence[int | None], statistics: ScoreStatistics | None
-    ) -> tuple[Float64[np.ndarray, " R"], int]:
-        """Return the differences on resamples, mean over seeds, and the number of videos."""
-        of_place = []
-        videos = []
-        for label, dataset, metric in self.places:
-            draws = statistics.draws(dataset, metric) if statistics is not None else {}
-            lacking = [seed for seed in seeds if (label, seed) not in draws]
-            if statistics is None or lacking:
-                raise _AbsentError(f"{label}: no statistics of {metric} were kept")
-            of_place.append(np.stack([draws[label, seed] for seed in seeds]))
-            videos.append(len(statistics.systems(dataset, metric)[label, seeds[0]].sums))
-        return self.difference(of_place).mean(axis=0), min(videos)
+    @property
+    def exchanges(self) -> bool:
+        """True if p is by exchanging the rows' outputs, under the null that the rows are alike.
 
-    def exchanged(
-        self, figures: Figures, statistics: ScoreStatistics | None, value: float
-    ) -> float | None:
-        """Return p by exchanging the rows' outputs, under the null that the rows are alike.
-
-        It therefore tests plain differences from 0 only, and no interaction.
+        Exchanges therefore test plain differences from 0 only, and no interaction.
         """
-        claim, bare = self.claim, self.bare
-        if (
-            claim.about != "models"
-            or bare.than_on
-            or of_costs(claim, figures)
-            or statistics is None
-        ):
-            return None
-        if claim.percent or claim.by or claim.expect == "same":
-            return None
-        systems = statistics.systems(bare.dataset, bare.metric)
-        pairs = [(systems[claim.row, s], systems[bare.over, s]) for s in self.seeds(figures)]
-        seed = zlib.crc32(bare.dataset.encode())
-        return randomisation_p(value, randomised(pairs, seed=seed).mean(axis=1))
+        claim = self.claim
+        plain = not (claim.percent or claim.by or claim.expect == "same" or self.bare.than_on)
+        return claim.about == "models" and plain and not self.bare.exact
+
+    def of_models(
+        self, seeds: Sequence[int | None], statistics: ScoreStatistics | None
+    ) -> tuple[Estimate, float, float]:
+        """Return the estimate over videos, and the p for and against the claim."""
+        of_place = [self.systems(place, seeds, statistics) for place in self.places]
+        if self.exchanges:
+            pairs = list(zip(*of_place, strict=True))
+            found = difference(pairs, seed=zlib.crc32(self.bare.dataset.encode()))
+            return self.tested(lambda _: found)
+        gap, *than = (
+            over_videos([*ours, *other], self.mean_gap)
+            for ours, other in zip(of_place[::2], of_place[1::2], strict=True)
+        )
+        sampled = gap - than[0] if than else gap
+        return self.tested(sampled.estimate)
+
+    def systems(
+        self, place: Place, seeds: Sequence[int | None], statistics: ScoreStatistics | None
+    ) -> list[System]:
+        """Return a place's systems, one a seed."""
+        label, dataset, metric = place
+        held = statistics.systems(dataset, metric) if statistics is not None else {}
+        if any((label, seed) not in held for seed in seeds):
+            raise _AbsentError(f"{label}: no statistics of {metric} were kept")
+        return [held[label, seed] for seed in seeds]
+
+    def mean_gap(self, figures: Float64[np.ndarray, "R S"]) -> Float64[np.ndarray, " R"]:
+        """Return the mean over seeds of the rows' difference; the first half is of the claim's."""
+        ours, other = np.split(figures, 2, axis=1)
+        mean: Float64[np.ndarray, " R"] = self.gap(ours, other).mean(axis=1)
+        return mean
 
     def difference(self, figures: Sequence[np.ndarray]) -> np.ndarray:
         """Return the claim's difference between the figures of its places."""
-        gaps: list[np.ndarray] = []
-        for ours, other in zip(figures[::2], figures[1::2], strict=True):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                gaps.append(100 * (ours - other) / other if self.claim.percent else ours - other)
+        gaps = [self.gap(*pair) for pair in zip(figures[::2], figures[1::2], strict=True)]
         return gaps[0] - (gaps[1] if len(gaps) > 1 else 0.0)
+
+    def gap(self, ours: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Return the difference between two rows' figures, in points or in percent."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gap: np.ndarray = ours - other
+            return 100 * gap / other if self.claim.percent else gap
 
 
 class _AbsentError(Exception):
-    """There is nothing to compare, for the reason given."""
+    """There is nothing to compare, for the reason given.
+
+    Args:
+        reason: the reason.
+        ran: False if a row has not run.
+    """
+
+    def __init__(self, reason: str, *, ran: bool = True) -> None:
+        super().__init__(reason)
+        self.ran = ran

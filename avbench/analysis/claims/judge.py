@@ -1,10 +1,11 @@
-"""The verdicts on a suite's claims: supported, refuted or inconclusive.
+"""The verdicts on a suite's claims: supported, refuted, inconclusive or not run.
 
 Each comparison of a claim gives two one-sided p, for and against the claim. A claim that must hold
 on all datasets takes the weakest evidence for it (an intersection–union test, which needs no
 correction). Against it counts the strongest evidence, corrected for the number of comparisons. A
 claim that must hold on any dataset takes the reverse. Twice the smaller of the two is the claim's
-p. Holm corrects these over all claims of the suite, and the verdict follows at 5 %.
+p. Holm corrects these over all claims of the suite with a comparison, and the verdict follows at
+5 %. A claim that they leave open is not run if a row that it needs has no results.
 """
 
 import math
@@ -18,7 +19,7 @@ from avbench.config.claims import About, Claim
 from avbench.evaluation.statistics.estimate import LEVEL, holm
 from avbench.reports.systems import ScoreStatistics
 
-Verdict = Literal["supported", "refuted", "inconclusive"]
+Verdict = Literal["supported", "refuted", "inconclusive", "not run"]
 
 T = TypeVar("T")
 Join = Callable[[Sequence[T]], T]
@@ -34,13 +35,14 @@ class Judgement:
     """Corrected for all claims of the suite."""
     p_alone: float
     tested: bool = True
-    """False for a claim on costs: they do not vary, so it holds or not."""
+    """False for a claim on costs, which do not vary, so it holds or not; and without a
+    comparison."""
     compared: tuple[Compared, ...]
     needed: int | None = None
     """The seeds or videos that would decide an inconclusive claim; None: unknown or
     impractical."""
     reason: str = ""
-    """The reason why a claim is inconclusive."""
+    """The reason why a claim is inconclusive or not run."""
 
     @property
     def unit(self) -> str:
@@ -75,7 +77,11 @@ def judge(
         alone.append(min(favours, opposes) * (1 if exact else 2))
         favoured.append(favours <= opposes)
     corrected = [min(1.0, p) for p in alone]
-    tested = [i for i, claim in enumerate(claims) if not of_costs(claim, figures)]
+    tested = [
+        i
+        for i, (claim, parts) in enumerate(zip(claims, compared, strict=True))
+        if not of_costs(claim, figures) and any(part.estimate is not None for part in parts)
+    ]
     for i, p in zip(tested, holm([corrected[i] for i in tested]), strict=True):
         corrected[i] = p
     # Holm would test the next claim at this level, so more seeds or videos must reach it.
@@ -123,15 +129,12 @@ def _any_p(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _with_needs(judgement: Judgement, level: float) -> Judgement:
-    """Add the reason, and what would decide the claim, to an inconclusive judgement."""
-    absent = next((part for part in judgement.compared if part.estimate is None), None)
-    if absent is not None:
-        return replace(judgement, reason=absent.reason)
-    least = min(part.estimate.n for part in judgement.compared if part.estimate is not None)
-    if least < 2:
-        few = "one seed: nothing is known of the spread over seeds"
-        reason = few if judgement.claim.about == "methods" else "one video: nothing to draw from"
-        return replace(judgement, reason=f"{reason}; at least two are needed")
+    """Say why a claim is open, and what would decide it."""
+    absent = [part for part in judgement.compared if part.estimate is None]
+    if absent:
+        late = [part for part in absent if not part.ran]
+        verdict: Verdict = "not run" if late else "inconclusive"
+        return replace(judgement, verdict=verdict, reason=(late or absent)[0].reason)
     wants = [
         [
             (part.margin > 0, float(needed(judgement.claim, part, level) or math.inf))
@@ -141,13 +144,9 @@ def _with_needs(judgement: Judgement, level: float) -> Judgement:
     ]
     _, count = _joined(judgement.claim, wants, _all_needs, _any_needs)
     if math.isinf(count):
-        found = (part.estimate for part in judgement.compared if part.estimate is not None)
-        if any(math.isinf(estimate.error) for estimate in found):
-            tied = "the difference is equal for all seeds: nothing is known of its spread"
-            of_models = "no resample of the videos has a figure"
-            reason = tied if judgement.claim.about == "methods" else of_models
-            return replace(judgement, reason=reason)
-        return replace(judgement, reason="the difference is too small to be told in practice")
+        unknown = (part.estimate.reason for part in judgement.compared if part.estimate)
+        reason = next(filter(None, unknown), "the difference is too small to be told in practice")
+        return replace(judgement, reason=reason)
     return replace(
         judgement, needed=int(count), reason="the difference is within what chance gives"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
-from avbench.analysis.relevance.figures import Bootstrap, Measured, Of, SetFigures, Unheard
+from avbench.analysis.relevance.figures import Measured, Of, SetFigures, Unheard
 from avbench.analysis.relevance.reading import LEMMATIZERS, STOPS, TOKENIZERS, Reading, Texts
 from avbench.analysis.relevance.sets import ALL, CaptionSet, Corpus
 from avbench.config.shipped import published
@@ -72,7 +72,6 @@ class Analysis:
     """The words with the highest ARS; none if the counts are a closed list."""
     variants: tuple[Variant, ...]
     """The first is as chosen; none if not asked for."""
-    how: Bootstrap
 
 
 def analyse(
@@ -83,7 +82,6 @@ def analyse(
     image: Corpus,
     shipped: WordCounts | None = None,
     top: int = 100,
-    how: Bootstrap | None = None,
     sensitivity: bool = True,
 ) -> Analysis:
     """Measure sets.
@@ -95,7 +93,6 @@ def analyse(
         image: captions of images; give both ``audio`` and ``image``, or neither.
         shipped: counts in place of empty corpora.
         top: the number of words with the highest ARS to list.
-        how: settings of the intervals.
         sensitivity: vary the choices, one at a time.
 
     Raises:
@@ -105,7 +102,6 @@ def analyse(
     if bool(audio.texts) != bool(image.texts):
         given, lacking = ("--audio", "--image") if audio.texts else ("--image", "--audio")
         raise AvbenchError(f"{given} is given and {lacking} is not; ARS compares the two")
-    how = how or Bootstrap()
     choices.reading.check()
     corpora = (audio, image) if audio.texts else None
     counted = _Counted(corpora, shipped)
@@ -113,9 +109,9 @@ def analyse(
     figures = []
     for each in sets:
         measured = counted.measured(each, choices)
-        figures.append(measured.figures(ALL, how))
+        figures.append(measured.figures(ALL))
         if len(each.splits) > 1:
-            figures += [measured.figures(split, how) for split in each.splits]
+            figures += [measured.figures(split) for split in each.splits]
         else:
             figures[-1] = replace(figures[-1], split=next(iter(each.splits)))
     return Analysis(
@@ -129,7 +125,6 @@ def analyse(
         if counts and not counts.closed
         else (),
         variants=tuple(_variants(sets, choices, counted)) if sensitivity else (),
-        how=how,
     )
 
 
@@ -256,13 +251,12 @@ def _variants(
         other: Unheard = "skip" if choices.unheard == "zero" else "zero"
         title = f"clips without a transcript: {other}"
         plans.append((title, replace(choices, unheard=other), True, False))
-    none = Bootstrap(resamples=0)
     for title, changed, scr, ars in plans:
         figures: list[SetFigures] = []
         problem = ""
         try:
             changed.reading.check()
-            figures += (counted.measured(each, changed).figures(ALL, none) for each in sets)
+            figures += (counted.measured(each, changed).figures(ALL) for each in sets)
         except AvbenchError as error:
             problem = str(error)
         yield Variant(title=title, figures=tuple(figures), problem=problem, scr=scr, ars=ars)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from avbench.analysis.relevance.analysis import Analysis, Choices, analyse
-from avbench.analysis.relevance.figures import Bootstrap, Of, Unheard
+from avbench.analysis.relevance.figures import Of, Unheard
 from avbench.analysis.relevance.reading import Reading
 from avbench.analysis.relevance.sets import (
     EMBEDDED,
@@ -37,7 +37,6 @@ def analysis(
     coverage: str,
     unheard: str,
     top: int,
-    how: Bootstrap,
     sensitivity: bool,
 ) -> Analysis:
     """Read the sets and corpora of the command line, and measure them.
@@ -77,7 +76,6 @@ def analysis(
         image=_corpus("--image", image, known, registry, shipped=bool(shipped)),
         shipped=shipped,
         top=top,
-        how=how,
         sensitivity=sensitivity,
     )
 

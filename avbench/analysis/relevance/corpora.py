@@ -10,6 +10,7 @@ JSON lines
     such objects, one a line (``.jsonl``)
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,10 +25,11 @@ from avbench.data.annotations.strict_json import (
 )
 
 COLUMN = "caption"
+COLUMNS = re.compile(rf"{COLUMN}(_\d+)?")
 
 
 def captions_of(path: Path) -> list[str]:
-    """Read all captions of a file, in its order.
+    """Read all captions of a file, in its order; blank ones are empty.
 
     Raises:
         DataError: the file is missing, malformed, of another form or without a caption.
@@ -39,17 +41,17 @@ def captions_of(path: Path) -> list[str]:
         found = [text for line in open_lines(path) for text in _of_object(line)]
     else:
         found = list(_of_json(open_json(path)))
-    if not found:
+    if not any(found):
         raise DataError(f"{path}: holds no caption")
     return found
 
 
 def _of_csv(path: Path) -> Iterator[str]:
     for row in open_csv(path, ()):
-        names = [n for n in row.value if n == COLUMN or n.startswith(f"{COLUMN}_")]
+        names = [name for name in row.value if COLUMNS.fullmatch(name)]
         if not names:
             raise DataError(f"{path}: {missing('column', COLUMN, row.value)}")
-        yield from (row[name].text() for name in names)
+        yield from (row[name].caption() for name in names)
 
 
 def _of_json(top: Node) -> Iterator[str]:
@@ -58,20 +60,20 @@ def _of_json(top: Node) -> Iterator[str]:
             yield from _of_object(entry)
     elif "annotations" in top:
         for entry in top["annotations"].items():
-            yield entry["caption"].text()
+            yield entry["caption"].caption()
     elif "images" in top:
         for image in top["images"].items():
-            yield from (sentence["raw"].text() for sentence in image["sentences"].items())
+            yield from (sentence["raw"].caption() for sentence in image["sentences"].items())
     else:
         for _, texts in top.fields():
-            yield from (text.text() for text in texts.items())
+            yield from (text.caption() for text in texts.items())
 
 
 def _of_object(entry: Node) -> Iterator[str]:
     if "captions" in entry:
-        yield from (text.text() for text in entry["captions"].items())
+        yield from (text.caption() for text in entry["captions"].items())
     elif "caption" in entry:
-        yield entry["caption"].text()
+        yield entry["caption"].caption()
     else:
         held = entry.value if isinstance(entry.value, dict) else {}
         raise MalformedError(entry.place, missing("field", COLUMN, held))

@@ -1,6 +1,5 @@
-"""SCR and ARS of sets, with bootstrap intervals over videos."""
+"""SCR and ARS of sets, with intervals over videos."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +12,8 @@ from avbench.analysis.relevance.sets import ALL, Caption, CaptionSet
 from avbench.core.errors import DataError
 from avbench.data.text.counts import WordCounts
 from avbench.evaluation.statistics.estimate import Estimate
-from avbench.evaluation.statistics.resampling import System, bootstrap, over_videos
+from avbench.evaluation.statistics.resampling import System
+from avbench.evaluation.statistics.videos import over_videos
 
 Of = Literal["tokens", "lemmas", "content"]
 """Units that SCR compares: tokens as they stand (the paper), lemmas, or lemmas without stop
@@ -22,20 +22,8 @@ words."""
 Unheard = Literal["zero", "skip"]
 """Captions of clips without a transcript: nothing is covered, or SCR leaves them out."""
 
-MOST = 20_000
-"""The most videos that the bootstrap draws one by one; more are drawn in this many groups."""
-
 NO_CORPORA = "ARS needs captions of sound and of images: --audio and --image"
 NO_SPEECH = "no clip has speech text: --asr"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bootstrap:
-    """Settings of bootstrap intervals."""
-
-    resamples: int = 2000
-    """0: no intervals."""
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +97,7 @@ class Measured:
             except DataError as error:
                 self.ars_reason = str(error)
 
-    def figures(self, split: str, how: Bootstrap) -> SetFigures:
+    def figures(self, split: str) -> SetFigures:
         """Return the figures of one split, or of all together."""
         captions, sizes = self._set.captions(split), self._set.sizes(split)
         videos = sizes.videos
@@ -124,7 +112,7 @@ class Measured:
         if sizes.spoken:
             heard = [c for c in captions if c.speech is not None or self._unheard == "zero"]
             systems["scr"] = _system(heard, list(map(self._covered, heard)), videos, 100.0)
-        found = dict(zip(systems, _estimates(list(systems.values()), how), strict=True))
+        found = {name: over_videos([system]).estimate() for name, system in systems.items()}
         return SetFigures(
             key=self._set.key,
             reader=self._set.reader,
@@ -190,33 +178,8 @@ def _ratio(
     return ratio
 
 
-def _estimates(systems: Sequence[System], how: Bootstrap) -> list[Estimate]:
-    if not systems:
-        return []
-    drawn = [_grouped(system, how.seed) for system in systems]
-    draws = (
-        bootstrap(drawn, resamples=how.resamples, seed=how.seed)
-        if how.resamples
-        else np.empty((0, len(systems)))
-    )
-    return [
-        over_videos(system.value, draws[:, i], videos=len(system.sums))
-        for i, system in enumerate(systems)
-    ]
-
-
-def _grouped(system: System, seed: int) -> System:
-    """Reduce a system to at most ``MOST`` random groups of videos of equal size."""
-    if len(system.sums) <= MOST:
-        return system
-    sums = np.zeros((MOST, system.sums.shape[1]))
-    order = np.random.default_rng(seed).permutation(len(system.sums))
-    np.add.at(sums, order % MOST, system.sums)
-    return System(sums=sums, from_sums=system.from_sums)
-
-
 def interval(estimate: Estimate | None) -> tuple[float, float] | None:
     """Return the ends of a figure's interval, or None."""
-    if estimate is None or not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+    if estimate is None or estimate.reason:
         return None
     return estimate.low, estimate.high

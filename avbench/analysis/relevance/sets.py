@@ -221,6 +221,9 @@ def corpus(
         path = Path(name)
         if not path.is_file():
             raise DataError(f"{what}: no such file, and {unknown('dataset', name, known)}")
-        texts += captions_of(path)
-        titles.append(short(path))
+        found = captions_of(path)
+        kept = list(filter(None, found))
+        texts += kept
+        blank = len(found) - len(kept)
+        titles.append(short(path) + (f" ({blank} blank captions left out)" if blank else ""))
     return Corpus(titles=tuple(titles), texts=tuple(texts))

@@ -172,9 +172,15 @@ def _notes(analysis: Analysis) -> list[str]:
     notes = [*_reading(analysis), _scr(analysis)]
     if any(interval(f.ars) or interval(f.scr) for f in analysis.figures):
         notes.append(
-            f"[…]: 95 % bootstrap interval over videos, {analysis.how.resamples} resamples, "
-            f"seed {analysis.how.seed}; word lists are fixed."
+            "[…]: 95 % interval over videos (Student's t by the jackknife, corrected for "
+            "skewness); word lists are fixed."
         )
+    for f in analysis.figures:
+        notes += [
+            f"No interval of {title} in {f.title}: {estimate.reason}."
+            for title, estimate in (("SCR", f.scr), ("ARS", f.ars))
+            if estimate is not None and estimate.reason
+        ]
     if any(len(s.splits) > 1 for s in analysis.sets):
         notes.append(
             "A set's own line: all its splits; captions that several of them hold count once."

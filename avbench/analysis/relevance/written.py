@@ -27,7 +27,6 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
             name: {"from": list(corpus.titles), "captions": len(corpus.texts), "words": words}
             for name, corpus, words in corpora(analysis)
         },
-        "bootstrap": asdict(analysis.how),
         "sets": [_figures_json(f) for f in analysis.figures],
         "sensitivity": [
             {

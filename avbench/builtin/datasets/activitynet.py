@@ -20,7 +20,7 @@ from typing import final
 
 from avbench.api import Clip, DataError, Register, hookimpl
 from avbench.data.annotations.local_files import LocalFiles
-from avbench.data.annotations.reader import DefectLog, FileDataset
+from avbench.data.annotations.reader import DefectLog, FileDataset, caption_or_none
 from avbench.data.annotations.strict_json import Node, checked_id, open_json
 
 SEGMENTS = {
@@ -91,7 +91,7 @@ class ActivityNetCaptions(FileDataset):
         segments = open_json(self._files.annotation(SEGMENTS[split]))
         if split in PARAGRAPHS:
             sources = [
-                {video: text.text() for video, text in open_json(path).fields()}
+                {video: text.string() for video, text in open_json(path).fields()}
                 for path in map(self._files.annotation, PARAGRAPHS[split])
             ]
         else:
@@ -101,7 +101,7 @@ class ActivityNetCaptions(FileDataset):
                 if path.is_file()
             ]
         references = {
-            video: tuple(source[video] for source in sources if video in source)
+            video: tuple(source[video] for source in sources if source.get(video))
             for video, _ in segments.fields()
         }
         bare = [video for video, texts in references.items() if not texts]
@@ -122,7 +122,7 @@ class ActivityNetCaptions(FileDataset):
             with defects.skip_malformed(clip_id):
                 start, end = (bound.number() for bound in segment.items(2))
                 caption = sentence.text()
-                following = sentences[i + 1].text() if i + 1 < len(sentences) else None
+                following = next(map(caption_or_none, sentences[i + 1 : i + 2]), None)
                 if end < start:
                     defects.add(segment.place, f"reversed, read as {end:g} to {start:g} s")
                     start, end = end, start
@@ -140,7 +140,8 @@ class ActivityNetCaptions(FileDataset):
 
 
 def _joined(entry: Node) -> str:
-    return " ".join(sentence.text() for sentence in entry["sentences"].items())
+    """Join a video's sentences in the file's order, as the published paragraphs are."""
+    return " ".join(filter(None, entry["sentences"].strings()))
 
 
 @hookimpl

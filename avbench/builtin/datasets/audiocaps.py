@@ -18,7 +18,7 @@ from typing import Literal, final
 from avbench.api import Clip, Register, hookimpl
 from avbench.data.annotations.local_files import EXTENSIONS, SOUNDS, LocalFiles
 from avbench.data.annotations.reader import DefectLog, FileDataset
-from avbench.data.annotations.strict_json import Node, open_csv
+from avbench.data.annotations.strict_json import MalformedError, Node, open_csv
 
 SPLITS = ("train", "val", "test")
 
@@ -75,22 +75,26 @@ class AudioCaps(FileDataset):
     def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
         """Yield the excerpts of a split, with all their captions."""
         path = self._files.annotation(f"{split}.csv")
-        excerpts: defaultdict[tuple[str, str], list[Node]] = defaultdict(list)
+        excerpts: defaultdict[tuple[str, float | str], list[Node]] = defaultdict(list)
         for row in open_csv(path, COLUMNS):
-            excerpts[row["youtube_id"].string(), row["start_time"].string()].append(row)
+            excerpts[row["youtube_id"].string(), _start(row)].append(row)
         for (video, start), rows in excerpts.items():
             with defects.skip_malformed(f"{video}_{start}"):
-                yield self._clip(rows)
+                yield from self._clips(rows, defects)
 
-    def _clip(self, rows: Sequence[Node]) -> Clip:
+    def _clips(self, rows: Sequence[Node], defects: DefectLog) -> Iterator[Clip]:
+        """Yield the clip of an excerpt, unless all its captions are blank."""
         video, start = rows[0]["youtube_id"].id(), rows[0]["start_time"].seconds()
-        clip_id = f"{video}_{start:g}"
+        clip_id = f"{video}_{start:.15g}"
+        captions = defects.captions([row["caption"] for row in rows], clip_id, rows[0].place)
+        if not captions:
+            return
         media, whole = self._media(video, round(start))
-        return Clip(
+        yield Clip(
             id=clip_id,
             video=video,
             media=media or self._files.media_or_missing(clip_id),
-            captions=tuple(row["caption"].text() for row in rows),
+            captions=captions,
             start=start if whole else None,
             end=start + SECONDS if whole else None,
             speech=self._files.speech.get(clip_id),
@@ -113,6 +117,14 @@ class AudioCaps(FileDataset):
         names = (video, f"Y{video}")
         found = self._files.find(*(f"{name}_{span}" for name in names for span in spans))
         return (found, False) if found else (self._files.find(*names), self._whole)
+
+
+def _start(row: Node) -> float | str:
+    """Return the start of an excerpt, which may be written 10 and 10.0; else what is written."""
+    try:
+        return row["start_time"].seconds()
+    except MalformedError:
+        return row["start_time"].string()
 
 
 @hookimpl

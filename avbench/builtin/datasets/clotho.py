@@ -77,14 +77,16 @@ class Clotho(FileDataset):
         path = self._files.annotation(self._lists[split])
         for name, captions in _rows(path) if path.suffix == ".csv" else _objects(path):
             with defects.skip_malformed(str(name.value)):
-                clip_id = Path(name.id()).stem
-                yield Clip(
-                    id=clip_id,
-                    video=clip_id,
-                    media=self._files.media_or_missing(clip_id),
-                    captions=tuple(caption.text() for caption in captions),
-                    speech=self._files.speech.get(clip_id),
-                )
+                clip_id = self._files.without_extension(name.id())
+                texts = defects.captions(captions, clip_id, name.place)
+                if texts:
+                    yield Clip(
+                        id=clip_id,
+                        video=clip_id,
+                        media=self._files.media_or_missing(clip_id),
+                        captions=texts,
+                        speech=self._files.speech.get(clip_id),
+                    )
 
 
 def _rows(path: Path) -> Iterator[tuple[Node, list[Node]]]:

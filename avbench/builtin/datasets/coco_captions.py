@@ -78,30 +78,37 @@ class CocoCaptions(FileDataset):
     def _read(self, split: str, defects: DefectLog) -> Iterator[Clip]:
         """Yield the images of a split, with their captions."""
         path = self._files.annotation(self._lists[split] or f"(option {split}_file is empty)")
-        for name, place, captions in _entries(path, split):
+        for name, place, captions in _entries(path, split, defects):
             with defects.skip_malformed(name):
-                clip_id = Path(Node(path, place, name).id()).stem
+                clip_id = self._files.without_extension(Node(path, place, name).id())
                 if not captions:
                     problem = "no caption has this image's id; each image needs at least one"
                     defects.add(f"{path}: {place}", problem, clip=clip_id, reason="no_caption")
                     continue
-                yield Clip(
-                    id=clip_id,
-                    video=clip_id,
-                    media=self._files.media_or_missing(clip_id),
-                    captions=tuple(caption.text() for caption in captions),
-                )
+                texts = defects.captions(captions, clip_id, f"{path}: {place}")
+                if texts:
+                    yield Clip(
+                        id=clip_id,
+                        video=clip_id,
+                        media=self._files.media_or_missing(clip_id),
+                        captions=texts,
+                    )
 
 
-def _entries(path: Path, split: str) -> Iterator[tuple[str, str, list[Node]]]:
+def _entries(path: Path, split: str, defects: DefectLog) -> Iterator[tuple[str, str, list[Node]]]:
     """Yield name, place and captions of each image, in any of the three forms."""
     top = open_json(path)
     if "images" in top and "annotations" in top:
         captions: defaultdict[int, list[Node]] = defaultdict(list)
         for annotation in top["annotations"].items():
             captions[annotation["image_id"].integer()].append(annotation["caption"])
+        images = {image["id"].integer(): image for image in top["images"].items()}
+        for image_id, nodes in captions.items():
+            if image_id not in images:
+                problem = f"{image_id} is none of the images; its {len(nodes)} captions are lost"
+                defects.add(nodes[0].place, problem)
         for image in top["images"].items():
-            yield image["file_name"].text(), image.at, captions[image["id"].integer()]
+            yield image["file_name"].text(), image.at, captions.get(image["id"].integer(), [])
     elif "images" in top:
         for image in top["images"].items():
             if image["split"].value in KARPATHY[split]:

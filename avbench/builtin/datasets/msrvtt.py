@@ -84,27 +84,30 @@ class MsrVtt(FileDataset):
         sentences: defaultdict[str, list[Node]] = defaultdict(list)
         for path in self._paths():
             top = open_json(path)
-            held: dict[str, bool] = {}
             for video in top["videos"].items():
                 video_id = video["video_id"].id()
-                if video_id in held or video_id in videos:
+                if video_id in videos:
                     raise video["video_id"].wrong("an id that no other video has")
-                held[video_id] = self._split(video) == split
-                if held[video_id]:
-                    videos[video_id] = video
+                videos[video_id] = video
             for sentence in top["sentences"].items():
-                video_id = sentence["video_id"].id()
-                if video_id not in held:
-                    raise sentence["video_id"].wrong("the id of a video of the file")
-                if held[video_id]:
-                    sentences[video_id].append(sentence["caption"])
+                sentences[sentence["video_id"].id()].append(sentence["caption"])
+        for video_id, nodes in sentences.items():
+            if video_id not in videos:
+                problem = (
+                    f"'{video_id}' is none of the videos; its {len(nodes)} sentences are lost"
+                )
+                defects.add(nodes[0].place, problem)
         for video_id, video in videos.items():
-            if not sentences[video_id]:
+            if self._split(video) != split:
+                continue
+            if video_id not in sentences:
                 problem = "no sentence has this video's id; each video needs at least one"
                 defects.add(video.place, problem, clip=video_id, reason="no_caption")
                 continue
             with defects.skip_malformed(video_id):
-                yield self._clip(video_id, [node.text() for node in sentences[video_id]])
+                captions = defects.captions(sentences[video_id], video_id, video.place)
+                if captions:
+                    yield self._clip(video_id, captions)
 
     def _read_1k(self, defects: DefectLog) -> Iterator[Clip]:
         for row in open_csv(self._files.annotation(self._csv), ("video_id", "sentence")):

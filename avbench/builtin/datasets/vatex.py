@@ -85,16 +85,19 @@ class Vatex(FileDataset):
         for entry in _entries(self._files.annotation(self._lists[split])):
             name, captions = _fields(entry)
             with defects.skip_malformed(str(name.value)):
-                yield self._clip(name, captions, numbers)
+                if not captions.items():
+                    raise captions.wrong("a list of at least one English caption")
+                texts = defects.captions(
+                    list(map(_sentence, captions.items())), name.id(), captions.place
+                )
+                if texts:
+                    yield self._clip(name, texts, numbers)
 
-    def _clip(self, name: Node, captions: Node, numbers: Mapping[str, str]) -> Clip:
+    def _clip(self, name: Node, captions: Sequence[str], numbers: Mapping[str, str]) -> Clip:
         clip_id = name.id()
         match = ID.fullmatch(clip_id)
         if match is None or int(match["end"]) <= int(match["start"]):
             raise name.wrong("a videoID <YouTube id>_<start>_<end>")
-        texts = [_sentence(caption).text() for caption in captions.items()]
-        if not texts:
-            raise captions.wrong("a list of at least one English caption")
         video, start, end = match["video"], int(match["start"]), int(match["end"])
         names = [clip_id, f"{video}_{start}_{end}", f"{video}_{start:06d}_{end:06d}"]
         if clip_id in numbers:
@@ -105,7 +108,7 @@ class Vatex(FileDataset):
             id=clip_id,
             video=video,
             media=cut or whole or self._files.media_or_missing(clip_id),
-            captions=tuple(texts),
+            captions=tuple(captions),
             start=float(start) if whole else None,
             end=float(end) if whole else None,
             speech=self._files.speech.get(clip_id),

@@ -13,8 +13,8 @@ from typing import final
 
 from avbench.api import Clip, Register, hookimpl
 from avbench.data.annotations.local_files import LocalFiles
-from avbench.data.annotations.reader import DefectLog, FileDataset
-from avbench.data.annotations.strict_json import MalformedError, Node, checked_id, open_json
+from avbench.data.annotations.reader import DefectLog, FileDataset, caption_or_none
+from avbench.data.annotations.strict_json import Node, checked_id, open_json
 
 SPLITS = ("training", "validation")
 
@@ -79,17 +79,14 @@ class YouCook2(FileDataset):
                     captions=(caption,),
                     start=start,
                     end=end,
-                    next_caption=_sentence(segments[place + 1 :]),
+                    next_caption=next(map(_sentence, segments[place + 1 : place + 2]), None),
                     speech=self._files.speech.get(clip_id),
                 )
 
 
-def _sentence(following: Sequence[Node]) -> str | None:
-    """Return the sentence of the following segment, if there is a well-formed one."""
-    try:
-        return following[0]["sentence"].text() if following else None
-    except MalformedError:
-        return None
+def _sentence(segment: Node) -> str | None:
+    """Return a segment's sentence, or None if it has no well-formed one."""
+    return caption_or_none(segment["sentence"]) if "sentence" in segment else None
 
 
 @hookimpl

@@ -57,10 +57,6 @@ def relevance(
         str, typer.Option(help="Clips without a transcript, for SCR: zero or skip.")
     ] = "zero",
     top: Annotated[int, typer.Option(min=1, help="Words in the picture.")] = 100,
-    resamples: Annotated[
-        int, typer.Option(min=0, help="Bootstrap resamples of the videos; 0: no intervals.")
-    ] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
     sensitivity: Annotated[
         bool, typer.Option(help="Show the results of other choices too.")
     ] = True,
@@ -71,7 +67,6 @@ def relevance(
 ) -> None:  # fmt: skip
     """Measure how much of captions can be heard: speech coverage, audio relevance (Table 1)."""
     from avbench.analysis.relevance.asked import analysis
-    from avbench.analysis.relevance.figures import Bootstrap
     from avbench.cli.reports import write_relevance
     from avbench.core.registry import load
 
@@ -90,7 +85,6 @@ def relevance(
         coverage=coverage,
         unheard=unheard,
         top=top,
-        how=Bootstrap(resamples=resamples, seed=seed),
         sensitivity=sensitivity,
     )
     write_relevance(found, results / "relevance", formats, as_json)

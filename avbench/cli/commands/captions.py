@@ -112,6 +112,14 @@ def score(
     compare: Annotated[
         bool, typer.Option("--compare", help="Test each file of captions against the first.")
     ] = False,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|FIELD",
+            help="The video of each id, for --compare: a file (id and video), or a field of the "
+            "references.",
+        ),
+    ] = None,
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -127,5 +135,6 @@ def score(
         metrics=metric or (),
         out=out,
         compare=compare,
+        group=group,
     )
     print_json(found) if as_json else print_scores(found)

@@ -244,7 +244,7 @@ def claims(
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Judge a suite's claims: supported, refuted or inconclusive."""
+    """Judge a suite's claims: supported, refuted, inconclusive or not run."""
     from avbench.cli.claims import claims_data, print_claims, question_of
 
     question = question_of(about)

@@ -105,11 +105,21 @@ class LocalFiles:
     def find(self, *ids: str) -> Path | None:
         """Return the media file of the first of some ids that has one, else None.
 
-        Ids are looked up, never made part of a path. A downloader's double extension
-        (``id.mp4.mkv``) counts as one. If no file is named by the id alone, a title before the id
-        is allowed (``Title [id].mp4``, ``Title-id.mp4``).
+        Ids are looked up, never made part of a path. If no file is named by the id alone, a title
+        before the id is allowed (``Title [id].mp4``, ``Title-id.mp4``).
         """
         return next((Path(self._index[id_]) for id_ in ids if id_ in self._index), None)
+
+    def without_extension(self, name: str) -> str:
+        """Return a file's name without the extensions of media; ``Storm 2.1`` stays whole.
+
+        A downloader's double extension (``id.mp4.mkv``) counts as one.
+        """
+        stem, extension = os.path.splitext(name)
+        while extension.lower() in self._extensions:
+            name = stem
+            stem, extension = os.path.splitext(name)
+        return name
 
     def media_or_missing(self, *ids: str) -> Path:
         """Return the media file of an id, or the path at which it was expected."""
@@ -167,10 +177,7 @@ class LocalFiles:
         for folder, folders, names in os.walk(self.media):
             folders.sort()
             for name in sorted(names):
-                stem, extension = os.path.splitext(name)
-                if extension.lower() not in order:
-                    continue
-                rank = (order[extension.lower()], os.path.join(folder, name))
-                while os.path.splitext(stem)[1].lower() in order:
-                    stem = os.path.splitext(stem)[0]
-                yield stem, rank
+                extension = os.path.splitext(name)[1].lower()
+                if extension in order:
+                    rank = (order[extension], os.path.join(folder, name))
+                    yield self.without_extension(name), rank

@@ -14,7 +14,7 @@ from typing import Literal
 from avbench.core.errors import DataError, unknown
 from avbench.core.types import Clip
 from avbench.data.annotations.local_files import LocalFiles
-from avbench.data.annotations.strict_json import MalformedError
+from avbench.data.annotations.strict_json import MalformedError, Node
 from avbench.data.contracts import Dataset, Defect
 
 SHOWN = 3
@@ -46,6 +46,31 @@ class DefectLog:
         found, self.found = self.found, []
         return found
 
+    def captions(self, nodes: Sequence[Node], clip: str, place: str) -> tuple[str, ...]:
+        """Return a clip's captions without the blank ones, each of which is noted.
+
+        Args:
+            nodes: the captions; null counts as blank.
+            clip: id of the clip, which is lost if no caption is left: the result is empty then.
+            place: of the clip's entry, to be named if it has no caption.
+
+        Raises:
+            MalformedError: a caption is neither text nor null.
+        """
+        texts = [node.caption() for node in nodes]
+        kept = tuple(filter(None, texts))
+        if not kept:
+            problem = "a clip needs a caption that is not blank, got " + (
+                f"{len(nodes)} blank ones" if nodes else "none"
+            )
+            at = nodes[0].place if nodes else place
+            self.add(at, problem, clip=clip, reason="no_caption")
+            return ()
+        for node, text in zip(nodes, texts, strict=True):
+            if not text:
+                self.add(node.place, f"blank caption left out; the other {len(kept)} are used")
+        return kept
+
     def check_interval(self, place: str, start: float, end: float, clip: str) -> bool:
         """Return True if a clip's interval has a length; else lose the clip."""
         if end > start:
@@ -57,6 +82,14 @@ class DefectLog:
             reason="no_interval",
         )
         return False
+
+
+def caption_or_none(node: Node) -> str | None:
+    """Return a caption, or None if it is malformed: that costs its own clip, and no other."""
+    try:
+        return node.text()
+    except MalformedError:
+        return None
 
 
 class FileDataset(Dataset):

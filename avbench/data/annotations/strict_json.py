@@ -110,6 +110,10 @@ class Node:
             raise self.wrong("a text")
         return " ".join(self.value.split())
 
+    def caption(self) -> str:
+        """Return a caption as ``string``; null is a blank one."""
+        return "" if self.value is None else self.string()
+
     def strings(self, length: int | None = None) -> list[str]:
         """Return an array of texts; as ``string`` of each of ``items``, but faster."""
         values = self.value
@@ -147,6 +151,13 @@ class Node:
         if not isinstance(self.value, str):
             raise self.wrong("an id (a text)")
         return checked_id(self.value, self.place)
+
+    def real(self) -> float:
+        """Return a finite number of any sign."""
+        number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
+        if not number or not abs(self.value) <= LARGEST:
+            raise self.wrong("a number")
+        return float(self.value)
 
     def number(self) -> float:
         """Return a finite number, 0 or more."""
@@ -244,8 +255,8 @@ def open_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterat
         delimiter: delimiter of the fields.
 
     Raises:
-        DataError: the file is missing, no csv, or lacks a column; MalformedError: a row's length
-            differs from the header's.
+        DataError: the file is missing, no csv, lacks a column or names one twice;
+            MalformedError: a row's length differs from the header's.
     """
     with open_text_file(path) as file:
         lines = csv.reader(file, delimiter=delimiter, strict=True)
@@ -261,7 +272,14 @@ def open_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterat
             except (OSError, EOFError, UnicodeDecodeError) as error:
                 raise unreadable(path, error) from error
             if head is None:
-                head = row
+                head = [name.strip() for name in row]
+                named = [name for name in head if name]
+                twice = next((name for name in named if named.count(name) > 1), None)
+                if twice is not None:
+                    places = [i for i, name in enumerate(head, start=1) if name == twice]
+                    listed = ", ".join(map(str, places))
+                    problem = f"the column '{twice}' is given {len(places)} times (as {listed})"
+                    raise DataError(f"{path}: row {number}: {problem}; each needs its own name")
                 for column in columns:
                     if column not in head:
                         raise DataError(f"{path}: {missing('column', column, head)}")

@@ -14,6 +14,9 @@ from avbench.data.annotations.strict_json import MalformedError, read_text
 CLOCK = r"(?:(\d+):)?([0-5]\d):([0-5]\d\.\d{3})"
 CUE = re.compile(rf"{CLOCK}[ \t]+-->[ \t]+{CLOCK}(?:[ \t].*)?")
 TAG = re.compile(r"<[^>]*>")
+SUBTITLED = re.compile(r"(\.[A-Za-z][\w-]*)*\.vtt$")
+"""The end of a file name after the video's id, which may hold a dot (``Storm 2.1.en.vtt``)."""
+
 JOINED = 0.05
 """Seconds after a cue within which the next one may repeat its lines."""
 
@@ -81,7 +84,7 @@ def speech_files(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for file in sorted([*folder.glob("*.csv"), *folder.glob("*.vtt")]):
-        video = file.stem if file.suffix == ".csv" else file.name.partition(".")[0]
+        video = file.stem if file.suffix == ".csv" else SUBTITLED.sub("", file.name)
         if video in found:
             problem = f"the video '{video}' has a file already, {found[video].name}; leave one"
             raise MalformedError(f"{file}", problem)

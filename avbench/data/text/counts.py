@@ -188,7 +188,13 @@ def read_counts(path: Path) -> tuple[WordCounts, dict[str, str]]:
         while lines and lines[0].startswith("#"):
             name, _, value = lines.pop(0).removeprefix("#").partition(":")
             header[name.strip()] = value.strip()
-        for row in csv.DictReader(lines):
+        rows = csv.DictReader(lines)
+        named = rows.fieldnames or ()
+        if len(set(named)) < len(named):
+            raise ValueError(f"a column is given twice: {', '.join(named)}")
+        for row in rows:
+            if row["word"] in counts:
+                raise ValueError(f"the word {row['word']!r} is given twice")
             counts[row["word"]] = int(row["audio"]), int(row["image"])
         totals, (types, _) = counts.pop(TOTAL), counts.pop(TYPES)
     except FileNotFoundError:

@@ -8,6 +8,10 @@ LEVEL = 0.05
 """Significance level; intervals hold 1 − LEVEL."""
 
 
+TIE = 1e-9
+"""A spread below this counts as zero: rounding alone gives as much."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
     """A difference between rows, or a figure itself."""
@@ -25,16 +29,34 @@ class Estimate:
     """Standard error; infinite if unknown."""
     n: int
     """Number of seeds or videos."""
+    reason: str = ""
+    """The reason why there is no interval; empty: there is one."""
+
+    @classmethod
+    def unknown(cls, value: float, n: int, reason: str) -> "Estimate":
+        """Return a value of which nothing else is known."""
+        low, high = -math.inf, math.inf
+        return cls(
+            value=value,
+            low=low,
+            high=high,
+            above=1.0,
+            below=1.0,
+            error=math.inf,
+            n=n,
+            reason=reason,
+        )
 
     @property
     def p(self) -> float:
         """Two-sided p."""
         return min(1.0, 2 * min(self.above, self.below))
 
-    def plain(self) -> dict[str, float | int | None]:
+    def plain(self) -> dict[str, float | int | str | None]:
         """Return plain data; unknown ends are None, because JSON has no infinity."""
         low, high = (x if math.isfinite(x) else None for x in (self.low, self.high))
-        return {"difference": self.value, "low": low, "high": high, "n": self.n, "p": self.p}
+        ends = {"low": low, "high": high, "reason": self.reason}
+        return {"difference": self.value, **ends, "n": self.n, "p": self.p}
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -1,23 +1,20 @@
-"""Intervals and tests over videos, about trained models.
+"""Systems by video, and random exchanges of their outputs.
 
-A resample is the number of times each video was drawn. All resamples of all systems and scores are
-therefore one product, ``counts (R, V) @ statistics (V, K)``, in blocks that fit the cache.
+An exchange is a row of zeros and ones, one a video. All exchanges of all systems are therefore one
+product, ``exchanged (R, V) @ statistics (V, K)``, in blocks that fit the cache.
 
-Sources: Statistical significance tests for machine translation evaluation (Koehn, EMNLP 2004);
-approximate randomisation: Computer-intensive methods (Noreen, 1989).
+Source: approximate randomisation: Computer-intensive methods (Noreen, 1989).
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
-from avbench.evaluation.statistics.estimate import LEVEL, Estimate
 from avbench.evaluation.statistics.sufficient import Sufficient
 
-RESAMPLES = 10_000
+EXCHANGES = 10_000
 BLOCK = 500
 
 FromSums = Callable[[Float64[np.ndarray, "R K"]], Float64[np.ndarray, " R"]]
@@ -51,34 +48,8 @@ def by_video(statistics: Sufficient, videos: Mapping[str, int]) -> Float64[np.nd
     return sums
 
 
-def bootstrap(
-    systems: Sequence[System], *, resamples: int = RESAMPLES, seed: int = 0
-) -> Float64[np.ndarray, "R S"]:
-    """Return every system's figure on the same resamples of the videos.
-
-    Args:
-        systems: S of them, over the same videos.
-        resamples: R.
-        seed: of the draws.
-    """
-    if not systems:
-        return np.empty((resamples, 0))
-    videos = len(systems[0].sums)
-    generator = np.random.default_rng(seed)
-
-    def counts(rows: int) -> Float64[np.ndarray, "R V"]:
-        drawn = generator.integers(videos, size=(rows, videos))
-        drawn += videos * np.arange(rows)[:, None]
-        return np.bincount(drawn.ravel(), minlength=rows * videos).reshape(rows, -1) * 1.0
-
-    stacked = _stacked(systems)
-    return np.concatenate(
-        [_figures(counts(rows) @ stacked, systems) for rows in _blocks(resamples)]
-    )
-
-
 def randomised(
-    pairs: Sequence[tuple[System, System]], *, resamples: int = RESAMPLES, seed: int = 0
+    pairs: Sequence[tuple[System, System]], *, exchanges: int = EXCHANGES, seed: int = 0
 ) -> Float64[np.ndarray, "R P"]:
     """Return the differences of pairs of systems after random exchanges of videos' outputs.
 
@@ -87,84 +58,36 @@ def randomised(
 
     Args:
         pairs: P of them, over the same videos.
-        resamples: R.
+        exchanges: R.
         seed: of the exchanges.
     """
     if not pairs:
-        return np.empty((resamples, 0))
+        return np.empty((exchanges, 0))
     first, second = ([pair[side] for pair in pairs] for side in (0, 1))
-    of_first, of_second = _stacked(first), _stacked(second)
+    of_first, of_second = stacked(first), stacked(second)
     gap = of_second - of_first
     totals = of_first.sum(0), of_second.sum(0)
     generator = np.random.default_rng(seed)
+    width = -(-len(gap) // 8)  # bytes
     blocks = []
-    for rows in _blocks(resamples):
-        exchanged = generator.integers(2, size=(rows, len(gap)), dtype=np.int8).astype(float)
-        moved = exchanged @ gap
-        blocks.append(_figures(totals[0] + moved, first) - _figures(totals[1] - moved, second))
+    for rows in _blocks(exchanges):
+        bits = np.frombuffer(generator.bytes(rows * width), np.uint8).reshape(rows, width)
+        moved = np.unpackbits(bits, axis=1, count=len(gap)).astype(float) @ gap
+        blocks.append(figures_of(totals[0] + moved, first) - figures_of(totals[1] - moved, second))
     return np.concatenate(blocks)
 
 
-def over_videos(
-    value: float, draws: Float64[np.ndarray, " R"], *, videos: int, null: float = 0.0
-) -> Estimate:
-    """Return a figure or difference with the bootstrap's percentile interval and p values.
-
-    The bootstrap is moved to the null: p is the share of resamples that stray as far from the
-    figure as the figure does from the null.
-
-    Args:
-        value: on the test set itself.
-        draws: on its resamples; undefined ones (NaN) do not count.
-        videos: their number.
-        null: the value to test against.
-    """
-    draws = draws[np.isfinite(draws)]
-    if len(draws) == 0 or videos < 2:
-        return Estimate(
-            value=value,
-            low=-math.inf,
-            high=math.inf,
-            above=1.0,
-            below=1.0,
-            error=math.inf,
-            n=videos,
-        )
-    low, high = np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2])
-    strays = draws - value
-    return Estimate(
-        value=value,
-        low=float(low),
-        high=float(high),
-        above=_share(strays >= value - null),
-        below=_share(strays <= value - null),
-        error=float(draws.std(ddof=1)),
-        n=videos,
-    )
+def _blocks(exchanges: int) -> Iterator[int]:
+    for start in range(0, exchanges, BLOCK):
+        yield min(BLOCK, exchanges - start)
 
 
-def randomisation_p(value: float, draws: Float64[np.ndarray, " R"]) -> float:
-    """Return the two-sided p of a difference among those of ``randomised``."""
-    # Sums in another order differ in the last bits, so the comparison allows for them.
-    return _share(np.abs(draws) >= abs(value) * (1 - 1e-9))
-
-
-def _share(hits: np.ndarray) -> float:
-    """Return the share of hits among the draws and the figure itself, which is a hit."""
-    return (int(hits.sum()) + 1) / (len(hits) + 1)
-
-
-def _blocks(resamples: int) -> Iterator[int]:
-    for start in range(0, resamples, BLOCK):
-        yield min(BLOCK, resamples - start)
-
-
-def _stacked(systems: Sequence[System]) -> Float64[np.ndarray, "V K"]:
+def stacked(systems: Sequence[System]) -> Float64[np.ndarray, "V K"]:
     """Put the statistics of all systems side by side."""
     return np.concatenate([system.sums for system in systems], axis=1)
 
 
-def _figures(
+def figures_of(
     sums: Float64[np.ndarray, "R K"], systems: Sequence[System]
 ) -> Float64[np.ndarray, "R S"]:
     """Return the figures of systems whose sums stand side by side."""

@@ -5,11 +5,8 @@ import math
 import numpy as np
 from jaxtyping import Float64
 
-from avbench.evaluation.statistics.estimate import LEVEL, Estimate
+from avbench.evaluation.statistics.estimate import LEVEL, TIE, Estimate
 from avbench.evaluation.statistics.student import quantile, tail
-
-TIE = 1e-9
-"""A standard deviation below this counts as zero: rounding alone gives as much."""
 
 
 def over_seeds(values: Float64[np.ndarray, " S"], *, null: float = 0.0) -> Estimate:
@@ -36,9 +33,9 @@ def over_seeds(values: Float64[np.ndarray, " S"], *, null: float = 0.0) -> Estim
     mean = float(values.mean())
     spread = float(values.std(ddof=1)) if n > 1 else 0.0
     if spread < TIE:
-        return Estimate(
-            value=mean, low=-math.inf, high=math.inf, above=1.0, below=1.0, error=math.inf, n=n
-        )
+        few = "one seed: nothing is known of the spread over seeds; at least two are needed"
+        reason = few if n == 1 else "equal for all seeds: nothing is known of the spread"
+        return Estimate.unknown(mean, n, reason)
     error = spread / math.sqrt(n)
     half = quantile(LEVEL / 2, n - 1) * error
     t = (mean - null) / error

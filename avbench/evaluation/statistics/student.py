@@ -9,12 +9,12 @@ MOST = 1000
 """The most seeds that ``seeds_needed`` considers."""
 
 
-def tail(t: float, df: int) -> float:
+def tail(t: float, df: float | int) -> float:
     """Return P(T > t) with ``df`` degrees of freedom."""
     return float(stdtr(df, -t))
 
 
-def quantile(p: float, df: int) -> float:
+def quantile(p: float, df: float | int) -> float:
     """Return the t with P(T > t) = p, for p below one half."""
     if not 0 < p < 0.5:
         raise ValueError(f"p must lie between 0 and 0.5, got {p}")

@@ -65,5 +65,5 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_them_all(narrated, tmp_p
     assert process.wait(timeout=300) != 0
     error = read_json(work.directory / RECORD)["error"]
     assert error.startswith("step 0: the loss is nan, with learning rate ")
-    ids = [split.clips[row].id for row, _ in share]
+    ids = [split.clips[key.index].id for key in share]
     assert f"on clips {', '.join(ids[:3])} …" in error

@@ -147,12 +147,13 @@ def _print_trainings(console: Console, trainings: Sequence[Mapping[str, Any]]) -
     for title in ("training", "rows", "stages", "steps", "clips seen", "FLOPs"):
         justify: Literal["left", "right"] = "left" if title in ("training", "rows") else "right"
         grid.add_column(title, justify=justify)
-    lines = list(alike.items())
+    order = {key[:2]: i for i, key in reversed(list(enumerate(alike)))}
+    lines = sorted(alike.items(), key=lambda line: order[line[0][:2]])
     for (kind, dataset, steps, clips, flops, rough, _), those in lines[:MOST_ROWS]:
         rows = dict.fromkeys(row for training in those for row in training["rows"])
         about = "about " if rough else ""
         grid.add_row(
-            f"{kind} {dataset}",
+            Text(f"{kind} {dataset}"),
             Text("; ".join(rows)),
             str(len(those)),
             *("unknown" if n is None else f"{about}{n:,}" for n in (steps, clips)),
@@ -161,10 +162,8 @@ def _print_trainings(console: Console, trainings: Sequence[Mapping[str, Any]]) -
     console.print(grid)
     if len(lines) > MOST_ROWS:
         console.print(f"… and {len(lines) - MOST_ROWS} more trainings (--json lists all)")
-    console.print(
-        "each training stage, from the annotations (clips lost to decoding count); FLOPs: 2 per "
-        "multiply-accumulate, a backward pass as two forward passes"
-    )
+    console.print("per stage, as annotated: clips that decoding loses are included")
+    console.print("FLOPs: 2 per multiply-accumulate, a backward pass as two forward passes")
     for reason in dict.fromkeys(t["unknown"] for t in trainings if t["unknown"]):
         console.print(Text(f"unknown: {reason}", "yellow"))
 

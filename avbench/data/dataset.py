@@ -19,7 +19,7 @@ from avbench.data.tokenizer import PAD, Vocabulary
 class Key(NamedTuple):
     """One use of a clip in training; with the seed it fixes every random choice."""
 
-    index: int
+    clip: int
     """Index of the clip."""
     epoch: int
     use: int | None = None

@@ -40,8 +40,8 @@ class TrainingSize:
     flops: float | None = None
     """FLOPs of all steps, forward and backward; None: unknown."""
     rough: bool = False
-    """True if some videos are kept out of training: steps then assume that these have as many
-    clips as the others."""
+    """True if an epoch is of clips and some videos are kept out of training: steps then assume
+    that these have as many clips as the others."""
     unknown: str = ""
     """The reason why a figure is unknown."""
 
@@ -112,7 +112,7 @@ class TrainingSizes:
             steps=steps,
             clips=steps * batch,
             flops=flops,
-            rough=bool(shares) and train.steps is None,
+            rough=bool(shares) and train.steps is None and train.epoch == "clips",
             unknown=unknown,
         )
 

@@ -95,21 +95,21 @@ def test_an_epoch_of_videos_draws_three_clips_of_each_in_one_step() -> None:
     found = list(sampler(20))
     for epoch in range(20):
         held = [g for keys in found[2 * epoch : 2 * epoch + 2] for g in groups(keys)]
-        names = [{VIDEOS[key.index] for key in g} for g in held]
+        names = [{VIDEOS[key.clip] for key in g} for g in held]
         assert all(len(name) == 1 for name in names)
         assert len(set().union(*names)) == 4, "a video came twice"
         assert all(len(set(g)) == 3 for g in held), "two uses of a clip are one"
         assert {key.epoch for g in held for key in g} == {epoch}
-    seen = Counter(key.index for keys in found for key in keys)
+    seen = Counter(key.clip for keys in found for key in keys)
     assert set(seen) == set(range(len(VIDEOS))), "some clips are never drawn"
 
 
 def test_a_video_with_fewer_clips_gives_some_of_them_again_as_other_uses() -> None:
     uses = {
-        tuple(sorted((key.index, key.use or 0) for key in g))
+        tuple(sorted((key.clip, key.use or 0) for key in g))
         for keys in sampler(20)
         for g in groups(keys)
-        if VIDEOS[g[0].index] in "bd"
+        if VIDEOS[g[0].clip] in "bd"
     }
     both = {((7, 0), (7, 1), (8, 0)), ((7, 0), (8, 0), (8, 1))}
     assert uses == both | {((13, 0), (13, 1), (13, 2))}
@@ -160,7 +160,7 @@ def test_an_epoch_of_all_captions_takes_each_sentence_once(monkeypatch) -> None:
     for epoch in (0, 1):
         held = keys[6 * epoch : 6 * epoch + 6]
         assert {key.epoch for key in held} == {epoch}
-        pairs = [(key.index, key.use) for key in held]
+        pairs = [(key.clip, key.use) for key in held]
         assert sorted(pairs) == [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1)]
     assert keys[:6] != [key._replace(epoch=0) for key in keys[6:]]
     one = feed_keys(monkeypatch, "one", steps=1, batch=3)

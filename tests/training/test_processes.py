@@ -58,12 +58,12 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_them_all(narrated, tmp_p
     )  # fmt: skip
     shape = (-1, INPUT["mel_frames"], split.input.mel_bins)
     mels = np.memmap(data / MELS, dtype=np.float32, mode="r+").reshape(shape)
-    mels[split.entries[share[0][0]].row] = np.nan
+    mels[split.entries[share[0].clip].row] = np.nan
     mels.flush()
     work = job({**narrated, "data": data}, tmp_path / "a", spec(dropout=0.0))
     process = start(work, processes=2)
     assert process.wait(timeout=300) != 0
     error = read_json(work.directory / RECORD)["error"]
     assert error.startswith("step 0: the loss is nan, with learning rate ")
-    ids = [split.clips[key.index].id for key in share]
+    ids = [split.clips[key.clip].id for key in share]
     assert f"on clips {', '.join(ids[:3])} …" in error

@@ -228,8 +228,8 @@ def test_steps_draw_whole_groups_of_one_video_and_depend_on_the_seed_alone() -> 
     assert steps(0, seed=1) != every
     for keys in every:
         for triple in (keys[:3], keys[3:]):
-            assert len({videos[key.index] for key in triple}) == 1
-    assert sorted(key.index for keys in every[:4] for key in keys) == list(range(24))
+            assert len({videos[key.clip] for key in triple}) == 1
+    assert sorted(key.clip for keys in every[:4] for key in keys) == list(range(24))
     assert [key.epoch for keys in every for key in keys] == [0] * 24 + [1] * 24
 
 

@@ -543,8 +543,10 @@ def test_howto100m_makes_a_clip_around_every_sentence_by_default(root: Path) -> 
 
 def test_howto100m_a_short_video_is_one_clip_and_overlaps_are_met(root: Path) -> None:
     put(root / "raw_caption.json", {"vid": speech(("a", 0, 2.5), ("b", 1, 2))})
-    (clip,) = howto_reader(root).clips("train")
+    (clip,) = howto_reader(root, starts="uncovered").clips("train")
     assert (clip.captions, clip.start, clip.end) == (("a b",), 0.0, 2.5)
+    around = howto_reader(root).clips("train")
+    assert [(c.captions, c.start, c.end) for c in around] == [(("a b",), 0.0, 2.5)] * 2
 
 
 def test_howto100m_reads_the_form_without_stop_words_and_categories(root: Path) -> None:
@@ -613,7 +615,10 @@ def test_howto100m_on_real_speech(test_data: Path, root: Path) -> None:
     lines = [flat[i : i + 8] for i in range(0, len(flat), 8)]
     entry = speech(*((" ".join(w for w, _ in x), x[0][1], x[-1][1] + 0.3) for x in lines))
     put(root / "raw_caption.json", {"WAaKRUoY6Io": entry})
-    clips = howto_reader(root).clips("train")
+    around = howto_reader(root).clips("train")
+    assert len(around) == len(lines)
+    assert all(c.end - c.start > 5 for c in around)
+    clips = howto_reader(root, starts="uncovered").clips("train")
     assert all(c.end - c.start > 5 for c in clips)
     assert " ".join(c.captions[0] for c in clips[:-1]) in " ".join(w for w, _ in flat)
     assert [c.next_caption for c in clips[:-1]] == [c.captions[0] for c in clips[1:]]

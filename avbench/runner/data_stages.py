@@ -67,11 +67,16 @@ class Datasets:
         """Return the summary of a dataset's training split, as annotated.
 
         The embedded world's annotations are made for it, without media.
+
+        Raises:
+            DataError: the dataset has no training split.
         """
         source, dataset = self.sources[key], self.reader(key)
+        if dataset.train is None:
+            raise DataError(f"dataset '{key}' has no training split")
         if source.root is not None:
             self.examine(key, "train")
-            return self._read[key, str(dataset.train)]
+            return self._read[key, dataset.train]
         if (key, world) not in self._worlds:
             # Imported here, as most plans need no annotations of the world.
             from avbench.data.world.stage import FORMS, MEDIA

@@ -79,12 +79,12 @@ class TrainingSizes:
             shares.insert(0, train.selection.share)
         steps, batch = train.steps, train.batch
         if steps is None or not self._is_plenty(training, row.settings.world):
-            split = self.datasets.training_clips(dataset, row.settings.world)
-            counts = split.counts if "pcc" in train.tasks else split.followed
-            for share in shares:
-                counts = counts.without(share)
-            samples = sample_count(train, counts)
             try:
+                split = self.datasets.training_clips(dataset, row.settings.world)
+                counts = split.counts if "pcc" in train.tasks else split.followed
+                for share in shares:
+                    counts = counts.without(share)
+                samples = sample_count(train, counts)
                 batch = batch_size(train, samples, 1)
             except DataError as error:
                 return TrainingSize(dataset=dataset, unknown=str(error))
@@ -133,8 +133,7 @@ class TrainingSizes:
             try:
                 with torch.device("meta"):
                     captioner = build_captioner(*arguments)
-            except (NotImplementedError, RuntimeError, TypeError):
-                # A component computes with values while it is built.
+            except Exception:  # a component computes with values while it is built
                 captioner = build_captioner(*arguments)
             parts = closed_form(captioner, model, shape, words, row.fusion, registry)
             self._captioners[key] = captioner, parts

@@ -196,6 +196,18 @@ def test_videos_kept_for_selection_are_left_out_of_the_steps(
     assert (size["steps"], size["clips"], size["rough"]) == (18, 90, True)
 
 
+def test_a_training_without_targets_has_no_size_and_says_why(
+    planned: Callable[..., Plan], tmp_path: Path
+) -> None:
+    data = data_file(tmp_path)
+    howto100m(tmp_path / "howto100m", videos=5, sentences=1)  # so no clip has a next caption
+    (size,) = planned(
+        "grid: {fusion: [merged], loss: [gblend], tasks: [[pnc]]}\nfinetune: null\n", data=data
+    ).trainings.values()
+    assert (size["steps"], size["clips"], size["flops"]) == (None, None, None)
+    assert size["unknown"] == "0 clips do not fill 1 micro-batches"
+
+
 def test_epochs_on_the_embedded_world_are_known_before_it_is_made(
     planned: Callable[..., Plan],
 ) -> None:

@@ -32,6 +32,17 @@ def test_gradient_blending_on_two_processes_is_that_on_one(narrated, tmp_path) -
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("epoch", [{"epoch": "videos"}, {"captions": "all"}], ids=str)
+def test_epochs_on_two_processes_are_those_on_one(epoch, narrated, tmp_path) -> None:
+    given = spec(dropout=0.0, steps=4, **epoch)
+    one, two = (job(narrated, tmp_path / name, given) for name in ("one", "two"))
+    train.run(one)
+    process = start(two, processes=2)
+    assert process.wait(timeout=300) == 0, (two.directory / LOG).read_text()[-3000:]
+    close(two, one, within=1e-3)
+
+
+@pytest.mark.slow
 def test_mbps_weights_and_the_trained_ones_are_equal_in_all_processes(narrated, tmp_path) -> None:
     """To the bit, though each has its own clips, dropout, and noise that a strategy draws."""
     diaries = tmp_path / "diaries"

@@ -24,6 +24,8 @@ class ClipCounts:
 
     def without(self, share: float) -> "ClipCounts":
         """Return the counts without a share of the videos, of average numbers of clips."""
+        if not self.videos:
+            return self
         left = self.videos - videos_apart(self.videos, share)
         clips, captions = (round(n * left / self.videos) for n in (self.clips, self.captions))
         return ClipCounts(videos=left, clips=clips, captions=captions)

@@ -1,10 +1,11 @@
 """Output of several commands, as plain data (``--json``) and as text."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -63,12 +64,29 @@ def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
             for trial in plan.trials
         ],
         "stages": {k: {"done": ready[k], "all": kinds[k]} for k in KINDS if k in kinds},
+        "trainings": _trainings(plan, done),
         "seconds_left": sum(map(times.of, todo)) / slots if times.seconds else None,
     }
 
 
+def _trainings(plan: Plan, done: Collection[str]) -> list[dict[str, Any]]:
+    """Return the training stages with their expected work, see ``Plan.trainings``."""
+    uses = plan.uses()
+    return [
+        {
+            "stage": id_,
+            "kind": plan.stages[id_].kind,
+            "rows": list(dict.fromkeys(use.row for use in uses[id_])),
+            "seed": plan.stages[id_].spec["seed"],
+            "done": id_ in done,
+            **size,
+        }
+        for id_, size in plan.trainings.items()
+    ]
+
+
 def print_plan(data: Mapping[str, Any]) -> None:
-    """Print the trials, then the number of stages, then impossible combinations."""
+    """Print trials, numbers of stages, the work of trainings, and impossible combinations."""
     console = make_console()
     console.print(Text(f"{data['suite']}: {data['title']}"), style="bold")
     learns = any("pretrain" in t["done"] for t in data["trials"]) or bool(data["datasets"])
@@ -104,6 +122,7 @@ def print_plan(data: Mapping[str, Any]) -> None:
     for kind, count in data["stages"].items():
         counts.add_row(kind, str(count["done"]), str(count["all"] - count["done"]))
     console.print(counts)
+    _print_trainings(console, data["trainings"])
     reasons = Counter(t["skipped"] for t in trials if t["skipped"])
     for trial in trials:
         if trial["skipped"] in reasons:
@@ -114,6 +133,39 @@ def print_plan(data: Mapping[str, Any]) -> None:
         console.print("time left: unknown before the first stages are done")
     else:
         console.print(f"time left: about {span(data['seconds_left'])}")
+
+
+def _print_trainings(console: Console, trainings: Sequence[Mapping[str, Any]]) -> None:
+    """Print the work of each training; a line is for all with the same work."""
+    if not trainings:
+        return
+    alike: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for training in trainings:
+        work = [training[k] for k in ("kind", "dataset", "steps", "clips", "flops", "rough")]
+        alike.setdefault((*work, training["unknown"]), []).append(training)
+    grid = Grid(header_style="bold")
+    for title in ("training", "rows", "stages", "steps", "clips seen", "FLOPs"):
+        justify: Literal["left", "right"] = "left" if title in ("training", "rows") else "right"
+        grid.add_column(title, justify=justify)
+    order = {key[:2]: i for i, key in reversed(list(enumerate(alike)))}
+    lines = sorted(alike.items(), key=lambda line: order[line[0][:2]])
+    for (kind, dataset, steps, clips, flops, rough, _), those in lines[:MOST_ROWS]:
+        rows = dict.fromkeys(row for training in those for row in training["rows"])
+        about = "about " if rough else ""
+        grid.add_row(
+            Text(f"{kind} {dataset}"),
+            Text("; ".join(rows)),
+            str(len(those)),
+            *("unknown" if n is None else f"{about}{n:,}" for n in (steps, clips)),
+            "unknown" if flops is None else f"{about}{flops:.2e}",
+        )
+    console.print(grid)
+    if len(lines) > MOST_ROWS:
+        console.print(f"… and {len(lines) - MOST_ROWS} more trainings (--json lists all)")
+    console.print("per stage, as annotated: clips that decoding loses are included")
+    console.print("FLOPs: 2 per multiply-accumulate, a backward pass as two forward passes")
+    for reason in dict.fromkeys(t["unknown"] for t in trainings if t["unknown"]):
+        console.print(Text(f"unknown: {reason}", "yellow"))
 
 
 def print_reasons(reasons: "Sequence[Reason]") -> None:

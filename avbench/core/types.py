@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
@@ -68,6 +68,10 @@ class Clip:
     """Known evidence (embedded world only)."""
 
 
+Downsample = Literal["area", "linear"]
+"""Ways of down-sampling a spectrogram along time, see ``InputSpec.downsample``."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputSpec:
     """The geometry of the model's input. Every field changes results and is hashed."""
@@ -88,6 +92,10 @@ class InputSpec:
     """Mel filters (paper: 64)."""
     mel_frames: int = 256
     """Spectrogram frames; shorter is zero-padded, longer down-sampled (paper: 256)."""
+    downsample: Downsample = "area"
+    """Down-sampling of longer spectrograms: ``area`` averages all frames that fall into each new
+    one; ``linear`` interpolates between two frames and skips the others. The paper does not say
+    how."""
     log_floor: float = 1e-5
     """Added to the amplitude inside the logarithm (the paper gives none)."""
     time_mask: int = 128

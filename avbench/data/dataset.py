@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch.utils.data import Dataset, Sampler
@@ -11,11 +12,19 @@ from torch.utils.data import Dataset, Sampler
 from avbench.core.types import Batch, InputSpec, Modality
 from avbench.data.media.spectrogram import spec_augment
 from avbench.data.prepared.split import PreparedSplit
-from avbench.data.settings import SamplingSettings
+from avbench.data.settings import EpochOf, SamplingSettings
 from avbench.data.tokenizer import PAD, Vocabulary
 
-Key = tuple[int, int]
-"""Index of a clip, and the epoch; with the seed they fix every random choice."""
+
+class Key(NamedTuple):
+    """One use of a clip in training; with the seed it fixes every random choice."""
+
+    clip: int
+    """Index of the clip."""
+    epoch: int
+    use: int | None = None
+    """Number of the use, if an epoch uses the clip more than once; each has draws of its own. If
+    an epoch takes all captions, it is the caption's index."""
 
 
 def derive_seed(*parts: object) -> int:
@@ -79,10 +88,11 @@ class ClipData(Dataset[Sample]):
         clip, tasks = self.split.clips[index], self.sampling.tasks if self.sampling else ()
         return "pcc" in tasks or clip.next_caption is not None
 
-    def __getitem__(self, key: Key) -> Sample:
-        index, epoch = key
+    def __getitem__(self, key: Key | tuple[int, int]) -> Sample:
+        index, epoch, use = Key(*key)
         clip = self.split.clips[index]
-        draw = generator(self.seed, epoch, clip.id) if self.sampling else None
+        again = () if use is None else (use,)
+        draw = generator(self.seed, epoch, clip.id, *again) if self.sampling else None
         place = {stream: of[index] for stream, of in self.taken.items()}
         video = self.split.frames(place.get("video", index), self.spec, draw)
         audio = self.split.mel(place.get("audio", index))
@@ -98,6 +108,8 @@ class ClipData(Dataset[Sample]):
                     self.vocabulary.mask if h else i for i, h in zip(text, hidden, strict=True)
                 ]
             chosen = int(torch.randint(len(clip.captions), (1,), generator=draw))
+            if self.sampling.captions == "all" and use is not None:
+                chosen = use
             targets = {"pcc": clip.captions[chosen], "pnc": clip.next_caption}
             if self.sampling.pnc_share < 1 and torch.rand((), generator=draw) >= (
                 self.sampling.pnc_share
@@ -156,18 +168,41 @@ class Share:
 _WHOLE = Share()
 
 
+def epoch_samples(epoch: EpochOf, group: int, *, videos: int, samples: int) -> int:
+    """Return the number of samples that an epoch takes.
+
+    Args:
+        epoch: ``clips``: all samples; ``videos``: one group of each video.
+        group: samples of a video that are drawn together.
+        videos: number of videos.
+        samples: number of clips, or of their captions if an epoch takes all captions.
+    """
+    return videos * group if epoch == "videos" else samples
+
+
 class StepSampler(Sampler[list[Key]]):
     """Samples the clips of every step, from ``start`` to ``steps``, by (seed, epoch).
 
     It yields a step's micro-batches in turn, only those of ``share``; the whole step does not
     depend on the sharing.
 
-    In each epoch a video's clips are shuffled and cut into groups of ``group``. The groups are
+    In each epoch a video's samples are shuffled and cut into groups of ``group``. The groups are
     shuffled and fill the batches (Sec. 4.2: three pairs of one long video in an iteration). If a
-    video's clips do not divide into groups, the end of a batch may cut one. Clips that do not
+    video's samples do not divide into groups, the end of a batch may cut one. Samples that do not
     fill the last batch wait for another epoch's shuffle.
 
-    ``videos`` names the video of each of ``rows``, the clips to sample (default: all).
+    Args:
+        videos: the video of each sample.
+        rows: the index of each sample's clip; None: the samples are all clips in their order.
+        uses: the number of each sample's use of its clip; None: one sample per clip.
+        epoch: ``clips``: an epoch takes all samples. ``videos``: it takes one group of each video
+            at random; a video with fewer samples gives some of them again, as other uses.
+        batch: samples per step.
+        group: samples of one video that are drawn together.
+        seed: fixes the order.
+        start: first step.
+        steps: the step to stop before.
+        share: share of each step that is yielded.
     """
 
     def __init__(
@@ -175,6 +210,8 @@ class StepSampler(Sampler[list[Key]]):
         videos: Sequence[str],
         *,
         rows: Sequence[int] | None = None,
+        uses: Sequence[int] | None = None,
+        epoch: EpochOf = "clips",
         batch: int,
         group: int,
         seed: int,
@@ -184,15 +221,18 @@ class StepSampler(Sampler[list[Key]]):
     ) -> None:
         self.share = share
         self.rows = range(len(videos)) if rows is None else rows
-        self.batch = min(batch, len(videos))
+        self.uses = uses
+        self.epoch = epoch
         self.group = group
         self.seed = seed
         self.start = start
         self.steps = steps
-        self.per_epoch = len(videos) // self.batch
         self._by_video: dict[str, list[int]] = defaultdict(list)
         for i, video in enumerate(videos):
             self._by_video[video].append(i)
+        samples = epoch_samples(epoch, group, videos=len(self._by_video), samples=len(videos))
+        self.batch = min(batch, samples)
+        self.per_epoch = samples // self.batch
 
     def __len__(self) -> int:
         return (self.steps - self.start) * self.share.parts
@@ -205,9 +245,15 @@ class StepSampler(Sampler[list[Key]]):
             if epoch != shuffled:
                 order, shuffled = self._order(epoch), epoch
             chosen = order[place * self.batch : (place + 1) * self.batch]
-            yield from self.share.of([(self.rows[i], epoch) for i in chosen])
+            yield from self.share.of([self._key(place, epoch) for place in chosen])
+
+    def _key(self, place: int, epoch: int) -> Key:
+        again, sample = divmod(place, len(self.rows))
+        use = self.uses[sample] if self.uses is not None else again or None
+        return Key(self.rows[sample], epoch, use)
 
     def _order(self, epoch: int) -> list[int]:
+        """Return an epoch's samples; sample ``i`` for the k-th time again is ``i + k·samples``."""
         draw = generator(self.seed, "order", epoch)
 
         def shuffle(items: list[int]) -> list[int]:
@@ -216,5 +262,9 @@ class StepSampler(Sampler[list[Key]]):
         groups = []
         for clips in self._by_video.values():
             mixed = shuffle(clips)
-            groups += [mixed[i : i + self.group] for i in range(0, len(mixed), self.group)]
+            if self.epoch == "videos":
+                again = (divmod(i, len(mixed)) for i in range(self.group))
+                groups.append([mixed[i] + times * len(self.rows) for times, i in again])
+            else:
+                groups += [mixed[i : i + self.group] for i in range(0, len(mixed), self.group)]
         return [clip for g in shuffle(list(range(len(groups)))) for clip in groups[g]]

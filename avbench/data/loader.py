@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from avbench.core.job import NOTICES
 from avbench.core.types import Batch
 from avbench.data.dataset import ClipData, Share, StepSampler, collate
+from avbench.data.settings import EpochOf
 
 
 def to(batch: Batch, device: torch.device) -> Batch:
@@ -43,25 +44,29 @@ class Feed:
     data: ClipData
     rows: Sequence[int]
     batch: int
-    """Clips a step, over all processes."""
+    """Samples a step, over all processes."""
     group: int
-    """Clips of one video drawn together."""
+    """Samples of one video drawn together."""
     device: torch.device
+    epoch: EpochOf = "clips"
+    """The things that an epoch passes over once, see ``StepSampler``."""
     workers: int = 0
     """Processes that read ahead; they do not change the batches."""
     share: Share = field(default_factory=Share)
     """Share of each step that this process takes."""
 
-    @property
-    def per_epoch(self) -> int:
-        """Steps in one pass over the rows."""
-        return len(self.rows) // self.batch
-
     def batches(self, start: int, steps: int, seed: int) -> Iterator[list[Batch]]:
         """Yield each step's micro-batches, from ``start`` to ``steps`` (not included)."""
+        clips, sampling = self.data.split.clips, self.data.sampling
+        rows, uses = self.rows, None
+        if sampling is not None and sampling.captions == "all":
+            each = [(i, use) for i in self.rows for use in range(len(clips[i].captions))]
+            rows, uses = [i for i, _ in each], [use for _, use in each]
         sampler = StepSampler(
-            [self.data.split.clips[i].video for i in self.rows],
-            rows=self.rows,
+            [clips[i].video for i in rows],
+            rows=rows,
+            uses=uses,
+            epoch=self.epoch,
             batch=self.batch,
             group=self.group,
             seed=seed,

@@ -10,6 +10,9 @@ from typing import Literal
 Task = Literal["pcc", "pnc"]
 """Predict Current Caption (starts with BOS1), Predict Next Caption (BOS2); Sec. 3.1."""
 
+EpochOf = Literal["clips", "videos"]
+"""The things that an epoch passes over once."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingSettings:
@@ -17,6 +20,10 @@ class SamplingSettings:
 
     tasks: tuple[Task, ...] = ("pcc",)
     """The captions that are targets, in this order."""
+    captions: Literal["one", "all"] = "one"
+    """Captions of a clip in an epoch: ``one``, drawn anew in each, or ``all``, each as a sample of
+    its own with its own draws (MSR-VTT has 20 a clip, VATEX 10). The paper does not say; ``all``
+    is what the fine-tuning of UniVL (Luo et al., 2020) does, and the preset ``paper`` takes."""
     pnc_share: float = 1.0
     """Share of the clips with a next caption for which a step predicts it too; beside pcc."""
     spec_augment: bool = True
@@ -26,6 +33,8 @@ class SamplingSettings:
     def __post_init__(self) -> None:
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"tasks must be pcc, pnc or both, got {list(self.tasks)}")
+        if self.captions == "all" and "pcc" not in self.tasks:
+            raise ValueError(f"captions: all needs the task pcc, got tasks {list(self.tasks)}")
         if not 0 < self.pnc_share <= 1:
             raise ValueError(f"pnc_share must be in (0, 1], got {self.pnc_share}")
         if self.pnc_share < 1 and set(self.tasks) != {"pcc", "pnc"}:

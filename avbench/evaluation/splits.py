@@ -14,6 +14,7 @@ import torch
 
 from avbench.core.errors import DataError
 from avbench.core.types import Clip
+from avbench.data.annotations.clip_counts import videos_apart
 from avbench.data.annotations.clip_list import clip_list_hash
 from avbench.data.dataset import generator
 from avbench.data.prepared.split import PreparedSplit
@@ -80,8 +81,7 @@ class SelectSplit:
                 f"at least one: two videos are needed, got {len(videos)}"
             )
         order = torch.randperm(len(videos), generator=generator(seed, "selection")).tolist()
-        count = min(max(1, round(share * len(videos))), len(videos) - 1)
-        taken = {videos[i] for i in order[:count]}
+        taken = {videos[i] for i in order[: videos_apart(len(videos), share)]}
         rows = tuple(i for i, clip in enumerate(train.clips) if clip.video in taken)
         return cls(train, rows, "carved")
 

@@ -20,7 +20,9 @@ def transformer_layer_macs(D: int, queries: int, keys: int, *, ratio: int = 4) -
     return projections + attention + 2 * ratio * queries * D**2
 
 
-def decoder_macs(D: int, positions: int, memory: int, *, layers: int = 3) -> int:
+def decoder_macs(
+    D: int, positions: int, memory: int, *, layers: int = 3, captions: int = 1
+) -> int:
     """Return the MACs of the decoder's layers under teacher forcing, without output projection.
 
     Args:
@@ -28,10 +30,11 @@ def decoder_macs(D: int, positions: int, memory: int, *, layers: int = 3) -> int
         positions: positions of the caption that it reads, one less than its tokens.
         memory: fused tokens, whose keys and values are projected once a layer.
         layers: their number.
+        captions: captions that are read with the same fused tokens.
     """
     own = transformer_layer_macs(D, positions, positions)
-    reading = 2 * positions * D**2 + 2 * memory * D**2 + 2 * positions * memory * D
-    return layers * (own + reading)
+    reading = 2 * positions * D**2 + 2 * positions * memory * D
+    return layers * (captions * (own + reading) + 2 * memory * D**2)
 
 
 def output_projection_macs(D: int, positions: int, vocabulary: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from avbench.config.builder import Settings, Training
@@ -12,7 +13,7 @@ from avbench.core import options
 from avbench.core.digest import CONTENT, digest
 from avbench.core.errors import DataError
 from avbench.core.types import InputSpec
-from avbench.data.annotations.cache import examine
+from avbench.data.annotations.cache import SplitSummary, examine, summarise
 from avbench.data.annotations.reader import refuse
 from avbench.data.contracts import Dataset
 from avbench.data.settings import WorldSettings
@@ -27,7 +28,8 @@ class Datasets:
     book: StageBook
     _readers: dict[str, Dataset] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
-    _read: set[tuple[str, str]] = field(default_factory=set)
+    _read: dict[tuple[str, str], SplitSummary] = field(default_factory=dict)
+    _worlds: dict[tuple[str, WorldSettings], SplitSummary] = field(default_factory=dict)
 
     def reader(self, key: str) -> Dataset:
         """Return a dataset's reader. The embedded world's readers need no files yet."""
@@ -56,10 +58,37 @@ class Datasets:
         split = dataset.of(role)
         if split is None or (key, split) in self._read:
             return
-        self._read.add((key, split))
         code = self.book.code("prepare", [("datasets", source.reader.name)])
-        verdict = examine(dataset, split, [source.reader.name, source.reader.options, code])
-        refuse(verdict.defects, source.policy, f"{key}, split '{split}'")
+        found = examine(dataset, split, [source.reader.name, source.reader.options, code])
+        refuse(found.defects, source.policy, f"{key}, split '{split}'")
+        self._read[key, split] = found
+
+    def training_clips(self, key: str, world: WorldSettings) -> SplitSummary:
+        """Return the summary of a dataset's training split, as annotated.
+
+        The embedded world's annotations are made for it, without media.
+
+        Raises:
+            DataError: the dataset has no training split.
+        """
+        source, dataset = self.sources[key], self.reader(key)
+        if dataset.train is None:
+            raise DataError(f"dataset '{key}' has no training split")
+        if source.root is not None:
+            self.examine(key, "train")
+            return self._read[key, dataset.train]
+        if (key, world) not in self._worlds:
+            # Imported here, as most plans need no annotations of the world.
+            from avbench.data.world.stage import FORMS, MEDIA
+
+            corpus = FORMS[key].make(replace(world, datasets=(key,)))
+            with TemporaryDirectory() as folder:
+                (Path(folder) / MEDIA).mkdir()  # readers list it
+                for name, text in corpus.annotations.items():
+                    (Path(folder) / name).write_text(text, encoding="utf-8")
+                made = replace(source, root=Path(folder)).open(self.book.registry)
+                self._worlds[key, world] = summarise(made, str(made.train))
+        return self._worlds[key, world]
 
     def selecting(self, training: Training) -> str | None:
         """Return the role of the split that checkpoints are selected on.

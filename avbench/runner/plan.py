@@ -115,6 +115,9 @@ class Plan:
     """Stages by id, parents before children."""
     claims: tuple[Mapping[str, Any], ...] = ()
     """The suite's claims, as plain data of ``config.claims.Claim``."""
+    trainings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Expected work of each training stage, by id: plain data of
+    ``runner.training_sizes.TrainingSize``."""
     codes: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     """For each ``Stage.code``: ``modules``, the hashes of the modules that the stage runs, and
     ``versions``, those of the distributions that its id covers."""

@@ -19,6 +19,7 @@ from avbench.runner.data_stages import Datasets, DataStages
 from avbench.runner.networks import Network, Networks
 from avbench.runner.plan import Cell, Plan, Trial
 from avbench.runner.stage_book import StageBook
+from avbench.runner.training_sizes import TrainingSizes
 from avbench.training.settings import SelectionSettings, TrainSettings
 
 
@@ -31,7 +32,10 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
     book = StageBook(registry)
     data = DataStages(Datasets(suite.sources, book), book)
     networks = Networks(registry)
-    trials = [t for row in suite.rows for t in _trials(row, suite.seeds, book, data, networks)]
+    sizes = TrainingSizes(registry, data.datasets)
+    trials = [
+        t for row in suite.rows for t in _trials(row, suite.seeds, book, data, networks, sizes)
+    ]
     first = suite.rows[0].settings
     datasets = tuple(dict.fromkeys(t.dataset for r in suite.rows for t in r.settings.finetune))
     prepared = {key: data.prepare(key, "report", first) for key in datasets}
@@ -56,17 +60,23 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
         prepared=prepared,
         stages=book.stages,
         claims=tuple(options.plain(claim) for claim in suite.claims),
+        trainings={id_: options.plain(size) for id_, size in sizes.found.items()},
         codes=book.codes,
     )
 
 
 def _trials(
-    row: Row, seeds: tuple[int, ...], book: StageBook, data: DataStages, networks: Networks
+    row: Row,
+    seeds: tuple[int, ...],
+    book: StageBook,
+    data: DataStages,
+    networks: Networks,
+    sizes: TrainingSizes,
 ) -> list[Trial]:
     """Return a row's trials, one per seed; without stages if the combination is impossible."""
     reason = networks.refusal(row)
     if reason is None:
-        stages = _RowStages(row, book, data, networks)
+        stages = _RowStages(row, book, data, networks, sizes)
         return [stages.trial(seed) for seed in seeds]
     return [
         Trial(label=row.label, axes=row.axes, published=row.published, seed=seed, skipped=reason)
@@ -82,6 +92,7 @@ class _RowStages:
     book: StageBook
     data: DataStages
     networks: Networks
+    sizes: TrainingSizes
 
     @cached_property
     def network(self) -> Network:
@@ -190,7 +201,9 @@ class _RowStages:
             role = self.data.datasets.selecting(training)
             if role is not None:
                 parents[role] = self.data.prepare(training.dataset, role, settings)
-        return self.book.add(kind, spec, parents, components, local=local, selects=selects)
+        id_ = self.book.add(kind, spec, parents, components, local=local, selects=selects)
+        self.sizes.add(id_, self.row, network, training)
+        return id_
 
     def scoring(self, kind: str, selection: SelectionSettings) -> Mapping[str, Any]:
         """Return the settings by which captions select a checkpoint: decoding and metrics.

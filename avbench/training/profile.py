@@ -5,13 +5,10 @@ Conventions, for one clip:
 - ``macs_g``: every encoded stream's encoder, the fusion, the decoder's layers and the output
   projection, once; the decoder under teacher forcing over ``caption_tokens`` − 1 positions.
   FLOPs are 2 × MACs.
-- ``closed_form_g``: the same from the geometry alone (``avbench.models.closed_form``); None if
-  a component has no formula.
-- ``train_macs_g``: a training step's MACs over its clips. A backward pass counts twice its
-  forward pass, so a step is 3 × (encoders + fusion and decoder in every view of the loss, with a
-  caption a task). The MACs of the loss's probes are spread over the steps of the run.
-- Left out: element-wise work (see ``avbench.models.macs``), the optimiser, and measurements for
-  the log.
+- ``closed_form_g``: the same from the geometry alone (``avbench.training.costs``); None if a
+  component has no formula.
+- ``train_macs_g``: a training step's MACs over its clips, see ``avbench.training.costs``.
+- Left out: element-wise work (see ``avbench.models.macs``).
 
 Neither the encoders' weights nor the attention backend changes a figure here. Networks are built
 and traced on the CPU, not on the meta device, whose shape functions of convolutions refuse the
@@ -32,24 +29,18 @@ from avbench.core.job import Job
 from avbench.core.options import build, plain
 from avbench.core.registry import Registry
 from avbench.core.types import Batch, InputSpec, Modality, Tokens, View
-from avbench.data.tokenizer import PAD
 from avbench.models import pretrained
 from avbench.models.captioner import Captioner, build_captioner, build_encoder
-from avbench.models.closed_form import decoder_macs, output_projection_macs
-from avbench.models.contracts import Encoder, EncoderContext, FusionContext
+from avbench.models.contracts import Encoder, EncoderContext
 from avbench.models.macs import Adapter, Count, count
 from avbench.models.settings import ModelSettings
-from avbench.training.contracts import SLICE_BATCHES, LossStrategy, ProbeCurve, build_loss
+from avbench.training.contracts import LossStrategy, build_loss
+from avbench.training.costs import OUTPUT, closed_form, training_macs
 
 GIGA, MEGA = 1e9, 1e6
 NOMINAL_STEPS = 100_000
 """Steps of a run whose length is set in epochs: its data, and so its steps, are not known here.
 Only probes that are not a fixed share of the run depend on it."""
-STAND_IN = ProbeCurve(train_before=2.0, train_after=1.0, held_before=2.1, held_after=1.5)
-"""The answer of the recording probe; only the number of calls matters."""
-
-OUTPUT = "output projection"
-"""The part of a captioner that maps the decoder's positions to logits over the vocabulary."""
 
 _built: dict[str, Encoder] = {}
 """The encoders of this process by everything that they are built from; counted, not trained."""
@@ -120,46 +111,6 @@ def _encoder_of(
     return _built[key]
 
 
-def closed_form(
-    captioner: Captioner,
-    model: ModelSettings,
-    inputs: InputSpec,
-    vocabulary: int,
-    fusion: ComponentRef,
-    registry: Registry,
-) -> dict[str, int | None]:
-    """Return the MACs of each part by formula, for one view and one caption; None: no formula.
-
-    The captioner tells its streams and their numbers of tokens, nothing else.
-    """
-    encoding = EncoderContext(D=model.D, input=inputs, vocabulary=vocabulary, pad=PAD)
-    streams = captioner.configuration.streams
-    fusing = FusionContext(
-        streams=streams, D=model.D, heads=model.heads, layers=model.cross_layers
-    )
-    tokens = {m: p.shape[0] for m, p in captioner.embedding.positions.items()}
-    found: dict[str, int | None] = {}
-    for m in captioner.configuration.encoded:
-        found[f"encoder {m}"] = _formula(registry, "encoders", model.encoders[m], encoding)
-    found["fusion"] = _formula(registry, "fusions", fusion, fusing, tokens)
-    positions = inputs.caption_tokens - 1
-    # The fused tokens are the streams' own, concatenated (``Fusion.forward``).
-    memory = sum(tokens.values())
-    found["decoder"] = decoder_macs(model.D, positions, memory, layers=model.decoder_layers)
-    found[OUTPUT] = output_projection_macs(model.D, positions, vocabulary)
-    return found
-
-
-def _formula(registry: Registry, family: str, ref: ComponentRef, *context: Any) -> int | None:
-    component = registry.get(family, ref.name)
-    # Components are classes with ``closed_form``; a plain function as ``build`` has none.
-    formula = getattr(component.build, "closed_form", None)
-    if formula is None:
-        return None
-    macs: int | None = formula(build(component.config, ref.options), *context)
-    return macs
-
-
 def parameters(captioner: Captioner) -> dict[str, int]:
     """Return the number of parameters by part, each counted once."""
     seen: set[int] = set()
@@ -222,17 +173,9 @@ class Profile:
             captions: target captions per clip, one per task.
             steps: length of the training, over which the cost of probes is spread.
         """
-        encoders = sum(self.encoders.values())
-        step = 3 * (encoders + self.teach(loss.views(), captions).macs)
-        probed = 0
-        for view, length in probes(loss, steps):
-            alone = self.teach([view], captions).macs
-            # A probe encodes every stream; gradients reach only those of its view.
-            trained = encoders + 2 * sum(self.encoders[m] for m in view) + 3 * alone
-            # Two slices, before and after, forward only.
-            measured = 4 * SLICE_BATCHES * (encoders + alone)
-            probed += length * trained + measured
-        return step + probed / steps
+        return training_macs(
+            loss, self.encoders, lambda views: self.teach(views, captions).macs, steps
+        )
 
     def _teach(self, views: tuple[View, ...], captions: int) -> Count:
         streams = self.captioner.configuration.encoded
@@ -285,19 +228,3 @@ class Profile:
             clip=torch.zeros(captions, dtype=torch.long),
             ids=("profile",),
         )
-
-
-def probes(loss: LossStrategy, steps: int) -> list[tuple[View, int]]:
-    """Return every probe of a run: its view and its length in steps.
-
-    The loss runs with a probe that only records the calls.
-    """
-    asked: list[tuple[View, int]] = []
-
-    def recording(view: View, steps: int) -> ProbeCurve:
-        asked.append((view, steps))
-        return STAND_IN
-
-    for _, length in sorted(loss.probe_at(steps).items()):
-        loss.reestimate(recording, length)
-    return asked

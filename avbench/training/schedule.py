@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from avbench.core.errors import DataError
-from avbench.data.dataset import ClipData, generator
+from avbench.data.annotations.clip_counts import ClipCounts, videos_apart
+from avbench.data.dataset import ClipData, epoch_samples, generator
 from avbench.training.settings import TrainSettings
 
 
@@ -39,8 +40,7 @@ def hold_out(
                 f"two videos are needed, got {len(videos)}"
             )
         order = torch.randperm(len(videos), generator=generator(seed, "held out")).tolist()
-        count = min(max(1, round(share * len(videos))), len(videos) - 1)
-        held = {videos[i] for i in order[:count]}
+        held = {videos[i] for i in order[: videos_apart(len(videos), share)]}
     rows: tuple[list[int], list[int]] = ([], [])
     for i, clip in enumerate(data.split.clips):
         if clip.video not in without and data.has_target(i):
@@ -51,8 +51,21 @@ def hold_out(
     return rows
 
 
-def batch_size(settings: TrainSettings, clips: int, world: int) -> int:
-    """Return the clips per step: as set, or all clips if they are fewer, in equal parts.
+def sample_count(settings: TrainSettings, counts: ClipCounts) -> int:
+    """Return the samples of one epoch: clips, each with one caption.
+
+    Args:
+        settings: of the training.
+        counts: the clips to train on.
+    """
+    samples = counts.captions if settings.captions == "all" else counts.clips
+    return epoch_samples(
+        settings.epoch, settings.clips_per_video, videos=counts.videos, samples=samples
+    )
+
+
+def batch_size(settings: TrainSettings, samples: int, world: int) -> int:
+    """Return the samples per step: as set, or an epoch's if they are fewer, in equal parts.
 
     Raises:
         DataError: they do not divide among processes and micro-batches.
@@ -63,14 +76,14 @@ def batch_size(settings: TrainSettings, clips: int, world: int) -> int:
             f"batch must divide among {world} processes of {settings.accumulate} micro-batches, "
             f"got {settings.batch}"
         )
-    size = min(settings.batch, clips) // parts * parts
+    size = min(settings.batch, samples) // parts * parts
     if not size:
-        raise DataError(f"{clips} clips do not fill {parts} micro-batches")
+        raise DataError(f"{samples} clips do not fill {parts} micro-batches")
     return size
 
 
 def step_count(settings: TrainSettings, per_epoch: int) -> int:
-    """Return the optimiser steps of a training, at ``per_epoch`` steps a pass over the clips."""
+    """Return the optimiser steps of a training, at ``per_epoch`` steps an epoch."""
     return settings.steps or max(1, math.ceil((settings.epochs or 0.0) * per_epoch))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from avbench.core.components import ComponentRef
-from avbench.data.settings import SamplingSettings
+from avbench.data.settings import EpochOf, SamplingSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +22,7 @@ class SelectionSettings:
     by: str = "cider"
     """The score that decides, as a metric of ``evaluate.metrics`` names it."""
     every_epochs: float | None = None
-    """Passes over the clips between two evaluations; give this, every_steps, or neither: one
-    pass."""
+    """Epochs between two evaluations; give this, every_steps, or neither: one epoch."""
     every_steps: int | None = None
     """Optimiser steps between two evaluations. The last step is always evaluated."""
     beam: int = 1
@@ -54,11 +53,18 @@ class TrainSettings(SamplingSettings):
 
     loss: ComponentRef
     epochs: float | None = None
-    """Passes over the clips; give either this or steps."""
+    """Passes over what ``epoch`` names; give either this or steps."""
     steps: int | None = None
     """Optimiser steps; give either this or epochs."""
+    epoch: EpochOf = "clips"
+    """One epoch: a pass over all ``clips``, or over all ``videos`` with ``clips_per_video`` clips
+    of each, drawn anew in each epoch. A video with fewer clips gives some of them again. The paper
+    says neither; "three video-caption pairs from a long video in one iteration" and the code that
+    it follows (UniVL, Luo et al., 2020) suggest ``videos`` for pre-training, which the preset
+    ``paper`` takes."""
     batch: int = 32
-    """Clips per step (one caption of each is drawn)."""
+    """Samples per step; a sample is a clip with one of its captions (with ``tasks: [pcc, pnc]``
+    also the next caption)."""
     lr: float = 1e-4
     """Peak learning rate of Adam (paper: 1e-4, fine-tuning 1e-5)."""
     warmup: float = 0.1
@@ -83,6 +89,11 @@ class TrainSettings(SamplingSettings):
         SamplingSettings.__post_init__(self)  # super() does not know a class with slots
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"give epochs or steps, got {self.epochs=} and {self.steps=}")
+        if self.epoch == "videos" and self.captions == "all":
+            raise ValueError(
+                "epoch: videos takes one caption of each clip that it draws, so captions must be "
+                f"one, got {self.captions}"
+            )
         for name in (
             "steps",
             "epochs",

@@ -40,5 +40,5 @@ def run(job: Job) -> dict[str, Any]:
         "encoders": weights.started_from(training.captioner),
     }
     if selection is not None:
-        results["selection"] = selection.record(job.directory, feed.per_epoch)
+        results["selection"] = selection.record(job.directory, training.per_epoch)
     return results

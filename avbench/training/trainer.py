@@ -36,6 +36,7 @@ class Trainer:
         self.job = training.job
         self.settings = training.settings
         self.steps = training.steps
+        self.per_epoch = training.per_epoch
         self.seed = training.seed
         self.engine = training.engine
         self.captioner = training.captioner
@@ -115,7 +116,7 @@ class Trainer:
     def _select(self) -> None:
         """Evaluate the captioner if that is due."""
         selection = self.selection
-        if selection is None or not selection.due(self.step, self.steps, self.feed.per_epoch):
+        if selection is None or not selection.due(self.step, self.steps, self.per_epoch):
             return
         self._progress("selecting")
         try:

@@ -9,6 +9,7 @@ import torch
 from avbench.core.errors import AvbenchError
 from avbench.core.job import Job
 from avbench.core.options import build
+from avbench.data.annotations.clip_counts import ClipCounts
 from avbench.data.dataset import ClipData, Share, derive_seed
 from avbench.data.loader import Feed
 from avbench.data.prepared.split import PreparedSplit
@@ -20,7 +21,7 @@ from avbench.models.settings import ComputeSettings
 from avbench.models.weights import Architecture
 from avbench.training.contracts import LossStrategy, build_loss
 from avbench.training.engine import Engine
-from avbench.training.schedule import batch_size, hold_out, step_count
+from avbench.training.schedule import batch_size, hold_out, sample_count, step_count
 from avbench.training.selection import Selection
 from avbench.training.settings import TrainSettings
 
@@ -34,6 +35,8 @@ class TrainingJob:
     settings: TrainSettings
     steps: int
     """Optimiser steps of the whole training."""
+    per_epoch: int
+    """Optimiser steps of one epoch."""
     seed: int
     engine: Engine
     architecture: Architecture
@@ -81,16 +84,19 @@ class TrainingJob:
             )
         carved = selection.split.carved_videos if selection is not None else ()
         rows, held_out = hold_out(data, loss.held_out, seed, carved)
+        samples = sample_count(settings, ClipCounts.of(split.clips[i] for i in rows))
         feed = Feed(
             data=data,
             rows=rows,
-            batch=batch_size(settings, len(rows), engine.world),
+            batch=batch_size(settings, samples, engine.world),
             group=settings.clips_per_video,
             device=engine.device,
+            epoch=settings.epoch,
             workers=int(job.local.get("workers", 0)),
             share=Share(rank=engine.rank, world=engine.world, parts=settings.accumulate),
         )
-        steps = step_count(settings, feed.per_epoch)
+        per_epoch = samples // feed.batch
+        steps = step_count(settings, per_epoch)
         if engine.fully_sharded and loss.probe_at(steps):
             raise AvbenchError(
                 f"loss '{settings.loss.name}': it probes copies of the model, which processes "
@@ -100,6 +106,7 @@ class TrainingJob:
             job=job,
             settings=settings,
             steps=steps,
+            per_epoch=per_epoch,
             seed=seed,
             engine=engine,
             architecture=architecture,

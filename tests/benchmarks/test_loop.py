@@ -76,7 +76,6 @@ class InMemory:
     """A feed that gives one batch again and again."""
 
     rows = ()
-    per_epoch = 1
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
@@ -100,6 +99,7 @@ def trainer_of(given: Case, work: Job, loss: str) -> Trainer:
             job=work,
             settings=of(given, loss),
             steps=STEPS,
+            per_epoch=1,
             seed=0,
             engine=Engine(CPU),
             architecture=given.architecture,

@@ -519,10 +519,12 @@ def howto_reader(root: Path, **options: Any) -> howto100m.HowTo100M:
     return howto100m.HowTo100M(howto100m.Options(root=str(root), **options))
 
 
-def test_howto100m_extends_clips_until_longer_than_five_seconds(root: Path) -> None:
+def test_howto100m_without_overlap_extends_clips_until_longer_than_five_seconds(
+    root: Path,
+) -> None:
     lines = [("a", 0, 3), ("b", 3, 5), ("c", 6, 8), ("", 8, 9), ("d", 9, 20), ("e", 20, 22)]
     put(root / "raw_caption.json", {"vid": speech(*lines), "mute": speech(("", 0, 1))})
-    clips = howto_reader(root).clips("train")
+    clips = howto_reader(root, starts="uncovered").clips("train")
     # a and b are five seconds, not longer; e is the last and grows backward.
     assert [(c.captions[0], c.start, c.end) for c in clips] == [
         ("a b c", 0.0, 8.0),
@@ -532,22 +534,25 @@ def test_howto100m_extends_clips_until_longer_than_five_seconds(root: Path) -> N
     assert [c.id for c in clips] == ["vid#0", "vid#1", "vid#2"]
     assert [c.next_caption for c in clips] == ["d", "d e", None]
     assert all(c.speech == c.captions[0] for c in clips)
-    short = howto_reader(root, min_seconds=0.0).clips("train")
+    short = howto_reader(root, starts="uncovered", min_seconds=0.0).clips("train")
     assert [c.captions[0] for c in short] == ["a", "b", "c", "d", "e"]
 
 
-def test_howto100m_around_every_sentence(root: Path) -> None:
+def test_howto100m_makes_a_clip_around_every_sentence_by_default(root: Path) -> None:
     lines = [("a", 0, 4), ("b", 4, 6), ("c", 6, 10), ("d", 20, 26)]
     put(root / "raw_caption.json", {"vid": speech(*lines)})
-    clips = howto_reader(root, starts="every").clips("train")
+    clips = howto_reader(root).clips("train")
+    assert howto_reader(root, starts="every").clips("train") == clips
     assert [c.captions[0] for c in clips] == ["a b", "a b", "b c", "d"]
     assert [c.next_caption for c in clips] == ["b c", "b c", "d", None]
 
 
 def test_howto100m_a_short_video_is_one_clip_and_overlaps_are_met(root: Path) -> None:
     put(root / "raw_caption.json", {"vid": speech(("a", 0, 2.5), ("b", 1, 2))})
-    (clip,) = howto_reader(root).clips("train")
+    (clip,) = howto_reader(root, starts="uncovered").clips("train")
     assert (clip.captions, clip.start, clip.end) == (("a b",), 0.0, 2.5)
+    around = howto_reader(root).clips("train")
+    assert [(c.captions, c.start, c.end) for c in around] == [(("a b",), 0.0, 2.5)] * 2
 
 
 def test_howto100m_reads_the_form_without_stop_words_and_categories(root: Path) -> None:
@@ -616,7 +621,10 @@ def test_howto100m_on_real_speech(test_data: Path, root: Path) -> None:
     lines = [flat[i : i + 8] for i in range(0, len(flat), 8)]
     entry = speech(*((" ".join(w for w, _ in x), x[0][1], x[-1][1] + 0.3) for x in lines))
     put(root / "raw_caption.json", {"WAaKRUoY6Io": entry})
-    clips = howto_reader(root).clips("train")
+    around = howto_reader(root).clips("train")
+    assert len(around) == len(lines)
+    assert all(c.end - c.start > 5 for c in around)
+    clips = howto_reader(root, starts="uncovered").clips("train")
     assert all(c.end - c.start > 5 for c in clips)
     assert " ".join(c.captions[0] for c in clips[:-1]) in " ".join(w for w, _ in flat)
     assert [c.next_caption for c in clips[:-1]] == [c.captions[0] for c in clips[1:]]

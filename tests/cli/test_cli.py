@@ -87,6 +87,30 @@ def test_plan(avbench: Command) -> None:
     assert done == {"pretrain": False, "vatex": False, "profile": False}
 
 
+def test_plan_says_the_steps_clips_and_flops_of_each_training(avbench: Command) -> None:
+    data = json.loads(avbench("plan", "s.yaml", "--json").stdout)
+    trainings = data["trainings"]
+    assert [t["stage"] for t in trainings if t["kind"] == "pretrain"] == [
+        trial["stages"]["pretrain"] for trial in data["trials"] if not trial["skipped"]
+    ]
+    assert len(trainings) == data["stages"]["pretrain"]["all"] + data["stages"]["finetune"]["all"]
+    for training in trainings:
+        assert training["clips"] > training["steps"] > 0
+        assert training["flops"] > 1e9
+        assert not training["done"]
+    said = avbench("plan", "s.yaml").stdout
+    assert "FLOPs: 2 per multiply-accumulate, a backward pass as two forward passes" in said
+    for training in trainings:
+        (line,) = [
+            line
+            for line in said.splitlines()
+            if training["rows"][0] in line and f"{training['flops']:.2e}" in line
+        ]
+        assert f" {training['kind']} {training['dataset']} " in line
+        assert f" {training['steps']:,} " in line
+        assert f" {training['clips']:,} " in line
+
+
 def test_report_before_any_run(avbench: Command, tmp_path: Path) -> None:
     avbench("report", "s.yaml", "--format", "md,long")
     assert "…" in (tmp_path / "results" / "s" / "table.md").read_text()

@@ -226,7 +226,7 @@ def test_annotations_are_read_once_while_nothing_changes(
     monkeypatch.setattr(digest, "SETTLED", -1.0)
     reader = Counting(put(tmp_path / "a.json", "fine"))
     first = examine(reader, "train", ["name", {}])
-    assert (first.clips, [d.clip for d in first.defects]) == (1, ["b"])
+    assert (first.counts.clips, [d.clip for d in first.defects]) == (1, ["b"])
     assert examine(reader, "train", ["name", {}]) == first
     assert reader.reads == 1
     examine(reader, "train", ["name", {"option": 1}])

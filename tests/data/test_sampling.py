@@ -1,11 +1,12 @@
 """Sampling, spectrograms and the media index: what needs no media file."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from avbench.core.types import InputSpec
+from avbench.core.types import Downsample, InputSpec
 from avbench.data.media.sampling import Timeline, random_in_segments, uniform
 from avbench.data.media.spectrogram import fit, log_mel, padding, shorten, spec_augment
 
@@ -127,13 +128,65 @@ def test_any_length_has_a_frame(samples: int) -> None:
     assert len(log_mel(torch.ones(samples), SPEC)) == 1 + samples // 588
 
 
-def test_long_sound_is_down_sampled_over_its_whole_length() -> None:
+@pytest.mark.parametrize(("downsample", "within"), [("area", 0.1), ("linear", 1e-3)])
+def test_long_sound_is_down_sampled_over_its_whole_length(
+    downsample: Downsample, within: float
+) -> None:
     ramp = torch.arange(1000.0)[:, None].expand(-1, 64)
-    short = shorten(ramp, 256)
+    short = shorten(ramp, 256, downsample)
     assert short.shape == (256, 64)
+    assert short.dtype == torch.float32
     steps = short[1:, 0] - short[:-1, 0]
-    assert torch.allclose(steps, torch.full((255,), 1000 / 256), atol=1e-3)
-    assert float(short[0, 0]) == pytest.approx(1000 / 512 - 0.5)
+    assert torch.allclose(steps, torch.full((255,), 1000 / 256), atol=within)
+    assert float(short[0, 0]) == pytest.approx(1000 / 512 - 0.5, abs=within)
+
+
+@pytest.mark.parametrize("frames", [257, 384, 512, 1000, 7753])
+def test_down_sampling_by_area_weights_every_frame_alike(frames: int) -> None:
+    mel = torch.randn(frames, 8, generator=seeded(0))
+    short = shorten(mel, 256)
+    torch.testing.assert_close(short.mean(0), mel.mean(0), atol=1e-6, rtol=0)
+    # Against the definition: each frame repeated 256 times, cut into 256 equal parts.
+    parts = mel.repeat_interleave(256, dim=0).view(256, frames, 8).mean(1)
+    torch.testing.assert_close(short, parts, atol=1e-5, rtol=0)
+
+
+def test_one_frame_too_many_blurs_nothing() -> None:
+    mel = torch.zeros(257, 1)
+    mel[0] = 1.0
+    short = shorten(mel, 256)[:, 0]
+    assert float(short[0]) == pytest.approx(256 / 257)
+    assert (short[1:] == 0).all()
+
+
+LOUDER = 3.0
+"""Nats above silence by which a burst must show: twenty times its amplitude."""
+
+
+def peak_of_a_burst(offset: int, downsample: Downsample) -> float:
+    """Nats by which the loudest frame of 40 s of silence with a tone of 50 ms is above silence."""
+    sound = torch.zeros(40 * SPEC.sample_rate)
+    burst = tone(0.05)
+    sound[offset : offset + len(burst)] = burst
+    fitted = fit(log_mel(sound, SPEC), replace(SPEC, downsample=downsample))
+    return float(fitted.max()) - padding(SPEC)
+
+
+@pytest.mark.parametrize("offset", range(220_500, 220_500 + 6 * 588, 294))
+def test_a_burst_of_50_ms_never_vanishes_from_a_long_clip(offset: int) -> None:
+    assert peak_of_a_burst(offset, "area") > LOUDER
+
+
+def test_interpolation_remains_an_option_and_loses_the_burst_at_some_offsets() -> None:
+    peaks = [peak_of_a_burst(220_500 + shift, "linear") for shift in range(0, 6 * 588, 294)]
+    assert min(peaks) < LOUDER < max(peaks)
+
+
+def test_short_sound_does_not_depend_on_down_sampling() -> None:
+    mel = log_mel(tone(6.8), SPEC)
+    assert len(mel) == 256
+    assert shorten(mel, 256) is mel
+    assert torch.equal(fit(mel, SPEC), fit(mel, replace(SPEC, downsample="linear")))
 
 
 def test_spec_augment_masks_one_stretch_and_one_band_with_the_mean() -> None:

@@ -17,6 +17,7 @@ import yaml
 from avbench.core.errors import UnknownNameError
 from avbench.core.job import Job, read_json
 from avbench.core.options import plain
+from avbench.core.registry import load
 from avbench.data.settings import WorldSettings
 from avbench.data.world import chance, render, slots, sounds
 from avbench.data.world.corpus import EVIDENCE, SPEECH
@@ -403,8 +404,6 @@ def test_impossible_settings_are_refused(changes, message):
 
 
 def reader(key, directory):
-    from avbench.core.registry import load
-
     entry = yaml.safe_load(files("avbench.data.world").joinpath("data.yaml").read_text())[key]
     component = load().get("datasets", entry["reader"])
     root = str(directory / "data" / key)
@@ -437,6 +436,26 @@ def test_the_official_reader_reads_the_set(world, key):
             if clip.start is not None:
                 assert clip.end - clip.start == pytest.approx(SECONDS)
     assert {split: len(dataset.clips(split)) for split in counts} == counts
+
+
+def test_narrated_clips_do_not_depend_on_the_starts_of_clips(tmp_path):
+    """A sentence is a clip, so the results of suites are those of either option."""
+    folder = tmp_path / "data" / "howto100m"
+    (folder / MEDIA).mkdir(parents=True)
+    corpus = FORMS["howto100m"].make(replace(SMALL, onset_jitter=0.4))
+    for name, text in corpus.annotations.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    component = load().get("datasets", "howto100m")
+    every, uncovered = (
+        component.build(component.config(root=str(folder), min_seconds=2.0, starts=starts))
+        for starts in ("every", "uncovered")
+    )
+    assert (
+        every.clips("train")
+        == uncovered.clips("train")
+        == reader("howto100m", tmp_path).clips("train")
+    )
+    assert len(every.clips("train")) == len(corpus.entries)
 
 
 def test_paragraphs_have_two_references(world):

@@ -42,7 +42,8 @@ from avbench.reports.layouts import layouts
 from avbench.reports.pivot import pivot
 from avbench.runner.plan import Plan, Store
 from avbench.runner.planner import make_plan
-from avbench.training.profile import OUTPUT, Profile, closed_form, run
+from avbench.training.costs import OUTPUT, closed_form
+from avbench.training.profile import Profile, run
 
 REGISTRY = load()
 

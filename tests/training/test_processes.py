@@ -32,6 +32,17 @@ def test_gradient_blending_on_two_processes_is_that_on_one(narrated, tmp_path) -
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("epoch", [{"epoch": "videos"}, {"captions": "all"}], ids=str)
+def test_epochs_on_two_processes_are_those_on_one(epoch, narrated, tmp_path) -> None:
+    given = spec(dropout=0.0, steps=4, **epoch)
+    one, two = (job(narrated, tmp_path / name, given) for name in ("one", "two"))
+    train.run(one)
+    process = start(two, processes=2)
+    assert process.wait(timeout=300) == 0, (two.directory / LOG).read_text()[-3000:]
+    close(two, one, within=1e-3)
+
+
+@pytest.mark.slow
 def test_mbps_weights_and_the_trained_ones_are_equal_in_all_processes(narrated, tmp_path) -> None:
     """To the bit, though each has its own clips, dropout, and noise that a strategy draws."""
     diaries = tmp_path / "diaries"
@@ -58,12 +69,12 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_them_all(narrated, tmp_p
     )  # fmt: skip
     shape = (-1, INPUT["mel_frames"], split.input.mel_bins)
     mels = np.memmap(data / MELS, dtype=np.float32, mode="r+").reshape(shape)
-    mels[split.entries[share[0][0]].row] = np.nan
+    mels[split.entries[share[0].clip].row] = np.nan
     mels.flush()
     work = job({**narrated, "data": data}, tmp_path / "a", spec(dropout=0.0))
     process = start(work, processes=2)
     assert process.wait(timeout=300) != 0
     error = read_json(work.directory / RECORD)["error"]
     assert error.startswith("step 0: the loss is nan, with learning rate ")
-    ids = [split.clips[row].id for row, _ in share]
+    ids = [split.clips[key.clip].id for key in share]
     assert f"on clips {', '.join(ids[:3])} …" in error

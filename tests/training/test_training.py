@@ -12,7 +12,7 @@ from avbench.core.errors import DataError
 from avbench.core.job import Job
 from avbench.core.options import plain
 from avbench.core.types import InputSpec
-from avbench.data.dataset import ClipData, StepSampler
+from avbench.data.dataset import ClipData, Key, StepSampler
 from avbench.data.settings import SamplingSettings
 from avbench.models.settings import ComputeSettings, ModelSettings
 from avbench.models.weights import WEIGHTS
@@ -220,7 +220,7 @@ def test_predicting_the_next_caption_alone_leaves_out_the_last_clips(narrated, t
 def test_steps_draw_whole_groups_of_one_video_and_depend_on_the_seed_alone() -> None:
     videos = [f"v{i // 6}" for i in range(24)]
 
-    def steps(start: int, seed: int = 0) -> list[list[tuple[int, int]]]:
+    def steps(start: int, seed: int = 0) -> list[list[Key]]:
         return list(StepSampler(videos, batch=6, group=3, seed=seed, start=start, steps=8))
 
     every = steps(0)
@@ -228,9 +228,9 @@ def test_steps_draw_whole_groups_of_one_video_and_depend_on_the_seed_alone() -> 
     assert steps(0, seed=1) != every
     for keys in every:
         for triple in (keys[:3], keys[3:]):
-            assert len({videos[i] for i, _ in triple}) == 1
-    assert sorted(i for keys in every[:4] for i, _ in keys) == list(range(24))
-    assert [epoch for keys in every for _, epoch in keys] == [0] * 24 + [1] * 24
+            assert len({videos[key.clip] for key in triple}) == 1
+    assert sorted(key.clip for keys in every[:4] for key in keys) == list(range(24))
+    assert [key.epoch for keys in every for key in keys] == [0] * 24 + [1] * 24
 
 
 def test_the_share_of_next_captions_is_an_option(narrated_data) -> None:

@@ -7,11 +7,12 @@ columns ``start``, ``end`` and ``text``, or of ``<video>.<language>.vtt`` as dow
 paper says (Sec. 4.1): start with one sentence, and extend it by neighbouring sentences until the
 clip is longer than five seconds.
 
-The paper leaves open the starts of clips. By default a clip starts at the first sentence that no
-clip holds yet and grows forward; the last one of a video grows backward. So clips overlap only at
-a video's end, and the next caption, the following clip's, is not within this one. The alternative,
-``starts: every``, makes a clip of every sentence and extends it to the side that keeps it shorter,
-as in UniVL (Luo et al., 2020); its next caption is that of the first sentence after it.
+The paper leaves open the starts of clips. By default, ``starts: every``, there is a clip for every
+sentence, extended to the side that keeps it shorter, as in UniVL (Luo et al., 2020), whose code
+the paper follows; its next caption is that of the first sentence after it. The alternative,
+``starts: uncovered``, starts a clip at the first sentence that no clip holds yet and extends it
+forward; the last one of a video grows backward. Then clips overlap only at a video's end, there
+are about half as many, and the next caption is the following clip's.
 
 Source: HowTo100M: Learning a text-video embedding by watching hundred million narrated video
 clips (Miech et al., 2019), https://www.di.ens.fr/willow/research/howto100m.
@@ -51,8 +52,9 @@ class Options:
     """Keep the videos of these first-level categories (``category_1``); none: keep all."""
     min_seconds: float = 5.0
     """A clip is extended until it is longer than this, seconds (paper: 5)."""
-    starts: Literal["uncovered", "every"] = "uncovered"
-    """Sentences that start a clip: those that no clip holds yet, or every one."""
+    starts: Literal["uncovered", "every"] = "every"
+    """Sentences that start a clip: every one, as in UniVL, or those that no clip holds yet. The
+    paper does not say."""
 
     def __post_init__(self) -> None:
         if not self.min_seconds >= 0:

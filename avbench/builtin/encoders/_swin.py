@@ -241,7 +241,9 @@ class Swin(nn.Module):
         """Return the orders and gathers for a map's size, cached."""
         name = "x".join(map(str, size))
         if name not in self.geometries:
-            with torch.inference_mode(False):  # training may follow a first call in that mode
+            # Training may follow a first call in inference mode. The indices depend on values,
+            # which a default device like "meta" does not have.
+            with torch.inference_mode(False), torch.device("cpu"):
                 made = Geometry(size, self.window, self.depths)
                 self.geometries[name] = made.to(self.norm.weight.device)
         found = self.geometries[name]

@@ -15,14 +15,17 @@ from avbench.core.digest import settled, stamp
 from avbench.core.job import read_json, remember
 from avbench.core.options import canonical, plain
 from avbench.core.paths import cache
+from avbench.data.annotations.clip_counts import ClipCounts, Tally
 from avbench.data.contracts import Dataset, Defect
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitSummary:
-    """Number of clips in a split's annotations, and their defects."""
+    """The clips in a split's annotations, and their defects."""
 
-    clips: int
+    counts: ClipCounts
+    followed: ClipCounts
+    """Those that another clip of the video follows, whose caption PNC predicts."""
     defects: tuple[Defect, ...]
 
 
@@ -47,17 +50,31 @@ def examine(dataset: Dataset, split: str, who: Sequence[Any]) -> SplitSummary:
             kept = read_json(known)
             if kept["files"] == stamps:
                 defects = tuple(Defect(**defect) for defect in kept["defects"])
-                return SplitSummary(clips=kept["clips"], defects=defects)
+                return SplitSummary(
+                    counts=ClipCounts(**kept["counts"]),
+                    followed=ClipCounts(**kept["followed"]),
+                    defects=defects,
+                )
         except (OSError, json.JSONDecodeError, KeyError, TypeError):
             pass  # absent, or of another version
-    clips, found_defects = 0, []
+    found = summarise(dataset, split)
+    if stamps and settled(*files):
+        remember(known, {"files": stamps, **plain(found)})
+    return found
+
+
+def summarise(dataset: Dataset, split: str) -> SplitSummary:
+    """Read and summarise a split's annotations.
+
+    Raises:
+        DataError: the annotations are missing or malformed.
+    """
+    every, followed, defects = Tally(), Tally(), list[Defect]()
     for item in dataset.iterate(split):
         if isinstance(item, Defect):
-            found_defects.append(item)
-        else:
-            clips += 1
-    found = SplitSummary(clips=clips, defects=tuple(found_defects))
-    if stamps and settled(*files):
-        kept = {"files": stamps, "clips": found.clips, "defects": plain(found.defects)}
-        remember(known, kept)
-    return found
+            defects.append(item)
+            continue
+        every.add(item)
+        if item.next_caption is not None:
+            followed.add(item)
+    return SplitSummary(counts=every.counts(), followed=followed.counts(), defects=tuple(defects))

@@ -12,6 +12,11 @@ The paper leaves the value of padded frames open. Here padding has *zero amplitu
 log(floor), like a pause at the end of the sound; the literal alternative, the number 0 after the
 logarithm, is the level of loud sound. A clip without sound is all padding, so the model cannot
 tell it from silence.
+
+Of clips longer than 256 frames (about 6.8 s) the paper says only that they "will be down-sampled
+to be 256 frames". Here the logarithms are averaged over each new frame's share of the clip, so
+that every sound leaves a trace. Interpolation between neighbouring frames is the alternative. It
+skips frames from a factor of two on: a sound of 50 ms in a long clip may leave no trace.
 """
 
 import math
@@ -22,9 +27,9 @@ import torchaudio.functional
 import torchaudio.transforms
 from jaxtyping import Float32
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
-from avbench.core.types import InputSpec
+from avbench.core.types import Downsample, InputSpec
 
 
 def padding(spec: InputSpec) -> float:
@@ -45,16 +50,33 @@ def log_mel(sound: Float32[Tensor, " S"], spec: InputSpec) -> Float32[Tensor, "F
     return torch.log(amplitude + spec.log_floor).T.contiguous()
 
 
-def shorten(mel: Float32[Tensor, "F M"], frames: int) -> Float32[Tensor, "G M"]:
-    """Down-sample a spectrogram of more than ``frames`` frames, linearly along time."""
+def shorten(
+    mel: Float32[Tensor, "F M"], frames: int, downsample: Downsample = "area"
+) -> Float32[Tensor, "G M"]:
+    """Down-sample a spectrogram of more than ``frames`` frames along time.
+
+    Args:
+        mel: the spectrogram; it is returned unchanged if it is short enough.
+        frames: largest number of frames.
+        downsample: ``area`` or ``linear``, see ``InputSpec.downsample``. With ``area`` a frame
+            that straddles a border counts in both new frames, by its share in each.
+    """
     if len(mel) <= frames:
         return mel
-    return interpolate(mel.T[None], size=frames, mode="linear", align_corners=False)[0].T
+    if downsample == "linear":
+        return interpolate(mel.T[None], size=frames, mode="linear", align_corners=False)[0].T
+    # PyTorch's mode "area" gives straddling frames full weight on both sides: 257 frames would
+    # all be blurred. Sums up to the borders, whole frames and a share, weight them exactly.
+    borders = torch.linspace(0, len(mel), frames + 1, dtype=torch.float64)
+    whole = borders.floor().long()
+    sums = pad(mel.double().cumsum(0), (0, 0, 1, 0))
+    shares = (borders - whole)[:, None] * pad(mel.double(), (0, 0, 0, 1))[whole]
+    return ((sums[whole] + shares).diff(dim=0) * (frames / len(mel))).float()
 
 
 def fit(mel: Float32[Tensor, "F M"], spec: InputSpec) -> Float32[Tensor, "G M"]:
     """Bring a spectrogram to ``spec.mel_frames``: pad a shorter one, down-sample a longer one."""
-    mel = shorten(mel, spec.mel_frames)
+    mel = shorten(mel, spec.mel_frames, spec.downsample)
     fitted = torch.full((spec.mel_frames, spec.mel_bins), padding(spec))
     fitted[: len(mel)] = mel
     return fitted

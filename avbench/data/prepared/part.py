@@ -119,11 +119,12 @@ def _decode(part: Part, place: int, files: tuple[int, int] | None) -> ClipResult
         )
     except MediaError as error:
         return error.as_result()
-    mel = shorten(log_mel(clip.sound, spec), spec.mel_frames).contiguous().numpy()
+    mel = shorten(log_mel(clip.sound, spec), spec.mel_frames, spec.downsample)
     if files is not None:
         frames = clip.frames.numpy()
         _write(files[0], frames, row * spec.store_frames * frames[0].nbytes)
-        _write(files[1], mel, row * spec.mel_frames * spec.mel_bins * mel.itemsize)
+        values = mel.contiguous().numpy()
+        _write(files[1], values, row * spec.mel_frames * spec.mel_bins * values.itemsize)
     whole = clip.timeline
     entry = Entry(
         row=row,

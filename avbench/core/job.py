@@ -4,11 +4,13 @@
 needs. ``record.json``, written last and atomically, proves that the stage is done.
 """
 
+import errno
 import json
 import os
 import signal
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,8 +53,9 @@ class Job:
         return loaded
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Report the progress of the stage; the runner shows it."""
-        write_json(self.directory / PROGRESS, {"done": done, "total": total, "note": note})
+        """Report the progress of the stage; the runner shows it. A full disk hides it."""
+        with suppress(OSError):
+            write_json(self.directory / PROGRESS, {"done": done, "total": total, "note": note})
 
 
 def read_job(directory: Path) -> Job:
@@ -77,11 +80,73 @@ def remember(path: Path, value: Any, *, indent: int | None = 1) -> None:
     """Write JSON into the user's cache; a failure costs time later, not results."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
+        for stray in path.parent.glob(f".{path.name}.*"):  # of a process that was killed
+            stray.unlink(missing_ok=True)
         write_json(path, value, indent=indent)
 
 
-def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
-    """Write JSON so that readers see the old file or the new one, never a part."""
+def write_json(path: Path, value: Any, *, indent: int | None = 1, durable: bool = False) -> None:
+    """Write JSON so that readers see the old file or the new one, never a part.
+
+    Args:
+        path: the file.
+        value: plain data.
+        indent: spaces per level; None: one line.
+        durable: True: the file is on disk before it takes its name, so that it also survives a
+            power failure.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=indent, ensure_ascii=False), "utf-8")
+        if durable:
+            sync(temporary)
+    if durable:
+        sync(path.parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the path of a hidden file, which takes the place of ``path`` at the end.
+
+    If the body fails, the hidden file is removed and ``path`` stays.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=indent, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync(path: Path) -> bool:
+    """Wait until a file or a folder is on disk.
+
+    Returns:
+        False if its file system cannot tell.
+
+    Raises:
+        OSError: the disk is full or broken.
+    """
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        return False
+    finally:
+        os.close(opened)
+    return True
+
+
+def remove_strays(folder: Path) -> None:
+    """Delete the temporary files that killed writers left in a folder.
+
+    A runner may be writing a new ``job.json``, so a young one stays.
+    """
+    for path in folder.glob(".*"):
+        with suppress(OSError):
+            writing = path.name.startswith(f".{JOB}.") and path.stat().st_mtime > time.time() - 60
+            if path.is_file() and not writing:
+                path.unlink()

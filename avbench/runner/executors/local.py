@@ -32,7 +32,7 @@ LOG_BYTES = 16 << 20
 """Bytes that a stage's log may grow to; of a longer one the beginning and the end are kept."""
 
 
-def cap(log: Path, limit: int = LOG_BYTES) -> None:
+def cap(log: Path, limit: int) -> None:
     """Cut the middle out of a log that has grown beyond ``limit`` bytes.
 
     Its writers append, so they go on behind what is kept.
@@ -146,7 +146,7 @@ class LocalExecutor:
     def cap_logs(self) -> None:
         """Keep the logs of the running stages from filling the disk."""
         for folder in (folder for process in self.running for folder in process.folders):
-            cap(folder / LOG)
+            cap(folder / LOG, LOG_BYTES)
 
     def reap(self) -> list[LocalProcess]:
         """Return the processes that have ended since the last call."""

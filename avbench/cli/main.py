@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -97,9 +97,9 @@ def _flush() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _drop(1)  # the reader has seen enough
+        _drop(sys.stdout)  # the reader has seen enough
     except OSError as error:
-        _drop(1)
+        _drop(sys.stdout)
         raise AvbenchError(f"standard output cannot be written: {error.strerror}") from None
 
 
@@ -108,14 +108,14 @@ def _end(message: str) -> NoReturn:
     try:
         print(f"error: {message}", file=sys.stderr, flush=True)
     except OSError:
-        _drop(2)
+        _drop(sys.stderr)
     sys.exit(2)
 
 
-def _drop(descriptor: int) -> None:
-    """Send what is still buffered for a descriptor nowhere; the interpreter would fail on it."""
+def _drop(stream: TextIO) -> None:
+    """Send what a stream still buffers nowhere; the interpreter would fail on it at its end."""
     with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _version(asked: bool) -> bool:

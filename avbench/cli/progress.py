@@ -7,6 +7,7 @@ from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -15,6 +16,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.spinner import Spinner
 from rich.text import Text
 
 from avbench.core.job import LOG
@@ -83,7 +85,8 @@ def time_left(run: Run) -> str:
 def working(terminal: Console, text: str) -> Iterator[None]:
     """Show in a terminal, until the body ends, what a command does before it can show more."""
     if terminal.is_terminal:
-        with terminal.status(Text(text)):
+        spinner = Spinner("dots", text=Text(text))
+        with Live(spinner, console=terminal, transient=True):
             yield
     else:
         yield

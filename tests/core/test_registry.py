@@ -25,6 +25,17 @@ def register_fusions(register):
 """
 
 
+FORKS = """
+import os, warnings
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of threads
+    child = os.fork()
+if not child:
+    os._exit(7)
+STATUS = os.waitpid(child, 0)[1]
+"""
+
+
 class Installed:
     """Pretends that a distribution is installed: a module and a dist-info with an entry point."""
 
@@ -177,8 +188,7 @@ def test_a_hook_that_fails_or_ends_the_process_is_named(installed: Installed) ->
 
 
 def test_a_process_that_a_plugin_forks_may_end(tmp_path: Path) -> None:
-    fork = "import os\nchild = os.fork()\nif not child:\n    os._exit(7)\nSTATUS = os.waitpid(child, 0)[1]\n"
-    (tmp_path / "forks.py").write_text(fork + GOOD.replace("NAME", "forks"))
+    (tmp_path / "forks.py").write_text(FORKS + GOOD.replace("NAME", "forks"))
     leave = os._exit
     load(tmp_path)
     assert os.waitstatus_to_exitcode(sys.modules["avbench_local.forks"].STATUS) == 7

@@ -71,14 +71,15 @@ def damage_lines(run: Run) -> list[str]:
 
 
 def time_left(run: Run) -> str:
-    """Return the estimated time to the end of a run, or why it is unknown."""
+    """Return the estimated time to the end of a run, or that it is unknown."""
     seconds = run.seconds_left()
-    if seconds is not None:
-        return f"about {span(max(1.0, seconds))} left"
-    kinds = run.unmeasured()
-    if not kinds:
-        return "time left unknown"
-    return f"time left unknown: no {' or '.join(kinds)} stage has ended yet"
+    return "time left unknown" if seconds is None else f"about {span(max(1.0, seconds))} left"
+
+
+def reason_unknown(run: Run) -> str:
+    """Return why the time left is unknown; empty: it is known, or soon will be."""
+    kinds = run.unmeasured() if run.seconds_left() is None else []
+    return f": no {' or '.join(kinds)} stage has ended yet" if kinds else ""
 
 
 @contextmanager
@@ -217,7 +218,7 @@ class Lines:
             self._print(
                 run, f"running for {span(seconds)}: {describe(stage, run)} {note}".rstrip()
             )
-        self._print(run, time_left(run))
+        self._print(run, time_left(run) + reason_unknown(run))
 
     def _print(self, run: Run, text: str) -> None:
         stamp = time.strftime("%H:%M:%S")

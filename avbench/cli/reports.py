@@ -12,7 +12,7 @@ from rich.text import Text
 
 from avbench.cli.progress import console as make_console
 from avbench.core.errors import AvbenchError
-from avbench.core.job import replacing
+from avbench.core.job import replacing, sweep
 from avbench.runner.plan import Plan, Store
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def _write(sheets: Sequence["Sheet"], folder: Path, stem: str, formats: Sequence
     from avbench.reports.formats import FORMATS
 
     written = Written(folder)
+    sweep(folder)
     for name in formats:
         render, extension = FORMATS[name]
         written.write(name, f"{stem}.{extension}", render(sheets))

@@ -26,6 +26,9 @@ INTERRUPTED = 143
 LEFT = "left"
 """The last progress note of a training that left on a notice: the launcher's status hides it."""
 
+MINUTE = 60.0
+"""Seconds after which a hidden file is nobody's: writing one takes less."""
+
 JOB, RECORD, PROGRESS, LOG = "job.json", "record.json", "progress.json", "log.txt"
 
 
@@ -80,8 +83,6 @@ def remember(path: Path, value: Any, *, indent: int | None = 1) -> None:
     """Write JSON into the user's cache; a failure costs time later, not results."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stray in path.parent.glob(f".{path.name}.*"):  # of a process that was killed
-            stray.unlink(missing_ok=True)
         write_json(path, value, indent=indent)
 
 
@@ -140,13 +141,15 @@ def sync(path: Path) -> bool:
     return True
 
 
-def remove_strays(folder: Path) -> None:
-    """Delete the temporary files that killed writers left in a folder.
+def sweep(folder: Path) -> None:
+    """Delete the hidden files of ``replacing`` that killed processes left in a folder."""
+    for path in folder.glob(".*.*"):
+        if path.name.rpartition(".")[2].isdecimal():
+            remove_if_older(path, MINUTE)
 
-    A runner may be writing a new ``job.json``, so a young one stays.
-    """
-    for path in folder.glob(".*"):
-        with suppress(OSError):
-            writing = path.name.startswith(f".{JOB}.") and path.stat().st_mtime > time.time() - 60
-            if path.is_file() and not writing:
-                path.unlink()
+
+def remove_if_older(path: Path, seconds: float) -> None:
+    """Delete a file that was not written to for some seconds, if it is there."""
+    with suppress(OSError):
+        if path.is_file() and (not seconds or path.stat().st_mtime < time.time() - seconds):
+            path.unlink()

@@ -15,11 +15,12 @@ from avbench.core.digest import file_digest
 from avbench.core.job import (
     JOB,
     LOG,
+    MINUTE,
     PROGRESS,
     RECORD,
     Job,
     read_json,
-    remove_strays,
+    remove_if_older,
     sync,
     write_json,
 )
@@ -89,7 +90,8 @@ def write(
     Raises:
         OSError: the disk is full or broken.
     """
-    remove_strays(folder)
+    for stray in folder.glob(".*"):  # of killed processes; a runner may be writing ``job.json``
+        remove_if_older(stray, MINUTE if stray.name.startswith(f".{JOB}.") else 0.0)
     record = {
         "kind": job.kind,
         "id": job.id,

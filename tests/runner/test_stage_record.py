@@ -4,11 +4,12 @@ import errno
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from avbench.core.job import JOB, LOG, RECORD, Job, read_json, replacing, write_json
+from avbench.core.job import JOB, LOG, RECORD, Job, read_json, replacing, sweep, write_json
 from avbench.runner import stage_record
 from avbench.runner.lock import LOCK
 from avbench.runner.plan import Store
@@ -182,6 +183,17 @@ def test_a_file_that_could_not_be_written_leaves_the_old_one_and_no_other(tmp_pa
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"table.md": "old"}
+
+
+def test_hidden_files_of_killed_writers_are_swept_up_once_they_are_nobodys(tmp_path: Path) -> None:
+    names = {".table.md.17": 100, ".table.md.18": 1, ".gitignore": 100, ".a.b": 100, "x.17": 100}
+    for name, age in names.items():
+        (tmp_path / name).touch()
+        then = time.time() - age
+        os.utime(tmp_path / name, (then, then))
+    sweep(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == set(names) - {".table.md.17"}
+    sweep(tmp_path / "none")
 
 
 # ------------------------------------------------------------------ a run on damaged stages

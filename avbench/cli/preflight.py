@@ -41,9 +41,9 @@ def probe(folder: Path) -> Probe:
     A folder that does not exist is not made; its first existing parent is tried.
     """
     there = folder.absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
     try:
+        while not there.exists() and there != there.parent:
+            there = there.parent
         with tempfile.TemporaryDirectory(
             prefix=".avbench-", dir=there, ignore_cleanup_errors=True
         ) as name:

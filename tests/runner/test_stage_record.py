@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from avbench.core.errors import AvbenchError
 from avbench.core.job import JOB, LOG, RECORD, Job, read_json, replacing, sweep, write_json
-from avbench.runner import stage_record
+from avbench.runner import export, stage_record
 from avbench.runner.lock import LOCK
-from avbench.runner.plan import Store
+from avbench.runner.plan import Store, Trial
 from avbench.runner.scheduler import Run
 from avbench.runner.stage_process import main
 from tests.fake_stages import Bench, plan_of, stage
@@ -129,6 +130,7 @@ def test_a_record_of_another_stage_proves_nothing(tmp_path: Path) -> None:
     assert store.examine(one).damage == "record.json is of finetune-x"
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="names of files are from /proc")
 def test_outputs_and_record_are_on_disk_before_the_record_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,3 +270,15 @@ def test_a_process_that_finds_a_parent_damaged_says_so(
     assert main([str(finished.store.directory(b))]) == 1
     said = capsys.readouterr().err
     assert said.endswith(": record.json is not a record: expected an object, got list\n")
+
+
+def test_a_damaged_captioner_is_not_exported(finished: Bench) -> None:
+    a, _ = finished.run.plan.stages.values()
+    (finished.store.directory(a) / OUTPUT).write_text("v" * 100)
+    trial = Trial(label="merged", axes={}, published={}, seed=3)
+    with pytest.raises(AvbenchError) as caught:
+        export._finished(a, finished.store, trial)
+    assert str(caught.value) == (
+        f"row 'merged', seed 3: stage finetune-a is damaged: {OUTPUT} has other contents than its "
+        "record says. Make it again by 'avbench run' with the same options"
+    )

@@ -1,5 +1,6 @@
 """Shows the progress of a run: bars in a terminal, plain log lines elsewhere."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from rich.text import Text
 from avbench.core.job import LOG
 from avbench.runner.plan import Stage
 from avbench.runner.scheduler import Run
+
+SOON = 2.0
+"""Seconds after which a log says what a command does."""
 
 LOG_WIDTH = 140
 """Width of output without a terminal, in columns."""
@@ -83,21 +87,32 @@ def reason_unknown(run: Run) -> str:
 
 
 @contextmanager
-def working(terminal: Console, text: str) -> Iterator[None]:
-    """Show in a terminal, until the body ends, what a command does before it can show more."""
-    if terminal.is_terminal:
+def working(output: Console, text: str, *, logged: bool = False) -> Iterator[None]:
+    """Show, until the body ends, what a command does before it can show more.
+
+    Args:
+        output: in a terminal the text is shown at once, and removed at the end.
+        text: what is done.
+        logged: True: other output gets it as a line, once it takes more than ``SOON``.
+    """
+    if output.is_terminal:
         spinner = Spinner("dots", text=Text(text))
-        with Live(spinner, console=terminal, transient=True):
+        with Live(spinner, console=output, transient=True):
             yield
-    else:
+        return
+    timer = threading.Timer(SOON, _log, (output, text))
+    timer.daemon = True
+    if logged:
+        timer.start()
+    try:
         yield
+    finally:
+        timer.cancel()
 
 
-def log_line(output: Console, text: str) -> None:
-    """Print a line with the time, unless the output is a terminal."""
-    if not output.is_terminal:
-        stamp = time.strftime("%H:%M:%S")
-        output.print(Text(f"{stamp} {text}"), highlight=False, soft_wrap=True)
+def _log(output: Console, text: str) -> None:
+    stamp = time.strftime("%H:%M:%S")
+    output.print(Text(f"{stamp} {text}"), highlight=False, soft_wrap=True)
 
 
 class Bars:

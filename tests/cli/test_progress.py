@@ -1,12 +1,14 @@
 """What a run shows: progress, the time left, damage and second attempts."""
 
 import io
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from avbench.cli.progress import Bars, Lines, log_line, time_left, working
+from avbench.cli import progress
+from avbench.cli.progress import Bars, Lines, time_left, working
 from avbench.core.job import Job
 from avbench.runner.executors import local
 from avbench.runner.executors.local import LocalExecutor
@@ -101,16 +103,21 @@ def test_less_than_a_second_is_not_nothing(run: Run) -> None:
     assert time_left(run) == "about 0:00:01 left"
 
 
-def test_a_command_says_at_once_what_it_does() -> None:
+def test_a_terminal_shows_at_once_what_a_command_does() -> None:
     file = io.StringIO()
     terminal = Console(file=file, force_terminal=True, width=100, color_system=None)
-    with working(terminal, "planning [s]"):
+    with working(terminal, "planning [s]", logged=True):
         assert "planning [s]" in file.getvalue()
-    log_line(terminal, "planning")
-    assert "planning\n" not in file.getvalue()
-    log = io.StringIO()
-    output = Console(file=log, width=100)
-    with working(output, "planning"):
-        assert log.getvalue() == ""
-    log_line(output, "planning [s]")
-    assert log.getvalue().endswith(" planning [s]\n")
+
+
+def test_a_log_says_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    with working(Console(file=file), "planning s", logged=True):
+        pass
+    assert file.getvalue() == ""
+    monkeypatch.setattr(progress, "SOON", 0.05)
+    for logged in (False, True):
+        with working(Console(file=file, width=100), f"planning [{logged}]", logged=logged):
+            time.sleep(0.3)
+    assert file.getvalue().endswith(" planning [True]\n")
+    assert "False" not in file.getvalue()

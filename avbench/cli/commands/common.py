@@ -12,6 +12,8 @@ from avbench.config.overrides import Overrides
 from avbench.core.errors import AvbenchError, unknown
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from avbench.runner.plan import Plan, Store
 
 SuiteName = Annotated[
@@ -52,8 +54,10 @@ def plan_from_options(
     additional: list[str] | None,
     only: list[str] | None,
     plugins_dir: Path | None,
+    *,
+    log: "Console | None" = None,
 ) -> "Plan":
-    """Plan a suite with the changes of the command line."""
+    """Plan a suite with the changes of the command line; ``log`` says so if it takes long."""
     from avbench.cli.progress import console, working
     from avbench.runner.plan_cache import plan_for
 
@@ -64,7 +68,8 @@ def plan_from_options(
         additional=tuple(additional or ()),
         only=tuple(only or ()),
     )
-    with working(console(stderr=True), f"planning {suite}"):
+    output = log or console(stderr=True)
+    with working(output, f"planning {suite}", logged=log is not None):
         return plan_for(suite, overrides, plugins_dir)
 
 

@@ -78,15 +78,16 @@ def run(
 ) -> None:
     """Run a suite and print its tables; finished stages are not run again."""
     from avbench.cli import preflight
-    from avbench.cli.progress import console, log_line, watch, working
+    from avbench.cli.progress import console, watch, working
     from avbench.runner.executors.local import LocalExecutor, cores
     from avbench.runner.scheduler import INTERRUPT, Run
 
     formats = formats_of(format_)
     terminal = console(stderr=as_json)
     store = store_in(results)
-    log_line(terminal, f"planning {suite}")
-    plan = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
+    plan = plan_from_options(
+        suite, preset, data, seeds, additional, only, plugins_dir, log=terminal
+    )
     executor = LocalExecutor(jobs or cores(), threads, processes=processes)
     local = {
         "device": device,
@@ -98,7 +99,7 @@ def run(
         "strategy": strategy,
         "workers": workers,
     }
-    with working(console(stderr=True), "checking the finished stages and this machine"):
+    with working(terminal, "checking the finished stages and this machine", logged=True):
         current = Run(plan, store, executor, local)
         preflight.check(current, plugins_dir)
     with watch(terminal) as watcher:

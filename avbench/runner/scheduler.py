@@ -459,6 +459,9 @@ class Run:
             if record is None and locked(folder):
                 self.status[stage.id] = "elsewhere"
                 continue
+            if record is None and not all(map(self._is_done, stage.parents.values())):
+                self.status[stage.id] = "waiting"  # for the first stage of its process
+                continue
             if record is None and (self.interrupted or _got_notice(folder, code)):
                 # A notice to a stage means that the machine is wanted, so the whole run ends.
                 self.interrupted = True
@@ -568,7 +571,10 @@ def _progress(folder: Path) -> Mapping[str, Any]:
 
 def _full(folder: Path) -> str:
     """Return the statement that a folder's disk is full; empty: it is not."""
-    free = shutil.disk_usage(folder).free
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return ""
     return f"the disk is full ({free} bytes free)" if free < FULL else ""
 
 

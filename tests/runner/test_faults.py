@@ -57,6 +57,16 @@ def test_a_stage_that_lacks_memory_alone_too_has_failed(
     assert bench.record(a)["error"] == bench.run.error(a) == error
 
 
+def test_what_a_killed_process_had_not_begun_just_waits(bench: Bench) -> None:
+    hungry = stage("t", "finetune", do="lack memory once")
+    others = [stage(f"o{i}", "vocabulary") for i in range(2)]
+    said = [stage(f"g{i}", "generate", {"model": "t"}) for i in range(2)]
+    assert bench.go(plan_of(hungry, *others, *said), slots=1) == 0
+    assert bench.watcher.seen[0] == "+t,g0,g1"
+    assert bench.run.notes == ["out of memory: finetune [t]; it is tried once more, alone"]
+    assert sorted(bench.traced()) == ["g0", "g1", "o0", "o1", "t", "t"]
+
+
 def test_the_kernels_count_of_kills_is_told_and_covers_the_children_of_a_stage(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -185,6 +185,7 @@ def test_a_stage_that_cannot_be_started_has_failed(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.usefixtures("own_signals")
 def test_a_file_system_without_locks_is_told_with_the_folder_and_what_to_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -261,6 +261,7 @@ def test_a_parent_is_checked_by_its_contents_before_a_child_reads_it(finished: B
     )  # fmt: skip
 
 
+@pytest.mark.usefixtures("own_signals")
 def test_a_process_that_finds_a_parent_damaged_says_so(
     finished: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:

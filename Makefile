@@ -9,12 +9,13 @@ FAST := "not slow and not java"
 # takes tests of the other's, so that neither waits for a long file.
 SHARED := --numprocesses 2 --dist worksteal
 UPGRADE :=
+SOAK := 600
 
 WITHOUT_BOUNDS = import re, tomllib; \
     project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
     print(*(re.split("[<>=]", each)[0] for each in project["dependencies"]), sep="\n")
 
-.PHONY: demo smoke test fast canary lowest lock bench bench-gpu lint clean
+.PHONY: demo smoke test fast soak canary lowest lock bench bench-gpu lint clean
 
 demo: $(STAMP)
 	$(BIN)/avbench run quickstart
@@ -28,6 +29,10 @@ test: $(STAMP) lint
 
 fast: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m $(FAST) $(SHARED)
+
+# Kills runners and stages at random for ten minutes; `make test` does so for seconds.
+soak: $(STAMP)
+	AVBENCH_SOAK_SECONDS=$(SOAK) OMP_NUM_THREADS=1 $(BIN)/pytest tests/runner/test_soak.py -n0
 
 # Tomorrow's fresh machine: the newest release of everything, beyond the tested ranges.
 canary: $(STAMP)

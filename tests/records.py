@@ -29,6 +29,15 @@ model:
 """Part of a suite: a model and a world so small that some seconds train it."""
 
 
+def write_record(store: Store, stage: Stage, **more: Any) -> Path:
+    """Write the record of a stage, done unless ``more`` says otherwise; return its folder."""
+    folder = store.directory(stage)
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"kind": stage.kind, "id": stage.id, "status": "done", "results": {}, "error": None}
+    write_json(folder / RECORD, {**record, "provenance": {}, **more})
+    return folder
+
+
 class Recorded:
     """A planned suite, and its store."""
 
@@ -40,7 +49,4 @@ class Recorded:
         self.store = Store(results=folder / "results", cache=folder / "cache")
 
     def write(self, stage: Stage, status: str = "done", **more: Any) -> None:
-        folder = self.store.directory(stage)
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {"kind": stage.kind, "id": stage.id, "status": status, "results": {}}
-        write_json(folder / RECORD, {**record, "error": None, "provenance": {}, **more})
+        write_record(self.store, stage, status=status, **more)

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from avbench.cli.preflight import probe
 from avbench.core.errors import AvbenchError
 from avbench.core.paths import cache
 from avbench.core.versions import installed, remedy
@@ -254,24 +254,22 @@ def _plugins(plugins_dir: Path | None) -> Iterator[Advice]:
 
 
 def _folder(name: str, folder: Path, remedy: str) -> Iterator[Advice]:
-    """Check that a folder, or its first existing parent, is writable and has free space."""
-    there = folder.absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        said = f"{folder}: cannot be written: {error.strerror}"
-        yield Advice(check=name, status="problem", found=said, remedy=remedy)
+    """Check that a folder, or its first existing parent, takes stages and has free space."""
+    found = probe(folder)
+    if found.problem:
+        yield Advice(check=name, status="problem", found=found.problem, remedy=remedy)
         return
-    free = shutil.disk_usage(there).free
-    said = f"{folder}: {free / 2**30:.1f} GiB free"
+    free = shutil.disk_usage(found.place).free
+    works = "flock, rename and fsync work" if found.durable else "flock and rename work"
+    said = f"{folder}: {free / 2**30:.1f} GiB free; {works}"
     if free < LEAST_DISK:
         yield Advice(check=name, status="problem", found=said, remedy=f"make room, or {remedy}")
     elif free < USUAL_DISK:
         small = "enough for the embedded world; make room for real datasets"
         yield Advice(check=name, status="warning", found=said, remedy=f"{small}, or {remedy}")
+    elif not found.durable:
+        said = f"{said}; fsync does not: after a power failure stages may be damaged"
+        yield Advice(check=name, status="warning", found=said, remedy=f"optional: {remedy}")
     else:
         yield Advice(check=name, status="ok", found=said)
 

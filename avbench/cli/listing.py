@@ -27,15 +27,18 @@ def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
     """Return a plan's trials and its stages by kind, with those that are done."""
     from avbench.runner.scheduler import StageTimes
 
-    done = store.all_done(plan.stages.values())
+    found = store.examine_all(plan.stages.values())
+    done = found.done
     times = StageTimes()
     for id_ in done:
-        record = store.record(plan.stages[id_]) or {}
+        record = found[id_].record or {}
         if "wall_s" in record.get("provenance", {}):
             times.add(plan.stages[id_].kind, record["provenance"]["wall_s"])
     kinds = Counter(stage.kind for stage in plan.stages.values())
     ready = Counter(plan.stages[id_].kind for id_ in done)
-    todo = [s.kind for s in plan.stages.values() if s.id not in done]
+    needed = plan.needed(done, found.changed)
+    todo = [plan.stages[id_].kind for id_ in needed if id_ not in done]
+    seconds = times.sum(todo)
     return {
         "suite": plan.suite,
         "title": plan.title,
@@ -65,7 +68,9 @@ def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
         ],
         "stages": {k: {"done": ready[k], "all": kinds[k]} for k in KINDS if k in kinds},
         "trainings": _trainings(plan, done),
-        "seconds_left": sum(map(times.of, todo)) / slots if times.seconds else None,
+        "damaged": {plan.stages[i].folder: why for i, why in found.damage(needed).items()},
+        "seconds_left": None if seconds is None else seconds / slots,
+        "unmeasured": sorted({kind for kind in todo if times.of(kind) is None}),
     }
 
 
@@ -129,8 +134,11 @@ def print_plan(data: Mapping[str, Any]) -> None:
             times = reasons.pop(trial["skipped"])
             more = f" (and {times - 1} more)" if times > 1 else ""
             console.print(Text(f"skipped: {trial['label']}{more}: {trial['skipped']}", "yellow"))
+    for folder, damage in data["damaged"].items():
+        console.print(Text(f"damaged, and to do again: {folder}: {damage}", "yellow"))
     if data["seconds_left"] is None:
-        console.print("time left: unknown before the first stages are done")
+        kinds = " or ".join(data["unmeasured"])
+        console.print(f"time left: unknown: no {kinds} stage has been measured")
     else:
         console.print(f"time left: about {span(data['seconds_left'])}")
 

@@ -1,16 +1,42 @@
 """The command line. Heavy modules are imported by the commands that need them."""
 
+import faulthandler
+import os
 import sys
-from typing import Annotated
+import traceback
+from contextlib import suppress
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
+from typer.core import TyperGroup
 
 from avbench import __version__
 from avbench.cli.commands import analyse, captions, components, environment, suites
-from avbench.core.errors import AvbenchError
+from avbench.core.errors import AvbenchError, PluginError
 from avbench.core.versions import check_versions
 
+
+class Commands(TyperGroup):
+    """The commands, none of which ends by ``sys.exit``: only foreign code does."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command.
+
+        Raises:
+            PluginError: a plugin or a library calls ``sys.exit``.
+        """
+        try:
+            return super().invoke(ctx)
+        except SystemExit as end:
+            last = traceback.extract_tb(end.__traceback__)[-1]
+            raise PluginError(
+                f"{last.filename}:{last.lineno}: this code ended the command by "
+                f"sys.exit({end.code!r})"
+            ) from end
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Benchmarks and ablations of audio-visual video captioning.",
     no_args_is_help=True,
     add_completion=False,
@@ -26,16 +52,70 @@ CHECKS_NOTHING: tuple[list[str], ...] = ([], ["--help"], ["--version"], ["doctor
 
 def main() -> None:
     """Run a command; errors that users can fix end with a message and status 2."""
+    with suppress(ValueError, OSError):  # standard error is no file
+        faulthandler.enable()  # a plugin that crashes the process is named by its line
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
-        if sys.argv[1:2] not in CHECKS_NOTHING:
-            check_versions()
-        app()
+        try:
+            if sys.argv[1:2] not in CHECKS_NOTHING:
+                _check_folder()
+                check_versions()
+            app()
+        finally:
+            _flush()
     except AvbenchError as error:
-        sys.stdout.flush()
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        _end(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _check_folder() -> None:
+    """Check that the current folder still exists.
+
+    Raises:
+        AvbenchError: it was deleted.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise AvbenchError(
+            f"the current folder cannot be read ({error.strerror}): it may have been deleted; "
+            "change to another one"
+        ) from None
+
+
+def _flush() -> None:
+    """Write standard output out, so that a table that a full disk lost is an error.
+
+    Raises:
+        AvbenchError: it cannot be written.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop(sys.stdout)  # the reader has seen enough
+    except OSError as error:
+        _drop(sys.stdout)
+        raise AvbenchError(f"standard output cannot be written: {error.strerror}") from None
+
+
+def _end(message: str) -> NoReturn:
+    """Print an error and exit with status 2."""
+    try:
+        print(f"error: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        _drop(sys.stderr)
+    sys.exit(2)
+
+
+def _drop(stream: TextIO) -> None:
+    """Send what a stream still buffers nowhere; the interpreter would fail on it at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _version(asked: bool) -> bool:

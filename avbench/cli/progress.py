@@ -1,23 +1,31 @@
 """Shows the progress of a run: bars in a terminal, plain log lines elsewhere."""
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.spinner import Spinner
+from rich.text import Text
 
 from avbench.core.job import LOG
-from avbench.runner.common_failure import last_line
 from avbench.runner.plan import Stage
 from avbench.runner.scheduler import Run
+
+SOON = 2.0
+"""Seconds after which a log says what a command does."""
 
 LOG_WIDTH = 140
 """Width of output without a terminal, in columns."""
@@ -38,9 +46,8 @@ def end_line(stage: Stage, run: Run, seconds: float) -> str:
         return f"done in {span(seconds)}: {describe(stage, run)}"
     if run.repeats_error(stage):
         return f"FAILED: {describe(stage, run)}: the same error"
-    record = run.store.record(stage) or {}
-    error = last_line(record.get("error"))
-    return f"FAILED: {describe(stage, run)}: {error} (log: {run.store.directory(stage) / LOG})"
+    log = run.store.directory(stage) / LOG
+    return f"FAILED: {describe(stage, run)}: {run.error(stage)} (log: {log})"
 
 
 def describe(stage: Stage, run: Run) -> str:
@@ -58,6 +65,56 @@ def summary(run: Run) -> str:
     )
 
 
+def damage_lines(run: Run) -> list[str]:
+    """Return one line about each stage that is done again because it is damaged."""
+    stages = run.plan.stages
+    return [
+        f"damaged, and to do again: {describe(stages[id_], run)}: {damage}"
+        for id_, damage in run.damaged.items()
+    ]
+
+
+def time_left(run: Run) -> str:
+    """Return the estimated time to the end of a run, or that it is unknown."""
+    seconds = run.seconds_left()
+    return "time left unknown" if seconds is None else f"about {span(max(1.0, seconds))} left"
+
+
+def reason_unknown(run: Run) -> str:
+    """Return why the time left is unknown; empty: it is known, or soon will be."""
+    kinds = run.unmeasured() if run.seconds_left() is None else []
+    return f": no {' or '.join(kinds)} stage has ended yet" if kinds else ""
+
+
+@contextmanager
+def working(output: Console, text: str, *, logged: bool = False) -> Iterator[None]:
+    """Show, until the body ends, what a command does before it can show more.
+
+    Args:
+        output: in a terminal the text is shown at once, and removed at the end.
+        text: what is done.
+        logged: True: other output gets it as a line, once it takes more than ``SOON``.
+    """
+    if output.is_terminal:
+        spinner = Spinner("dots", text=Text(text))
+        with Live(spinner, console=output, transient=True):
+            yield
+        return
+    timer = threading.Timer(SOON, _log, (output, text))
+    timer.daemon = True
+    if logged:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _log(output: Console, text: str) -> None:
+    stamp = time.strftime("%H:%M:%S")
+    output.print(Text(f"{stamp} {text}"), highlight=False, soft_wrap=True)
+
+
 class Bars:
     """One bar for the whole run and one for each running stage, with the estimated time left."""
 
@@ -65,7 +122,7 @@ class Bars:
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}", style="progress.download"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
             console=console,
@@ -89,7 +146,8 @@ class Bars:
 
     def begin(self, run: Run) -> None:
         """Print the work of the run."""
-        self._bars.console.print(summary(run), highlight=False)
+        for text in (summary(run), *damage_lines(run)):
+            self._bars.console.print(Text(text), soft_wrap=True)
 
     def started(self, stages: list[Stage], run: Run) -> None:
         """Print nothing; the stages' bars appear at the next tick."""
@@ -103,22 +161,30 @@ class Bars:
         """Update the bars."""
         if self._all is None:
             total = len(run.status)
-            self._all = self._bars.add_task("[bold]all stages", total=total, note="")
+            self._all = self._bars.add_task("[bold]all stages", total=total, note="", count="")
+        while run.notes:
+            self._bars.console.print(Text(run.notes.pop(0), "bold yellow"), soft_wrap=True)
         if time.monotonic() - self._estimated > 1:
             self._estimated = time.monotonic()
-            note = f"about {span(run.seconds_left())} left"
-            self._bars.update(self._all, completed=run.count("done"), note=note)
+            self._bars.update(
+                self._all,
+                completed=run.count("done"),
+                count=f"{run.count('done')}/{len(run.status)}",
+                note=escape(time_left(run)),
+            )
         shown = {stage.id: (stage, progress) for stage, _, progress in run.running()}
         for id_ in [i for i in self._tasks if i not in shown]:
             self._bars.remove_task(self._tasks.pop(id_))
         for id_, (stage, progress) in shown.items():
             if id_ not in self._tasks:
-                self._tasks[id_] = self._bars.add_task(describe(stage, run), total=None, note="")
+                name = escape(describe(stage, run))
+                self._tasks[id_] = self._bars.add_task(name, total=None, note="", count="")
             self._bars.update(
                 self._tasks[id_],
                 completed=progress.get("done", 0),
                 total=progress.get("total"),
-                note=str(progress.get("note", "")),
+                count=f"{progress['done']}/{progress['total']}" if progress else "",
+                note=escape(str(progress.get("note", "starting"))),
             )
 
 
@@ -142,7 +208,8 @@ class Lines:
 
     def begin(self, run: Run) -> None:
         """Print the work of the run."""
-        self._print(run, summary(run))
+        for text in (summary(run), *damage_lines(run)):
+            self._print(run, text)
 
     def started(self, stages: list[Stage], run: Run) -> None:
         """Print one line per stage."""
@@ -154,17 +221,19 @@ class Lines:
         self._print(run, end_line(stage, run, seconds))
 
     def tick(self, run: Run) -> None:
-        """Print the running stages, if ``every`` seconds have passed since the last time."""
+        """Print notes, and every ``every`` seconds the running stages."""
+        while run.notes:
+            self._print(run, run.notes.pop(0))
         if time.monotonic() - self._last < self._every:
             return
         self._last = time.monotonic()
         for stage, seconds, progress in run.running():
-            share = f"{progress['done']}/{progress['total']} " if progress else ""
+            share = f"{progress['done']}/{progress['total']} " if progress else "starting"
             note = f"{share}{progress.get('note', '')}".strip()
             self._print(
                 run, f"running for {span(seconds)}: {describe(stage, run)} {note}".rstrip()
             )
-        self._print(run, f"about {span(run.seconds_left())} left")
+        self._print(run, time_left(run) + reason_unknown(run))
 
     def _print(self, run: Run, text: str) -> None:
         stamp = time.strftime("%H:%M:%S")

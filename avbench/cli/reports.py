@@ -1,19 +1,27 @@
 """``avbench report``: writes tables to a folder, and prints them as text or JSON."""
 
+import errno
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from avbench.cli.progress import console as make_console
+from avbench.core.errors import AvbenchError
+from avbench.core.job import replacing, sweep
 from avbench.runner.plan import Plan, Store
 
 if TYPE_CHECKING:
     from avbench.analysis.relevance.analysis import Analysis
     from avbench.reports.collect import Report
     from avbench.reports.table import Sheet
+
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of a folder that its owner does not want written: its tables are read all the same."""
 
 
 def _sheets(
@@ -61,25 +69,58 @@ def _inferred(sheets: Sequence["Sheet"]) -> dict[str, list[dict[str, Any]]]:
     return {"intervals": intervals, "differences": differences}
 
 
-def _write(
-    sheets: Sequence["Sheet"], folder: Path, stem: str, formats: Sequence[str]
-) -> dict[str, str]:
-    """Write tables and their pictures in every format; return format → file."""
+@dataclass(slots=True)
+class Written:
+    """The files of a report; the tables are also printed if none can be written."""
+
+    folder: Path
+    files: dict[str, str] = field(default_factory=dict)
+    """Format, or picture and format → file."""
+    fault: OSError | None = None
+    """The first error; nothing is written after it."""
+
+    def write(self, name: str, file: str, contents: str | bytes) -> None:
+        """Write a file whole or not at all."""
+        if self.fault is not None:
+            return
+        data = contents.encode() if isinstance(contents, str) else contents
+        path = self.folder / file
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_bytes(data)
+        except OSError as error:
+            self.fault = error
+        else:
+            self.files[name] = str(path)
+
+    def conclude(self) -> None:
+        """Say after the tables that they were not written, if so.
+
+        Raises:
+            AvbenchError: they were not, and the folder is not just read-only.
+        """
+        if self.fault is None:
+            return
+        said = f"{self.folder}: the tables are only printed, not written: {self.fault.strerror}"
+        if self.fault.errno not in READ_ONLY:
+            raise AvbenchError(said)
+        print(f"note: {said}", file=sys.stderr)
+
+
+def _write(sheets: Sequence["Sheet"], folder: Path, stem: str, formats: Sequence[str]) -> Written:
+    """Write tables and their pictures in every format."""
     from avbench.reports.formats import FORMATS
 
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {}
+    written = Written(folder)
+    sweep(folder)
     for name in formats:
         render, extension = FORMATS[name]
-        path = folder / f"{stem}.{extension}"
-        path.write_text(render(sheets), encoding="utf-8")
-        files[name] = str(path)
+        written.write(name, f"{stem}.{extension}", render(sheets))
     for picture in (picture for sheet in sheets for picture in sheet.pictures):
         for kind, contents in (("svg", picture.svg), ("png", picture.png)):
-            path = folder / f"{picture.name}.{kind}"
-            path.write_bytes(contents)
-            files[f"{picture.name} {kind}"] = str(path)
-    return files
+            written.write(f"{picture.name} {kind}", f"{picture.name}.{kind}", contents)
+    return written
 
 
 def write_strata(
@@ -101,7 +142,6 @@ def write_strata(
     """
     from avbench.analysis.relevance.reading import counts_of
     from avbench.analysis.strata_tables import strata_sheets
-    from avbench.core.errors import AvbenchError
     from avbench.core.registry import load
     from avbench.reports.notes import stamp
     from avbench.reports.records import Records
@@ -124,7 +164,6 @@ def write_modality_use(
         AvbenchError: the suite pre-trains nothing and alters no streams.
     """
     from avbench.analysis.modality_use import use_sheets
-    from avbench.core.errors import AvbenchError
     from avbench.reports.collect import collect
     from avbench.reports.notes import stamp
 
@@ -145,31 +184,31 @@ def write_relevance(
     from avbench.analysis.relevance.written import to_json, words_csv
 
     made = sheets(analysis)
-    files = _write(made, folder, "table", formats)
+    written = _write(made, folder, "table", formats)
     if analysis.words:
-        path = folder / "words.csv"
-        path.write_text(words_csv(analysis), encoding="utf-8")
-        files["words"] = str(path)
+        written.write("words", "words.csv", words_csv(analysis))
     if as_json:
-        print(json.dumps({**to_json(analysis), "files": files}, indent=1, ensure_ascii=False))
+        shown = {**to_json(analysis), "files": written.files}
+        print(json.dumps(shown, indent=1, ensure_ascii=False))
     else:
-        _show(made, {}, files)
+        _show(made, {}, written.files)
+    written.conclude()
 
 
-def _print_tables(
-    plan: Plan, sheets: Sequence["Sheet"], files: Mapping[str, str], as_json: bool
-) -> None:
+def _print_tables(plan: Plan, sheets: Sequence["Sheet"], written: Written, as_json: bool) -> None:
     """Print tables, or their long rows as JSON."""
     if not as_json:
-        _show(sheets, {}, files)
+        _show(sheets, {}, written.files)
+        written.conclude()
         return
     from avbench.reports.formats import long
     from avbench.reports.long_table import Table
 
     frame = Table.read_csv(long.render(sheets)).frame
     rows = json.loads(frame.to_json(orient="records"))
-    shown = {"suite": plan.suite, "rows": rows, "files": files}
+    shown = {"suite": plan.suite, "rows": rows, "files": written.files}
     print(json.dumps(shown, indent=1, ensure_ascii=False))
+    written.conclude()
 
 
 def _show(
@@ -216,7 +255,7 @@ def write_report(
 
     report = collect(plan, store)
     sheets = stamp(plan, _sheets(report, intervals, plugins_dir))
-    files = _write(sheets, folder, "table", formats)
+    written = _write(sheets, folder, "table", formats)
     if as_json:
         rows = json.loads(report.figures.frame.to_json(orient="records"))
         shown = {
@@ -224,9 +263,11 @@ def write_report(
             "rows": rows,
             **_inferred(sheets),
             "failures": report.failures,
-            "files": files,
+            "files": written.files,
         }
         print(json.dumps(shown, indent=1, ensure_ascii=False))
-        return report.unfinished
-    _show(sheets, report.failures, {**files, "stages": str(store.results / "stages")})
+    else:
+        places = {**written.files, "stages": str(store.results / "stages")}
+        _show(sheets, report.failures, places)
+    written.conclude()
     return report.unfinished

@@ -4,11 +4,13 @@
 needs. ``record.json``, written last and atomically, proves that the stage is done.
 """
 
+import errno
 import json
 import os
 import signal
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,9 @@ INTERRUPTED = 143
 
 LEFT = "left"
 """The last progress note of a training that left on a notice: the launcher's status hides it."""
+
+MINUTE = 60.0
+"""Seconds after which a hidden file is nobody's: writing one takes less."""
 
 JOB, RECORD, PROGRESS, LOG = "job.json", "record.json", "progress.json", "log.txt"
 
@@ -51,8 +56,9 @@ class Job:
         return loaded
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Report the progress of the stage; the runner shows it."""
-        write_json(self.directory / PROGRESS, {"done": done, "total": total, "note": note})
+        """Report the progress of the stage; the runner shows it. A full disk hides it."""
+        with suppress(OSError):
+            write_json(self.directory / PROGRESS, {"done": done, "total": total, "note": note})
 
 
 def read_job(directory: Path) -> Job:
@@ -80,8 +86,70 @@ def remember(path: Path, value: Any, *, indent: int | None = 1) -> None:
         write_json(path, value, indent=indent)
 
 
-def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
-    """Write JSON so that readers see the old file or the new one, never a part."""
+def write_json(path: Path, value: Any, *, indent: int | None = 1, durable: bool = False) -> None:
+    """Write JSON so that readers see the old file or the new one, never a part.
+
+    Args:
+        path: the file.
+        value: plain data.
+        indent: spaces per level; None: one line.
+        durable: True: the file is on disk before it takes its name, so that it also survives a
+            power failure.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=indent, ensure_ascii=False), "utf-8")
+        if durable:
+            sync(temporary)
+    if durable:
+        sync(path.parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the path of a hidden file, which takes the place of ``path`` at the end.
+
+    If the body fails, the hidden file is removed and ``path`` stays.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=indent, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync(path: Path) -> bool:
+    """Wait until a file or a folder is on disk.
+
+    Returns:
+        False if its file system cannot tell.
+
+    Raises:
+        OSError: the disk is full or broken.
+    """
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        return False
+    finally:
+        os.close(opened)
+    return True
+
+
+def sweep(folder: Path) -> None:
+    """Delete the hidden files of ``replacing`` that killed processes left in a folder."""
+    for path in folder.glob(".*.*"):
+        if path.name.rpartition(".")[2].isdecimal():
+            remove_if_older(path, MINUTE)
+
+
+def remove_if_older(path: Path, seconds: float) -> None:
+    """Delete a file that was not written to for some seconds, if it is there."""
+    with suppress(OSError):
+        if path.is_file() and (not seconds or path.stat().st_mtime < time.time() - seconds):
+            path.unlink()

@@ -1,22 +1,31 @@
 """Finds plugins, checks their registrations, and returns components by family and name."""
 
 import importlib.util
+import logging
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, NoReturn, get_args, get_origin
 
 import pluggy
 
 from avbench import hookspecs
-from avbench.core.errors import PluginError, UnknownNameError, unknown
+from avbench.core.errors import AvbenchError, PluginError, UnknownNameError, unknown
 
 FAMILIES = ("encoders", "fusions", "losses", "modalities", "datasets", "metrics")
 """The six families; each has the hook ``register_<family>``."""
+
+PATIENCE = 5.0
+"""Seconds after which a command says which plugin it waits for."""
+
+log = logging.getLogger(__name__)
 
 SINGULAR = {
     "encoders": "encoder",
@@ -117,10 +126,12 @@ def load(plugins_dir: Path | None = None) -> Registry:
     Args:
         plugins_dir: a folder of ``*.py`` modules; None: ``./plugins`` if there is one.
 
+    A plugin that takes longer than ``PATIENCE`` is named in a warning.
+
     Raises:
-        PluginError: a plugin does not import, implements an unknown hook or one with wrong
-            arguments, or registers a name twice; or the folder is missing. The message names
-            the plugin and its distribution.
+        PluginError: a plugin does not import, ends the process, implements an unknown hook or one
+            with wrong arguments, or registers a name twice; or the folder is missing. The message
+            names the plugin and its distribution.
     """
     registry = Registry()
     for entry in sorted(entry_points(group=hookspecs.PROJECT), key=lambda e: (e.value, e.name)):
@@ -132,7 +143,7 @@ def load(plugins_dir: Path | None = None) -> Registry:
 
 
 def _register(registry: Registry, module: ModuleType, distribution: str) -> None:
-    """Call a module's hooks; a wrong registration raises on the plugin's own line."""
+    """Call a module's hooks."""
     who = f"plugin '{module.__name__}' ({distribution})"
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -148,7 +159,8 @@ def _register(registry: Registry, module: ModuleType, distribution: str) -> None
         raise PluginError(f"{who}: registers nothing; no function bears @hookimpl")
     for family in FAMILIES:
         register = partial(_add, registry, family, module.__name__, distribution)
-        getattr(manager.hook, f"register_{family}")(register=register)
+        with _guarded(who, f"fails in register_{family}", passes=AvbenchError):
+            getattr(manager.hook, f"register_{family}")(register=register)
 
 
 def _add(
@@ -176,14 +188,53 @@ def _add(
     )
 
 
-def _import_entry(entry: EntryPoint, distribution: str) -> ModuleType:
+class _Left(SystemExit):
+    """A plugin's call of ``os._exit``."""
+
+
+@contextmanager
+def _guarded(who: str, fails: str, *, passes: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+    """Run a plugin's code; name the plugin if it fails, hangs or ends the process.
+
+    An exit would end a command without a word, and perhaps with status 0.
+
+    Args:
+        who: the plugin, with its distribution.
+        fails: the words between the plugin and its error.
+        passes: errors that name the plugin already.
+
+    Raises:
+        PluginError: the code raises an exception, or calls ``sys.exit`` or ``os._exit``.
+    """
+    own, leave = os.getpid(), os._exit
+
+    def stay(status: int) -> NoReturn:
+        if os.getpid() != own:  # a process that the plugin forked
+            leave(status)
+        raise _Left(status)
+
+    waiting = f"waiting for {who}, which has not ended its import after {PATIENCE:g} s"
+    timer = threading.Timer(PATIENCE, log.warning, (waiting,))
+    timer.daemon = True
+    timer.start()
+    os._exit = stay
     try:
-        module = entry.load()
+        yield
+    except passes:
+        raise
+    except SystemExit as end:
+        call = "os._exit" if isinstance(end, _Left) else "sys.exit"
+        raise PluginError(f"{who} {fails}: it calls {call}({end.code!r})") from end
     except Exception as error:
-        raise PluginError(
-            f"plugin '{entry.value}' ({distribution}) does not import: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+        raise PluginError(f"{who} {fails}: {type(error).__name__}: {error}") from error
+    finally:
+        os._exit = leave
+        timer.cancel()
+
+
+def _import_entry(entry: EntryPoint, distribution: str) -> ModuleType:
+    with _guarded(f"plugin '{entry.value}' ({distribution})", "does not import"):
+        module = entry.load()
     if not isinstance(module, ModuleType):
         raise PluginError(
             f"plugin '{entry.value}' ({distribution}) must name a module, got {module!r}"
@@ -210,10 +261,9 @@ def _import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with _guarded(f"plugin '{path}'", "does not import"):
+            spec.loader.exec_module(module)
+    except PluginError:
         del sys.modules[name]
-        raise PluginError(
-            f"plugin '{path}' does not import: {type(error).__name__}: {error}"
-        ) from error
+        raise
     return module

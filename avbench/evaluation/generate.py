@@ -43,6 +43,7 @@ def run(job: Job) -> dict[str, Any]:
     feed = Feed(data=data, rows=rows, batch=settings.batch, group=1, device=device)
     longest = architecture.input.caption_tokens
     done = 0
+    job.progress(done, len(data), "starting")
     temporary = job.directory / f".{PREDICTIONS}"
     with torch.inference_mode(), temporary.open("w", encoding="utf-8") as file:
         for batch in feed.in_order(rows, 0):

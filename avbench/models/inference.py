@@ -238,10 +238,10 @@ def load_captioner(
     """
     plugins = registry.load(Path(plugins_dir) if plugins_dir is not None else None)
     manifest, captioner, vocabulary = portable.load(Path(path), plugins)
-    return TrainedCaptioner(manifest, captioner, vocabulary, _device(device))
+    return TrainedCaptioner(manifest, captioner, vocabulary, usable_device(device))
 
 
-def _device(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
     """Return a device of this machine.
 
     Raises:
@@ -251,10 +251,14 @@ def _device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type == "meta":
+            raise RuntimeError("it holds no values")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         reason = str(error).splitlines()[0]
+        here = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        allowed = ["cpu", "cuda", *here, "auto"]
         raise AvbenchError(
-            f"device '{name}' cannot be used: {reason}. Allowed: cpu, cuda, auto"
+            f"device '{name}' cannot be used: {reason}. Allowed: {', '.join(allowed)}"
         ) from error
     return device

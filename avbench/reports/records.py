@@ -39,7 +39,9 @@ class Records:
         """
         failed = self._failed(stage, set())
         if failed is None:
-            return {"status": "pending", "reason": "has not run"}
+            damage = self.store.examine(stage).damage
+            reason = f"to do again: {damage}" if damage else "has not run"
+            return {"status": "pending", "reason": reason}
         return {
             "status": "failed",
             "reason": f"{failed.kind}: {self.error(failed)}",

@@ -67,7 +67,7 @@ class KindFailures:
 
 def last_line(error: object) -> str:
     """Return the last line of an error, which carries its message."""
-    return str(error).strip().splitlines()[-1]
+    return (str(error).strip() or "unknown error").splitlines()[-1]
 
 
 def _same_error(errors: Iterable[str]) -> bool:

@@ -88,12 +88,18 @@ def _only_one(option: str, what: str, names: list[str]) -> None:
 
 
 def _finished(stage: Stage, store: Store, trial: Trial) -> Path:
-    """Return the folder of a finished stage.
+    """Return the folder of a finished stage, whose outputs are what its record says.
 
     Raises:
-        AvbenchError: the stage failed or has not run.
+        AvbenchError: the stage failed, has not run or is damaged.
     """
-    record, folder = store.record(stage), store.directory(stage)
+    found, folder = store.examine(stage, contents=True), store.directory(stage)
+    record = found.record
+    if found.damage:
+        raise AvbenchError(
+            f"row '{trial.label}', seed {trial.seed}: stage {stage.folder} is damaged: "
+            f"{found.damage}. Make it again by 'avbench run' with the same options"
+        )
     if record is None:
         raise AvbenchError(
             f"row '{trial.label}', seed {trial.seed}: {store.results} has no stage "

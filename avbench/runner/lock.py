@@ -1,13 +1,31 @@
 """Locks on stages: one process works on a stage, and the kernel frees the lock when it ends."""
 
+import errno
 import fcntl
 import os
 import time
 from pathlib import Path
 
+from avbench.core.errors import AvbenchError
+
 LOCK = "lock"
 POLL = 0.05
 """Seconds between two attempts to take a lock."""
+
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+"""Errors of a file system without ``flock``."""
+
+
+class NoLocksError(AvbenchError):
+    """A folder on a file system without file locks."""
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        super().__init__(
+            f"{folder}: its file system has no file locks (flock: {reason}), so two runs could "
+            "write the same stage. Give a folder on a local disk with --results, or with "
+            "AVBENCH_CACHE if it is in the cache; on NFS or Lustre, mount it with locks"
+        )
+        self.reason = reason
 
 
 class StageLock:
@@ -31,6 +49,9 @@ class StageLock:
 
         Returns:
             False if another process still holds the lock.
+
+        Raises:
+            NoLocksError: the folder's file system has no locks.
         """
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         deadline = time.monotonic() + patience
@@ -43,6 +64,11 @@ class StageLock:
                     os.close(fd)
                     return False
                 time.sleep(POLL)
+            except OSError as error:
+                os.close(fd)
+                if error.errno not in NO_LOCKS:
+                    raise
+                raise NoLocksError(self._path.parent, str(error.strerror)) from None
         self._fd = fd
         _held.add(self)
         return True

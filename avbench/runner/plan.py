@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from avbench.core.job import RECORD, read_json
+from avbench.core.job import RECORD
+from avbench.runner import stage_record
+from avbench.runner.stage_record import Finding, Findings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,15 +159,17 @@ class Plan:
         several = len(self.seeds) > 1
         return {id_: uses[0].text(seeds=several) for id_, uses in self.uses().items() if uses}
 
-    def needed(self, done: Collection[str]) -> list[str]:
+    def needed(self, done: Collection[str], damaged: Iterable[str] = ()) -> list[str]:
         """Return the ids of the stages that tables show, and of those they still need, in order.
 
-        A stage above a finished one is left out, unless another stage needs it.
+        A stage above a finished one is left out, unless another stage needs it or it is damaged.
 
         Args:
             done: ids of the stages that are done.
+            damaged: ids of stages to do again in any case.
         """
         ahead = [id_ for id_, below in self.children().items() if not below]
+        ahead += damaged
         needed: set[str] = set()
         while ahead:
             id_ = ahead.pop()
@@ -253,25 +257,32 @@ class Store:
         base = self.cache if stage.shared else self.results
         return base.resolve() / "stages" / stage.folder
 
+    def examine(self, stage: Stage, *, contents: bool = False) -> Finding:
+        """Read a stage's record, and compare its outputs with it, see ``stage_record.examine``."""
+        found = stage_record.examine(self.directory(stage), contents=contents)
+        if found.record is None:
+            return found
+        of = f"{found.record['kind']}-{found.record['id']}"
+        return found if of == stage.folder else Finding(None, f"{RECORD} is of {of}")
+
     def record(self, stage: Stage) -> Mapping[str, Any] | None:
-        """Return a stage's record; None if there is none or it cannot be read."""
-        try:
-            record: Mapping[str, Any] = read_json(self.directory(stage) / RECORD)
-        except (OSError, ValueError):
-            return None
-        return record
+        """Return a stage's record; None if there is none or it proves nothing."""
+        return self.examine(stage).record
 
     def done(self, stage: Stage) -> bool:
-        """Return True if a stage has finished without error."""
-        record = self.record(stage)
-        return record is not None and record.get("status") == "done"
+        """Return True if a stage has finished without error, and its outputs are there."""
+        return self.examine(stage).done
 
-    def all_done(self, stages: Iterable[Stage]) -> set[str]:
-        """Return the ids of those of the stages that are done."""
+    def examine_all(self, stages: Iterable[Stage]) -> Findings:
+        """Return the findings on those of the stages that have a folder."""
         folders = {
             name
             for base in (self.results, self.cache)
             if (folder := base.resolve() / "stages").is_dir()
             for name in os.listdir(folder)
         }
-        return {stage.id for stage in stages if stage.folder in folders and self.done(stage)}
+        return Findings((s.id, self.examine(s)) for s in stages if s.folder in folders)
+
+    def all_done(self, stages: Iterable[Stage]) -> set[str]:
+        """Return the ids of those of the stages that are done."""
+        return self.examine_all(stages).done

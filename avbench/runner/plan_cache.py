@@ -18,7 +18,7 @@ from typing import Any
 from avbench.config.overrides import EMBEDDED, Overrides
 from avbench.config.shipped import find_suite
 from avbench.core.digest import digest
-from avbench.core.job import read_json, remember
+from avbench.core.job import read_json, remember, sweep
 from avbench.core.paths import cache, folder
 from avbench.runner.plan import Plan
 
@@ -86,6 +86,7 @@ def _write(path: Path, environment: str, files: Iterable[Path], plan: Plan) -> N
     hashes = _hashes(sorted(map(str, files)))
     kept = {"environment": environment, "files": hashes, "plan": plan.to_json()}
     remember(path, kept, indent=None)
+    sweep(path.parent)
 
 
 def _hashes(files: Iterable[str]) -> dict[str, str]:

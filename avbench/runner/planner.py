@@ -191,7 +191,9 @@ class _RowStages:
         if pretrain:
             parents["start"] = pretrain
         else:
-            local = {pretrained.ROLE: network.places} if network.places else {}
+            # Also without places: published weights have a name and no path.
+            initial = network.spec != network.bare
+            local = {pretrained.ROLE: network.places} if initial else {}
             self.networks.check_words(network, settings.vocabulary.file)
         components = [*network.components, ("losses", training.train.loss.name)]
         selects = training.train.select == "best"

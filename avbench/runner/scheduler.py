@@ -1,5 +1,6 @@
 """Runs a plan: starts stages that are ready, watches them, survives failures and interrupts."""
 
+import shutil
 import signal
 import time
 from collections.abc import Iterable, Mapping
@@ -20,15 +21,22 @@ from avbench.core.job import (
     read_json,
     write_json,
 )
-from avbench.runner.common_failure import MIN_FAILURES, CommonFailure, KindFailures
+from avbench.runner import stage_record
+from avbench.runner.common_failure import MIN_FAILURES, CommonFailure, KindFailures, last_line
 from avbench.runner.executors.local import LocalExecutor, LocalProcess
 from avbench.runner.lock import locked
 from avbench.runner.plan import Plan, Stage, Store
 from avbench.runner.stage_kinds import KINDS
-from avbench.runner.stage_process import write_record
+from avbench.runner.stage_process import OUT_OF_MEMORY, VERIFY
 
 INTERRUPT = 130
 """Exit status after SIGINT or a notice (``job.NOTICES``)."""
+
+FULL = 1 << 20
+"""Free bytes below which a disk counts as full."""
+
+OVERTIME = 0.1
+"""Share of its time so far that a stage which takes longer than usual is expected to take yet."""
 
 
 @runtime_checkable
@@ -47,7 +55,7 @@ class Watcher(Protocol):
 
 @dataclass(slots=True)
 class StageTimes:
-    """Estimates the duration of stages from those that are done."""
+    """The durations of stages by kind, as measured."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
@@ -55,10 +63,26 @@ class StageTimes:
         """Add a measured duration."""
         self.seconds.setdefault(kind, []).append(seconds)
 
-    def of(self, kind: str) -> float:
-        """Return seconds for a stage of a kind: the mean measured, else scaled by weights."""
-        if kind in self.seconds:
-            return sum(self.seconds[kind]) / len(self.seconds[kind])
+    def of(self, kind: str) -> float | None:
+        """Return the mean seconds of the stages of a kind; None: none has been measured."""
+        seen = self.seconds.get(kind)
+        return sum(seen) / len(seen) if seen else None
+
+    def sum(self, kinds: Iterable[str]) -> float | None:
+        """Return the seconds of stages of these kinds; None: one has not been measured."""
+        total = 0.0
+        for kind in kinds:
+            seconds = self.of(kind)
+            if seconds is None:
+                return None
+            total += seconds
+        return total
+
+    def ranked(self, kind: str) -> float:
+        """Return the seconds of a kind for ordering: measured, or else scaled by weights."""
+        seconds = self.of(kind)
+        if seconds is not None:
+            return seconds
         seen = [(sum(v), KINDS[k].weight * len(v)) for k, v in self.seconds.items()]
         scale = sum(s for s, _ in seen) / sum(w for _, w in seen) if seen else 1.0
         return KINDS[kind].weight * scale
@@ -71,6 +95,9 @@ class Run:
         status: state of each needed stage: ``waiting``, ``running``, ``elsewhere`` (another run
             computes it), ``done``, ``failed`` or ``blocked`` (an ancestor failed).
         stopped: the common failure of a kind of stages that stopped the run early; None: none.
+        damaged: id of each needed stage whose record or outputs are damaged → the damage. It is
+            done again.
+        notes: lines for the user on what the run decided; a watcher shows and removes them.
     """
 
     def __init__(
@@ -81,21 +108,42 @@ class Run:
         self.times = StageTimes()
         self.interrupted = False
         self.stopped: CommonFailure | None = None
+        self.notes: list[str] = []
         self._failures: dict[str, KindFailures] = {}
         self._succeeded: set[str] = set()
         self._suspects: dict[str, CommonFailure] = {}
         self._restarted: set[str] = set()
+        self._alone: set[str] = set()
+        self._unwritten: dict[str, str] = {}
+        self._not_begun: list[tuple[Stage, str]] = []
+        self._since: dict[LocalProcess, float] = {}
         self._folders = {store.directory(s): s for s in plan.stages.values()}
         self.names = plan.names()
         self._uses = plan.uses()
         self._children = plan.children()
-        done = store.all_done(plan.stages.values())
-        needed = plan.needed(done)
+        done, needed, self.damaged = self._check()
         self.status = {id_: "done" if id_ in done else "waiting" for id_ in needed}
         for id_ in done & set(needed):
             self._measure(plan.stages[id_])
         self.cached = sum(s == "done" for s in self.status.values())
         self._priority = self._critical_path()
+
+    def _check(self) -> tuple[set[str], list[str], dict[str, str]]:
+        """Return the ids of the stages that are done, of those that are needed, and the damage.
+
+        All outputs are checked by their sizes. Those that this run uses are checked by their
+        contents too: of the stages that tables show, and of those that waiting stages read.
+        """
+        found = self.store.examine_all(self.plan.stages.values())
+        checked: set[str] = set()
+        while True:
+            needed = self.plan.needed(found.done, found.changed)
+            used = [id_ for id_ in needed if id_ in found.done - checked]
+            if not used:
+                return found.done, needed, found.damage(needed)
+            checked.update(used)
+            for id_ in used:
+                found[id_] = self.store.examine(self.plan.stages[id_], contents=True)
 
     def count(self, *states: str) -> int:
         """Return the number of needed stages in one of these states."""
@@ -121,6 +169,10 @@ class Run:
                 self._collect_records(watcher)
                 for stages in self._start():
                     watcher.started(stages, self)
+                while self._not_begun:
+                    stage, error = self._not_begun.pop()
+                    self._settle(stage, self._write_failure(stage, error), watcher, 0.0)
+                self.executor.cap_logs()
                 for process in self.executor.reap():
                     self._reap(process, watcher)
                 self._stop_early()
@@ -183,26 +235,61 @@ class Run:
         """Return the stages that run here, seconds since their start, and their progress."""
         shown = []
         for process in self.executor.running:
-            stage = next(
-                (self._folders[f] for f in process.folders if not (f / RECORD).exists()),
-                self._folders[process.folders[-1]],
-            )
+            stages = self._stages_of(process)
+            stage = next((s for s in stages if self.status[s.id] == "running"), stages[-1])
             progress = _progress(self.store.directory(stage))
-            shown.append((stage, time.monotonic() - process.start, progress))
+            shown.append((stage, self._elapsed(process), progress))
         return shown
 
-    def seconds_left(self) -> float:
-        """Estimate the seconds to the end of the run."""
-        work = sum(
-            self.times.of(self.plan.stages[id_].kind)
+    def error(self, stage: Stage) -> str:
+        """Return the last line of a failed stage's error."""
+        record = self.store.record(stage) or {}
+        return last_line(self._unwritten.get(stage.id) or record.get("error"))
+
+    def unmeasured(self) -> list[str]:
+        """Return the kinds of stages that have work left and have never been measured."""
+        left = ("waiting", "elsewhere", "running")
+        kinds = {self.plan.stages[i].kind for i, state in self.status.items() if state in left}
+        return [kind for kind in KINDS if kind in kinds and self.times.of(kind) is None]
+
+    def seconds_left(self) -> float | None:
+        """Estimate the seconds to the end of the run from stages of the same kinds.
+
+        None: unknown, since no stage of some kind has been measured.
+        """
+        waiting = self.times.sum(
+            self.plan.stages[id_].kind
             for id_, state in self.status.items()
             if state in ("waiting", "elsewhere")
         )
-        for stage, elapsed, progress in self.running():
-            share = progress.get("done", 0) / max(1, progress.get("total", 0) or 1)
-            usual = self.times.of(stage.kind)
-            work += elapsed * (1 - share) / share if share > 0.05 else max(0.0, usual - elapsed)
-        return work / self.executor.slots
+        left = [self._process_left(process) for process in self.executor.running]
+        known = [seconds for seconds in left if seconds is not None]
+        if waiting is None or len(known) < len(left):
+            return None
+        return max([(waiting + sum(known)) / self.executor.slots, *known])
+
+    def _process_left(self, process: LocalProcess) -> float | None:
+        """Estimate the seconds that a process still needs, by its progress if it tells."""
+        stages = self._stages_of(process)
+        first, *later = [s for s in stages if self.status[s.id] == "running"] or stages[-1:]
+        elapsed, progress = self._elapsed(process), _progress(self.store.directory(first))
+        share = float(progress.get("done", 0) / (progress.get("total") or 1))
+        together = KINDS[first.kind].has_run_many
+        after = 0.0 if together else self.times.sum(s.kind for s in later)
+        if 0.05 < share <= 1 and after is not None:
+            return elapsed * (1 - share) / share + after
+        usual = self.times.sum(s.kind for s in ((first, *later) if together else (first,)))
+        if usual is None or after is None:
+            return None
+        return max(usual - elapsed, OVERTIME * elapsed) + after
+
+    def _stages_of(self, process: LocalProcess) -> list[Stage]:
+        """Return the stages that a process runs, in order."""
+        return [self._folders[folder] for folder in process.folders]
+
+    def _elapsed(self, process: LocalProcess) -> float:
+        """Return the seconds since a process began with its present stage."""
+        return time.monotonic() - self._since.get(process, process.start)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.interrupted:
@@ -220,11 +307,17 @@ class Run:
         length: dict[str, float] = {}
         for id_ in reversed(list(self.plan.stages)):
             below = [length[c] for c in self._children[id_] if c in self.status]
-            length[id_] = self.times.of(self.plan.stages[id_].kind) + max(below, default=0.0)
+            length[id_] = self.times.ranked(self.plan.stages[id_].kind) + max(below, default=0.0)
         return length
 
     def _ready(self) -> list[Stage]:
-        """Return the stages that can start now, the longest chain first."""
+        """Return the stages that can start now, the longest chain first.
+
+        A stage that was killed for lack of memory waits until no other can run, and then has the
+        machine to itself.
+        """
+        if any(s.id in self._alone for p in self.executor.running for s in self._stages_of(p)):
+            return []
         ready = [
             self.plan.stages[id_]
             for id_, state in self.status.items()
@@ -232,7 +325,9 @@ class Run:
             and self.plan.stages[id_].kind not in self._suspects
             and all(map(self._is_done, self.plan.stages[id_].parents.values()))
         ]
-        return sorted(ready, key=lambda s: (-self._priority[s.id], s.id))
+        ready.sort(key=lambda s: (-self._priority[s.id], s.id))
+        beside = [s for s in ready if s.id not in self._alone]
+        return beside if beside or self.executor.running else ready[:1]
 
     def _start(self) -> Iterable[list[Stage]]:
         """Start ready stages on the free slots; yield those of each process."""
@@ -247,15 +342,21 @@ class Run:
             slots, processes = 1, 1
             if self.executor.processes > 1 and KINDS[here[0].kind].distributed:
                 slots = processes = self.executor.processes
-            elif KINDS[here[0].kind].uses_workers:
+            elif KINDS[here[0].kind].uses_workers and here[0].id not in self._alone:
                 peers = 1 + sum(KINDS[s.kind].uses_workers for s in ready)
                 slots = max(1, self.executor.free // peers)
             if processes > self.executor.free and self.executor.running:
                 # It waits until all of its processes have a slot.
                 self.status |= {s.id: "waiting" for s in here}
                 break
-            folders = [self._write_job(s, slots) for s in here]
-            self.executor.start(folders, slots, processes)
+            try:
+                folders = [self._write_job(s, slots) for s in here]
+                self.executor.start(folders, slots, processes)
+            except OSError as error:
+                where = error.filename or self.store.directory(here[0])
+                why = f"the stage could not be started: {where}: {error.strerror}"
+                self._not_begun += [(stage, why) for stage in here]
+                continue
             yield here
 
     def _one_process(self, ready: list[Stage]) -> list[Stage]:
@@ -281,6 +382,8 @@ class Run:
         kind = KINDS[first.kind].runs_next
         if kind is None or len(here) > 1 or len(ready) < self.executor.free:
             return []
+        if first.id in self._alone:
+            return []
         children = [self.plan.stages[c] for c in self._children[first.id]]
         return [
             c
@@ -300,8 +403,12 @@ class Run:
         if locked(self.store.directory(stage)):
             self.status[stage.id] = "elsewhere"
         else:
-            self.status[stage.id] = "done" if self.store.done(stage) else "running"
+            self.status[stage.id] = "done" if self._examine(stage).done else "running"
         return self.status[stage.id] == "running"
+
+    def _examine(self, stage: Stage) -> stage_record.Finding:
+        """Read a stage's record; of a stage that was damaged, also its outputs' contents."""
+        return self.store.examine(stage, contents=stage.id in self.damaged)
 
     def _write_job(self, stage: Stage, workers: int) -> Path:
         folder = self.store.directory(stage)
@@ -312,6 +419,8 @@ class Run:
             for role, p in stage.parents.items()
         }
         local = {**self.local, **stage.local, "threads": self.executor.threads}
+        if stage.id in self.damaged:
+            local[VERIFY] = True
         if KINDS[stage.kind].uses_workers:
             local["workers"] = workers
         job = {"kind": stage.kind, "id": stage.id, "spec": stage.spec, "parents": parents}
@@ -329,44 +438,97 @@ class Run:
             for folder in process.folders[:-1]:
                 stage = self._folders[folder]
                 if self.status[stage.id] == "running" and (folder / RECORD).exists():
-                    record = self.store.record(stage)
                     # The record of an earlier failure stays until the process starts the stage.
-                    if record is not None and record["status"] == "done":
-                        self._settle(stage, record, watcher, 0.0)
+                    found = self._examine(stage)
+                    if found.done and found.record is not None:
+                        seconds = self._elapsed(process)
+                        self._since[process] = time.monotonic()
+                        self._settle(stage, found.record, watcher, seconds)
 
     def _reap(self, process: LocalProcess, watcher: Watcher) -> None:
         """Settle the stages of a process that has ended."""
-        seconds = time.monotonic() - process.start
-        for folder in process.folders:
-            stage = self._folders[folder]
+        code = process.exit_status() or 0
+        running = [s for s in self._stages_of(process) if self.status[s.id] == "running"]
+        seconds = self._elapsed(process) / max(1, len(running))
+        self._since.pop(process, None)
+        for stage in running:
             if self.status[stage.id] != "running":
-                continue  # settled already, or blocked by an earlier failure
-            record = self.store.record(stage)
+                continue  # blocked by an earlier failure
+            folder = self.store.directory(stage)
+            record = self._examine(stage).record
             if record is None and locked(folder):
                 self.status[stage.id] = "elsewhere"
                 continue
-            code = process.exit_status() or 0
+            if record is None and not all(map(self._is_done, stage.parents.values())):
+                self.status[stage.id] = "waiting"  # for the first stage of its process
+                continue
             if record is None and (self.interrupted or _got_notice(folder, code)):
                 # A notice to a stage means that the machine is wanted, so the whole run ends.
                 self.interrupted = True
+                self.status[stage.id] = "waiting"
+                continue
+            if self._lacked_memory(process, record) and self._may_try_alone(stage):
                 self.status[stage.id] = "waiting"
                 continue
             if record is None and code < 0 and self._may_restart(stage):
                 self.status[stage.id] = "waiting"
                 continue
             if record is None:
-                how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
-                error = f"the process ended with {how} and left no record; see its log"
-                write_record(folder, read_job(folder), results={}, error=error, provenance={})
-                record = {"status": "failed", "error": error}
+                record = self._write_failure(stage, self._ending(process, stage))
             self._settle(stage, record, watcher, seconds)
+
+    def _lacked_memory(self, process: LocalProcess, record: stage_record.Record | None) -> bool:
+        """Return True if a stage failed, as far as can be told, for lack of memory.
+
+        The kernel kills by SIGKILL, and nobody else is known to; a launcher or a pool of workers
+        reports the killing of its processes in another way, but the kernel counts it.
+        """
+        if record is None:
+            return process.exit_status() == -signal.SIGKILL or process.lacked_memory
+        return record["status"] == "failed" and (
+            str(record["error"]).startswith(OUT_OF_MEMORY) or process.lacked_memory
+        )
+
+    def _may_try_alone(self, stage: Stage) -> bool:
+        """Return True, once, for a stage that lacked memory: it is tried again, alone."""
+        if stage.id in self._alone:
+            return False
+        self._alone.add(stage.id)
+        name = " ".join(filter(None, (stage.kind, self.names.get(stage.id), f"[{stage.id[:8]}]")))
+        self.notes.append(f"out of memory: {name}; it is tried once more, alone")
+        return True
 
     def _may_restart(self, stage: Stage) -> bool:
         """Return True, once, for a stage that skips the clip that crashed its process."""
-        if not KINDS[stage.kind].skips_crashed_clip or stage.id in self._restarted:
+        if not KINDS[stage.kind].skips_crashed_clip or stage.id in self._restarted | self._alone:
             return False
         self._restarted.add(stage.id)
         return True
+
+    def _ending(self, process: LocalProcess, stage: Stage) -> str:
+        """Return the error of a stage whose process left no record."""
+        code = process.exit_status() or 0
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+        why = ""
+        if self._lacked_memory(process, None):
+            sure = "the kernel killed" if process.lacked_memory else "as if the kernel killed"
+            why = f"{OUT_OF_MEMORY}{sure} it for lack of memory, also when it ran alone: "
+        elif full := _full(self.store.directory(stage)):
+            why = f"{full}: "
+        return f"{why}the process ended with {how} and left no record; see its log"
+
+    def _write_failure(self, stage: Stage, error: str) -> stage_record.Record:
+        """Write and return the record of a stage that could not write its own.
+
+        If the disk is full, the record is kept in this process alone.
+        """
+        folder = self.store.directory(stage)
+        try:
+            job = read_job(folder)
+            stage_record.write(folder, job, results={}, error=error, provenance={})
+        except (OSError, ValueError):
+            self._unwritten[stage.id] = error
+        return {"status": "failed", "error": error}
 
     def _settle(
         self, stage: Stage, record: Mapping[str, Any], watcher: Watcher, seconds: float
@@ -374,7 +536,7 @@ class Run:
         self.status[stage.id] = record["status"]
         if record["status"] == "done":
             self._succeeded.add(stage.kind)
-            self._measure(stage)
+            self.times.add(stage.kind, seconds)
         else:
             failures = self._failures.setdefault(stage.kind, KindFailures())
             failures.add(self.plan, stage, record.get("error"))
@@ -395,16 +557,25 @@ class Run:
         for id_ in [i for i, state in self.status.items() if state == "elsewhere"]:
             stage = self.plan.stages[id_]
             if not locked(self.store.directory(stage)):
-                self.status[id_] = "done" if self.store.done(stage) else "waiting"
+                self.status[id_] = "done" if self._examine(stage).done else "waiting"
 
 
 def _progress(folder: Path) -> Mapping[str, Any]:
     """Return the last progress that a stage has written."""
     try:
-        progress: Mapping[str, Any] = read_json(folder / PROGRESS)
-    except (OSError, ValueError):
+        progress = read_json(folder / PROGRESS)
+    except (OSError, ValueError, RecursionError):
         return {}
-    return progress
+    return progress if isinstance(progress, Mapping) else {}
+
+
+def _full(folder: Path) -> str:
+    """Return the statement that a folder's disk is full; empty: it is not."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return ""
+    return f"the disk is full ({free} bytes free)" if free < FULL else ""
 
 
 def _got_notice(folder: Path, code: int) -> bool:

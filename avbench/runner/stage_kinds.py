@@ -32,6 +32,8 @@ class Kind:
     that crashed it."""
     dropped_folders: tuple[str, ...] = ()
     """Folders within the stage's own that are deleted once it is done."""
+    working_folders: tuple[str, ...] = ()
+    """Further folders within the stage's own whose files no other stage or table reads."""
     runs_next: str | None = None
     """Kind of child stages that the same process may run right afterwards."""
 
@@ -51,6 +53,7 @@ KINDS: Mapping[str, Kind] = {
         weight=30,
         uses_workers=True,
         skips_crashed_clip=True,
+        working_folders=("parts",),
     ),
     "shards": Kind(
         module="avbench.data.shards.stage",
@@ -66,6 +69,7 @@ KINDS: Mapping[str, Kind] = {
         weight=100,
         distributed=True,
         dropped_folders=("checkpoints",),
+        working_folders=("tensorboard",),
     ),
     "finetune": Kind(
         module="avbench.training.stage",
@@ -74,6 +78,7 @@ KINDS: Mapping[str, Kind] = {
         weight=40,
         distributed=True,
         dropped_folders=("checkpoints",),
+        working_folders=("tensorboard",),
         runs_next="generate",
     ),
     "generate": Kind(

@@ -4,6 +4,7 @@ Each DIR holds its ``job.json``. The record is written last and atomically. Dete
 stand under ``results``, all else (time, memory, machine) under ``provenance``.
 """
 
+import errno
 import importlib
 import os
 import platform
@@ -16,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -24,23 +26,25 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from avbench.core.errors import AvbenchError
-from avbench.core.job import (
-    INTERRUPTED,
-    LOG,
-    NOTICES,
-    RECORD,
-    Job,
-    read_job,
-    read_json,
-    write_json,
-)
+from avbench.core.errors import AvbenchError, PluginError
+from avbench.core.job import INTERRUPTED, LOG, NOTICES, RECORD, Job, read_job
 from avbench.core.versions import check_versions
+from avbench.runner import stage_record
 from avbench.runner.lock import StageLock
 from avbench.runner.stage_kinds import KINDS
 
 ATTENDED = "--attended"
 """First argument if a runner holds standard input open and output goes to log files."""
+
+VERIFY = "verify"
+"""Field of a job's ``local``: True if the outputs of an earlier, finished process of the stage are
+damaged, or were, so that their contents must be compared with their record."""
+
+OUT_OF_MEMORY = "out of memory: "
+"""Beginning of the error of a stage that lacked memory; the runner tries it once more, alone."""
+
+ERROR_LENGTH = 20_000
+"""Characters of an error that a record keeps."""
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 """Environment variables that numerical libraries read when they are imported."""
@@ -60,20 +64,26 @@ def main(arguments: Sequence[str]) -> int:
 
     Returns:
         0: all are done; 1: some failed (see their records) or belong to another process;
-        2: no folder was given, or a library has a version that was not tested.
+        2: no folder was given, a library has a version that was not tested, or the folders'
+        file system has no locks.
     """
     attended = bool(arguments) and arguments[0] == ATTENDED
     folders = [Path(a).resolve() for a in arguments[attended:]]
     if not folders:
         print("usage: python -m avbench.runner.stage_process DIR [DIR …]", file=sys.stderr)
         return 2
+    for notice in NOTICES:
+        signal.signal(notice, _exit_on_notice)
     try:
         check_versions()
+        return _run_folders(folders, attended=attended)
     except AvbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for notice in NOTICES:
-        signal.signal(notice, _exit_on_notice)
+
+
+def _run_folders(folders: list[Path], *, attended: bool) -> int:
+    """Run the stages of folders; return 0 if all are done, else 1."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         threading.Thread(target=_watch_launcher, args=(os.getppid(),), daemon=True).start()
     if int(os.environ.get("RANK", "0")) > 0:
@@ -102,7 +112,7 @@ def main(arguments: Sequence[str]) -> int:
 def _follow(folders: list[Path]) -> int:
     """Run stages in a process of rank above 0, which writes no record."""
     for folder in folders:
-        job = _read(folder)
+        job, _ = _read(folder)
         if job is not None and KINDS[job.kind].distributed:
             _set_threads(int(job.local.get("threads", 1)))
             importlib.import_module(KINDS[job.kind].module).run(job)
@@ -110,29 +120,34 @@ def _follow(folders: list[Path]) -> int:
 
 
 def _open(folder: Path) -> Job | None:
-    """Return the job in a folder and delete its old record; None if the stage is done."""
-    job = _read(folder)
+    """Return the job in a folder and delete its old record; None if the stage is done.
+
+    Nothing of a stage that is damaged is taken up again.
+    """
+    job, found = _read(folder)
+    if found.damage:
+        print(f"{folder}: {found.damage}; the stage is done again", file=sys.stderr)
+        stage_record.clear(folder)
     if job is not None:
         (folder / RECORD).unlink(missing_ok=True)
     return job
 
 
-def _read(folder: Path) -> Job | None:
-    """Return the job in a folder; None if the stage is done."""
+def _read(folder: Path) -> tuple[Job | None, stage_record.Finding]:
+    """Return the job in a folder, None if the stage is done, and the finding on its record."""
     job = read_job(folder)
-    try:
-        if read_json(folder / RECORD).get("status") == "done":
-            return None
-    except (OSError, ValueError):
-        pass  # no record yet, or a damaged one
-    return replace(job, local={**job.local, "device": _device(job.local.get("device", "cpu"))})
+    found = stage_record.examine(folder, contents=bool(job.local.get(VERIFY)))
+    device = _device(job.local.get("device", "cpu"))
+    return None if found.done else replace(job, local={**job.local, "device": device}), found
 
 
 def _parents_done(job: Job) -> bool:
     """Return True if all parents of a stage are done; an earlier one may have failed."""
     for role, parent in job.parents.items():
-        if not (parent / RECORD).exists() or read_json(parent / RECORD)["status"] != "done":
-            print(f"{job.directory}: {role} is not done: {parent}", file=sys.stderr)
+        found = stage_record.examine(parent)
+        if not found.done:
+            why = f": {found.damage}" if found.damage else ""
+            print(f"{job.directory}: {role} is not done: {parent}{why}", file=sys.stderr)
             return False
     return True
 
@@ -162,17 +177,38 @@ def run_stages(jobs: list[Job]) -> bool:
         outcomes = module.run_many(jobs) if kind.has_run_many else [module.run(jobs[0])]
     except Exception as problem:
         outcomes = [problem] * len(jobs)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            raise
+        how = f"a component or a library ended the stage by sys.exit({end.code!r})"
+        outcomes = [PluginError(how).with_traceback(end.__traceback__)] * len(jobs)
     seconds = (time.monotonic() - begin) / len(jobs)
+    done = []
     for job, outcome in zip(jobs, outcomes, strict=True):
         provenance = _provenance(job, start_time, seconds) | {"processed_together": len(jobs)}
-        if isinstance(outcome, Exception):
-            error = _log_failure(outcome, job.directory / LOG)
-            write_record(job.directory, job, results={}, error=error, provenance=provenance)
-        else:
-            write_record(job.directory, job, results=outcome, error=None, provenance=provenance)
-            for name in kind.dropped_folders:
-                shutil.rmtree(job.directory / name, ignore_errors=True)
-    return not any(isinstance(outcome, Exception) for outcome in outcomes)
+        done.append(_write_record(job, outcome, provenance))
+    return all(done)
+
+
+def _write_record(
+    job: Job, outcome: dict[str, Any] | Exception, provenance: dict[str, Any]
+) -> bool:
+    """Write a stage's record; return True if the stage is done.
+
+    If the disk is full, removing what the stage began may leave room for the record of that.
+    """
+    failed = isinstance(outcome, Exception)
+    error = _log_failure(outcome, job.directory / LOG) if isinstance(outcome, Exception) else None
+    results = {} if isinstance(outcome, Exception) else outcome
+    try:
+        stage_record.write(job.directory, job, results=results, error=error, provenance=provenance)
+    except OSError as problem:
+        return not failed and _write_record(job, problem, provenance)
+    if failed:
+        return False
+    for name in KINDS[job.kind].dropped_folders:
+        shutil.rmtree(job.directory / name, ignore_errors=True)
+    return True
 
 
 def _log_failure(problem: Exception, log: Path) -> str:
@@ -182,35 +218,25 @@ def _log_failure(problem: Exception, log: Path) -> str:
     else:
         error = f"{type(problem).__name__}: {problem}"
         text = "".join(traceback.format_exception(problem))
-    sys.stderr.write(text)
-    sys.stderr.flush()
-    if not log.exists() or not os.path.samestat(os.fstat(2), log.stat()):
-        with log.open("a", encoding="utf-8") as file:
-            file.write(text)
-    return error
+    with suppress(OSError):  # the disk may be full
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        if not log.exists() or not os.path.samestat(os.fstat(2), log.stat()):
+            with log.open("a", encoding="utf-8") as file:
+                file.write(text)
+    if len(error) > ERROR_LENGTH:
+        half = ERROR_LENGTH // 2
+        error = f"{error[:half]} [...] {error[-half:]}"
+    return f"{OUT_OF_MEMORY}{error}" if _lacks_memory(problem) else error
 
 
-def write_record(
-    folder: Path,
-    job: Job,
-    *,
-    results: dict[str, Any],
-    error: str | None,
-    provenance: dict[str, Any],
-) -> None:
-    """Write ``record.json``: the stage has ended, well or with an error."""
-    write_json(
-        folder / RECORD,
-        {
-            "kind": job.kind,
-            "id": job.id,
-            "status": "done" if error is None else "failed",
-            "spec": job.spec,
-            "parents": {role: path.name for role, path in job.parents.items()},
-            "results": results,
-            "error": error,
-            "provenance": provenance,
-        },
+def _lacks_memory(problem: Exception) -> bool:
+    """Return True if an error is about memory: Python's, the system's, or PyTorch's."""
+    return (
+        isinstance(problem, MemoryError)
+        or getattr(problem, "errno", None) == errno.ENOMEM
+        or type(problem).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(problem)
     )
 
 

@@ -7,6 +7,7 @@ a relative. Of several, the one with the fewest differences is compared.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Literal
 from avbench.core.digest import CONTENT
 from avbench.core.errors import AvbenchError, unknown
 from avbench.core.job import JOB, RECORD, read_json
+from avbench.runner import stage_record
 from avbench.runner.plan import Plan, Stage, Store, Use
 
 Earlier = Mapping[str, Any]
@@ -65,9 +67,13 @@ class Reason:
     first: Difference | None
     others: int
     """Number of further differences."""
+    damage: str = ""
+    """The damage of the stage's own record or outputs; empty: there is none."""
 
     def text(self) -> str:
         """Return the reason in one line."""
+        if self.damage:
+            return f"it was done, but {self.damage}"
         if self.first is None:
             return "no finished stage of this kind for this row, dataset and seed"
         more = f" (and {self.others} more)" if self.others else ""
@@ -82,6 +88,7 @@ class Reason:
             "relative": self.relative,
             "difference": asdict(self.first) if self.first else None,
             "others": self.others,
+            "damage": self.damage,
             "text": self.text(),
         }
 
@@ -107,12 +114,17 @@ def reasons(plan: Plan, store: Store, selector: str | None = None) -> list[Reaso
         kinds = {stage.kind for stage in plan.stages.values()}
         allowed = {*kinds, *(trial.label for trial in plan.trials)}
         raise AvbenchError(f"--why: {unknown('kind, row or id', str(selector), allowed)}")
-    done = store.all_done(plan.stages.values())
+    found = store.examine_all(plan.stages.values())
+    needed = plan.needed(found.done, found.changed)
+    damage = found.damage(needed)
     history = _History(plan, store)
     return [
-        history.reason(plan.stages[id_], uses[id_], names.get(id_, ""))
-        for id_ in plan.needed(done)
-        if id_ in chosen and id_ not in done
+        replace(
+            history.reason(plan.stages[id_], uses[id_], names.get(id_, "")),
+            damage=damage.get(id_, ""),
+        )
+        for id_ in needed
+        if id_ in chosen and id_ not in found.done
     ]
 
 
@@ -154,11 +166,10 @@ class _History:
         records.sort(key=lambda record: (-record.stat().st_mtime_ns, record.parent.name))
         found: dict[str, Earlier] = {}
         for record in records:
-            try:
-                if read_json(record)["status"] == "done":
-                    found[record.parent.name] = read_json(record.with_name(JOB))
-            except (OSError, ValueError, KeyError):
-                continue  # damaged, or written by another version
+            if not stage_record.examine(record.parent).done:
+                continue
+            with suppress(OSError, ValueError):  # damaged
+                found[record.parent.name] = read_json(record.with_name(JOB))
         return found
 
     @cached_property

@@ -76,7 +76,8 @@ class Engine:
         self._module: nn.Module | None = None
         self.fabric: Any = Fabric(
             accelerator=device.type,
-            devices=local,
+            # A device's number counts only for a process that has the training to itself.
+            devices=[device.index] if processes == 1 and device.index is not None else local,
             num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
             strategy=several if processes > 1 else "auto",
             loggers=[] if tracked is None else [_tensorboard(tracked)],

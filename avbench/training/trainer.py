@@ -60,6 +60,7 @@ class Trainer:
         self._resume()
         if self.engine.rank == 0:
             self._log = loss_log.Curve(self.job.directory, self.step)
+        self._progress("starting")
         schedule = self.loss.probe_at(self.steps)
         previous = {number: signal.signal(number, self._notice) for number in NOTICES}
         try:

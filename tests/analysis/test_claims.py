@@ -23,6 +23,7 @@ from avbench.evaluation.statistics.sufficient import Sufficient
 from avbench.runner.plan import Plan, Stage, Store
 from avbench.runner.planner import make_plan
 from avbench.training.loss_log import Curve
+from tests.records import write_record
 
 SUITE = """
 name: s
@@ -191,10 +192,8 @@ def test_the_papers_claim_on_flops_is_judged_at_its_geometry(
     for trial in plan.trials:
         g = {"Merged, 64 audio tokens": 320.6, "Local-global merged, 64 audio tokens": flops}
         if trial.label in g:
-            where = store.directory(plan.stages[str(trial.profile)])
-            where.mkdir(parents=True)
             results = {"flops_g": g[trial.label], "params_m": 280.0}
-            write_json(where / RECORD, {"status": "done", "results": results, "provenance": {}})
+            write_record(store, plan.stages[str(trial.profile)], results=results)
     data = claims_data(plan, store)
     assert [c["verdict"] for c in data["claims"]] == [verdict, "not run"]
     (part,) = data["claims"][0]["comparisons"]
@@ -418,11 +417,7 @@ class Made:
             self.write(self.plan.stages[trial.profile], {"flops_g": flops})
 
     def write(self, stage: Stage, results: dict[str, Any]) -> Path:
-        folder = self.store.directory(stage)
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {"kind": stage.kind, "id": stage.id, "status": "done", "results": results}
-        write_json(folder / RECORD, {**record, "error": None, "provenance": {}})
-        return folder
+        return write_record(self.store, stage, results=results)
 
     def score(self, id_: str, value: float, seed: int) -> None:
         noise = np.random.default_rng(seed).normal(0, 10, 40)
@@ -544,9 +539,7 @@ def test_a_claim_on_the_losses_at_the_end_of_pre_training(
     assert {c["reason"] for c in claims_data(plan, store)["claims"]} == {"mbp: has not run"}
     for trial in plan.trials:
         stage = plan.stages[str(trial.pretrain)]
-        directory = store.directory(stage)
-        directory.mkdir(parents=True)
-        write_json(directory / RECORD, {"status": "done", "results": {}})
+        directory = write_record(store, stage)
         log = Curve(directory, 0)
         for step in range(20):
             joint = 1.0 + 0.01 * (trial.label == "mbp") * trial.seed if step >= 18 else 9.0

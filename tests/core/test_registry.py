@@ -1,11 +1,13 @@
 """Discovery: plugins by entry point and by folder, and each way in which one can be broken."""
 
+import os
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from avbench.core import registry
 from avbench.core.errors import PluginError, UnknownNameError
 from avbench.core.registry import FAMILIES, load, options_of
 
@@ -20,6 +22,17 @@ class Options:
 @hookimpl
 def register_fusions(register):
     register("NAME", lambda options, context: None, config=Options, source="a paper")
+"""
+
+
+FORKS = """
+import os, warnings
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of threads
+    child = os.fork()
+if not child:
+    os._exit(7)
+STATUS = os.waitpid(child, 0)[1]
 """
 
 
@@ -54,10 +67,10 @@ def refused(folder: Path | None = None) -> str:
 
 
 def test_first_party_plugins_use_the_same_door() -> None:
-    registry = load()
+    found = load()
     for family in FAMILIES:
-        assert registry.names(family), family
-    for component in registry:
+        assert found.names(family), family
+    for component in found:
         assert re.fullmatch(r"avbench \d+\.\d+\.\d+", component.distribution)
         assert component.source
         component.config()  # every option has a default
@@ -139,6 +152,11 @@ def test_a_broken_plugin_is_named_with_its_distribution(
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("def f(:", "SyntaxError: invalid syntax"),
+        ("import sys; sys.exit(0)", "it calls sys.exit(0)"),
+        ("import sys; sys.exit('bye')", "it calls sys.exit('bye')"),
+        ("raise SystemExit", "it calls sys.exit(None)"),
+        ("import os; os._exit(0)", "it calls os._exit(0)"),
+        ("import os; os._exit(3)", "it calls os._exit(3)"),
     ],
 )
 def test_a_plugin_that_does_not_import(
@@ -154,6 +172,40 @@ def test_a_plugin_that_does_not_import(
     said = refused()
     assert said.startswith("plugin 'plugins/mine.py' does not import: ")
     assert message in said
+
+
+def test_a_hook_that_fails_or_ends_the_process_is_named(installed: Installed) -> None:
+    who = "plugin 'avbench_theirs' (their-plugins 2.5) fails in register_fusions: "
+    for line, message in (
+        ("import sys; sys.exit(0)", "it calls sys.exit(0)"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ):
+        text = GOOD.replace("NAME", "theirs").replace(
+            "    register(", f"    {line}\n    register("
+        )
+        installed.add("avbench_theirs", text)
+        assert refused() == who + message
+
+
+def test_a_process_that_a_plugin_forks_may_end(tmp_path: Path) -> None:
+    (tmp_path / "forks.py").write_text(FORKS + GOOD.replace("NAME", "forks"))
+    leave = os._exit
+    load(tmp_path)
+    assert os.waitstatus_to_exitcode(sys.modules["avbench_local.forks"].STATUS) == 7
+    assert os._exit is leave
+
+
+def test_a_plugin_that_takes_long_is_named_while_it_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(registry, "PATIENCE", 0.2)
+    (tmp_path / "slow.py").write_text(
+        "import time; time.sleep(0.6)\n" + GOOD.replace("NAME", "slow")
+    )
+    load(tmp_path)
+    path = tmp_path / "slow.py"
+    said = f"waiting for plugin '{path}', which has not ended its import after 0.2 s"
+    assert [m for m in caplog.messages if "slow" in m] == [said]
 
 
 def test_an_entry_point_that_names_no_module(installed: Installed) -> None:

@@ -26,7 +26,7 @@ from avbench.cli.reports import write_report
 from avbench.config.overrides import Overrides
 from avbench.config.suite import Cost, read_suite
 from avbench.core.components import ComponentRef
-from avbench.core.job import RECORD, Job, write_json
+from avbench.core.job import Job
 from avbench.core.options import build, plain
 from avbench.core.registry import Registry, load
 from avbench.core.types import Batch
@@ -44,6 +44,7 @@ from avbench.runner.plan import Plan, Store
 from avbench.runner.planner import make_plan
 from avbench.training.costs import OUTPUT, closed_form
 from avbench.training.profile import Profile, run
+from tests.records import write_record
 
 REGISTRY = load()
 
@@ -283,8 +284,6 @@ def write(plan: Plan, store: Store, label: str, parts: dict[str, float], params:
     """A profile's record, written by hand."""
     profile = next(t.profile for t in plan.trials if t.label == label)
     assert profile is not None
-    folder = store.directory(plan.stages[profile])
-    folder.mkdir(parents=True)
     whole = sum(parts.values())
     results = {
         "macs_g": whole,
@@ -296,7 +295,7 @@ def write(plan: Plan, store: Store, label: str, parts: dict[str, float], params:
         "positions": 5,
         "parts": {"macs_g": parts},
     }
-    write_json(folder / RECORD, {"status": "done", "results": results, "provenance": {}})
+    write_record(store, plan.stages[profile], results=results)
 
 
 @pytest.fixture

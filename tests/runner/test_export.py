@@ -40,7 +40,7 @@ from avbench.runner.plan import Plan, Store
 from avbench.runner.planner import make_plan
 from avbench.runner.stage_process import run_stages
 from tests import processes
-from tests.records import TINY_WORLD
+from tests.records import TINY_WORLD, write_record
 
 SUITE = (
     """
@@ -441,8 +441,7 @@ def test_a_failed_cell_is_told_with_its_log(trained: Trained, tmp_path: Path) ->
     plan = trained.plan("one")
     stage = plan.stages[plan.trials[1].cells[0].finetune]
     store = Store(results=tmp_path, cache=trained.store.cache)
-    store.directory(stage).mkdir(parents=True)
-    write_json(store.directory(stage) / "record.json", {"status": "failed", "error": "no clips"})
+    write_record(store, stage, status="failed", error="no clips")
     with pytest.raises(AvbenchError) as caught:
         export(plan, store, trained.registry, tmp_path / "x", seed=1)
     log = store.directory(stage) / "log.txt"

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,144 +14,10 @@ import pytest
 from avbench.core.job import LOG, NOTICES, RECORD, read_json
 from avbench.runner.executors.local import MEMORY, LocalExecutor
 from avbench.runner.lock import StageLock, locked
-from avbench.runner.plan import Plan, Stage, Store
 from avbench.runner.scheduler import Run
+from tests.fake_stages import FAKE, Bench, plan_of, stage
 
 TRIM = "MALLOC_TRIM_THRESHOLD_"
-FAKE = '''
-"""Stages that write what they were given; ``spec["do"]`` says how they misbehave."""
-import json, os, signal, sys, time
-from pathlib import Path
-from avbench.core.errors import DataError
-from dataclasses import replace
-from avbench.runner.stage_kinds import KINDS
-
-def run(job):
-    with open(os.environ["FAKE_TRACE"], "a") as trace:
-        trace.write(job.id + "\\n")
-    do = job.spec.get("do", "")
-    print("working on", job.id)
-    if do == "environment":
-        print("trim:", os.environ.get("MALLOC_TRIM_THRESHOLD_"))
-    if do == "mistake":
-        raise DataError("the file is empty")
-    if do == "mistake at":
-        raise DataError(f"{job.directory}: the file is empty")
-    if do == "bug":
-        raise RuntimeError("a bug")
-    if do == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if do == "die once" and not (job.directory / "tried").exists():
-        (job.directory / "tried").touch()
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if do == "once" and not (job.directory / "tried").exists():
-        (job.directory / "tried").touch()
-        raise DataError("not yet")
-    if do == "steps":
-        state = job.directory / "state.json"
-        done = json.loads(state.read_text())["done"] if state.exists() else 0
-        (job.directory / "starts").open("a").write(f"{done}\\n")
-        for step in range(done, 60):
-            time.sleep(0.05)
-            job.progress(step + 1, 60, "step")
-            state.write_text(json.dumps({"done": step + 1}))
-    if do == "told once" and not (job.directory / "tried").exists():
-        (job.directory / "tried").touch()
-        os.kill(os.getpid(), signal.SIGUSR1)
-        time.sleep(60)
-    if do == "launcher told once" and not (job.directory / "tried").exists():
-        (job.directory / "tried").touch()
-        job.progress(3, 60, "left")
-        os._exit(1)  # as torchrun does, whatever its processes left with
-    if do == "slow":
-        time.sleep(60)
-    below = [json.loads((p / "record.json").read_text())["results"]["sum"]
-             for p in job.parents.values()]
-    return {"sum": job.spec.get("x", 0) + sum(below),
-            "threads": os.environ.get("OMP_NUM_THREADS"), "workers": job.local.get("workers")}
-
-def run_many(jobs):
-    return [dict(run(job), together=len(jobs)) if job.spec.get("do") != "bug"
-            else RuntimeError("a bug") for job in jobs]
-
-for name, kind in list(KINDS.items()):
-    KINDS[name] = replace(kind, module="fake_stages")
-
-if __name__ == "__main__":
-    from avbench.runner.stage_process import main
-    sys.modules["fake_stages"] = sys.modules["__main__"]
-    sys.exit(main(sys.argv[1:]))
-'''
-
-
-def stage(
-    id_: str, kind: str = "finetune", parents: Mapping[str, str] | None = None, **spec: object
-) -> Stage:
-    return Stage(id=id_, kind=kind, spec=spec, parents=parents or {})
-
-
-def plan_of(*stages: Stage) -> Plan:
-    return Plan(
-        suite="fake",
-        title="",
-        preset="tiny",
-        data="embedded",
-        axes=(),
-        datasets=(),
-        seeds=(0,),
-        table={},
-        notes=(),
-        trials=(),
-        baselines={},
-        prepared={},
-        stages={s.id: s for s in stages},
-    )
-
-
-class Quiet:
-    """A watcher that notes the order of events."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    def started(self, stages: list[Stage], run: Run) -> None:
-        self.seen.append("+" + ",".join(s.id for s in stages))
-
-    def ended(self, stage: Stage, run: Run, seconds: float) -> None:
-        self.seen.append(f"{run.status[stage.id]} {stage.id}")
-
-    def tick(self, run: Run) -> None:
-        assert run.seconds_left() >= 0
-
-
-class Bench:
-    """A store and an executor over fake stages."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        self.store = Store(results=folder / "out", cache=folder / "cache")
-        (folder / "fake_stages.py").write_text(FAKE)
-        self.trace = folder / "trace"
-        monkeypatch.setenv("FAKE_TRACE", str(self.trace))
-        self.watcher = Quiet()
-        self.run: Run
-
-    def go(self, plan: Plan, slots: int = 2) -> int:
-        command = (sys.executable, str(self.folder / "fake_stages.py"))
-        self.run = Run(plan, self.store, LocalExecutor(slots, command=command), {"device": "cpu"})
-        return self.run.go(self.watcher, poll=0.02)
-
-    def record(self, stage: Stage) -> Mapping[str, object]:
-        record: Mapping[str, object] = read_json(self.store.directory(stage) / RECORD)
-        return record
-
-    def traced(self) -> list[str]:
-        return self.trace.read_text().split() if self.trace.exists() else []
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, monkeypatch)
 
 
 def test_parents_before_children_and_nothing_twice(bench: Bench) -> None:
@@ -202,6 +67,7 @@ def test_provenance_is_apart_from_results(bench: Bench) -> None:
     assert provenance["wall_s"] >= 0
     assert set(bench.record(a)) == {
         *("kind", "id", "status", "spec", "parents", "results", "error", "provenance"),
+        "outputs",
     }
 
 
@@ -210,6 +76,7 @@ def test_a_preparation_that_died_is_started_once_more(bench: Bench) -> None:
     b = stage("b", "prepare", do="die")
     c = stage("c", "pretrain", do="die once")
     assert bench.go(plan_of(a, b, c)) == 1
+    assert len(bench.run.notes) == 1  # b, by SIGKILL
     assert bench.run.status == {"a": "done", "b": "failed", "c": "failed"}
     assert sorted(bench.traced()) == ["a", "a", "b", "b", "c"]
     assert bench.record(a)["results"]["sum"] == 3
@@ -223,7 +90,8 @@ def test_a_preparation_that_died_is_started_once_more(bench: Bench) -> None:
         ("bug", "RuntimeError: a bug", 'raise RuntimeError("a bug")'),
         (
             "die",
-            "the process ended with signal SIGKILL and left no record; see its log",
+            "out of memory: as if the kernel killed it for lack of memory, also when it ran "
+            "alone: the process ended with signal SIGKILL and left no record; see its log",
             "working on a",
         ),
     ],
@@ -374,8 +242,8 @@ def test_another_runs_stage_is_waited_for_not_done_twice(bench: Bench) -> None:
             "assert StageLock(d).acquire()\n"
             "(d / 'held').touch()\n"
             "time.sleep(1)\n"
-            "(d / 'record.json').write_text(json.dumps({'status': 'done', 'results': "
-            "{'sum': 40}}))\n",
+            "(d / 'record.json').write_text(json.dumps({'kind': 'finetune', 'id': 'a', "
+            "'status': 'done', 'results': {'sum': 40}, 'error': None, 'provenance': {}}))\n",
             str(folder),
         ]
     )
@@ -534,8 +402,9 @@ def test_a_runner_that_is_killed_outright_leaves_no_orphans(bench: Bench) -> Non
         [sys.executable, str(bench.folder / "runner.py"), str(other)], check=True, timeout=60
     )
     calm = read_json(other / "out" / "stages" / "pretrain-b" / RECORD)
-    assert {k: v for k, v in calm.items() if k != "provenance"} == {
-        k: v for k, v in disturbed.items() if k != "provenance"
+    apart = ("provenance", "outputs")  # an output here lists the starts
+    assert {k: v for k, v in calm.items() if k not in apart} == {
+        k: v for k, v in disturbed.items() if k not in apart
     }
 
 

@@ -26,6 +26,7 @@ from avbench.runner.executors.local import LocalExecutor
 from avbench.runner.lock import locked
 from avbench.training import checkpoint, fsdp, loss_log
 from avbench.training import stage as train
+from avbench.training.engine import Engine
 from avbench.training.schedule import Saving, batch_size
 from avbench.training.settings import TrainSettings
 from tests.processes import Process
@@ -78,7 +79,8 @@ def job(narrated, directory: Path, spec: dict, **local) -> Job:
     parents = {}
     for role, folder in narrated.items():
         parents[role] = folder
-        write_json(folder / RECORD, {"status": "done"})
+        record = {"kind": role, "id": "test", "status": "done", "results": {}, "error": None}
+        write_json(folder / RECORD, {**record, "provenance": {}})
     made = Job(
         kind="pretrain", id="test", directory=directory, spec=spec, parents=parents,
         local={"device": "cpu", "threads": 1, **local},
@@ -508,3 +510,21 @@ def test_parts_need_a_torch_that_sees_into_dataclasses(monkeypatch) -> None:
     monkeypatch.setattr(torch, "__version__", "2.13.1+cpu")
     with pytest.raises(AvbenchError, match=r"--strategy fsdp: needs torch 2.14 or later, got 2.1"):
         fsdp.fabric_strategy(2)
+
+
+@pytest.mark.parametrize(("device", "devices"), [("cuda:3", [3]), ("cuda", 1), ("cpu", 1)])
+def test_a_training_runs_on_the_device_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, device: str, devices: object
+) -> None:
+    given: list[object] = []
+
+    class Fabric:
+        def __init__(self, **options: object) -> None:
+            given.append(options["devices"])
+
+        def launch(self) -> None:
+            """Start nothing."""
+
+    monkeypatch.setattr("lightning_fabric.Fabric", Fabric)
+    Engine(torch.device(device))
+    assert given == [devices]

@@ -18,7 +18,7 @@ from avbench.cli.reports import write_report
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
 from avbench.core.errors import AvbenchError, DataError, SuiteError
-from avbench.core.job import Job, write_json
+from avbench.core.job import Job
 from avbench.core.options import plain
 from avbench.core.registry import Component, NoOptions, Registry, load
 from avbench.core.types import InputSpec
@@ -34,6 +34,7 @@ from avbench.training import stage as train
 from avbench.training.schedule import hold_out
 from avbench.training.selection import Selection
 from avbench.training.settings import SelectionSettings
+from tests.records import write_record
 from tests.training.test_engine import close, spec, start
 from tests.training.test_engine import job as folder_job
 
@@ -562,9 +563,7 @@ def test_tables_tell_the_selection_and_are_stamped_where_it_leaks(
 
 
 def done(store: Store, stage: Stage, results: dict) -> None:
-    folder = store.directory(stage)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "record.json", {"status": "done", "results": results})
+    write_record(store, stage, results=results)
 
 
 # ------------------------------------------------------------------ datasets

@@ -1,6 +1,7 @@
 """Shared parts of commands: common options, the suite's plan, and JSON output."""
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,8 @@ from avbench.config.overrides import Overrides
 from avbench.core.errors import AvbenchError, unknown
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from avbench.runner.plan import Plan, Store
 
 SuiteName = Annotated[
@@ -51,8 +54,11 @@ def plan_from_options(
     additional: list[str] | None,
     only: list[str] | None,
     plugins_dir: Path | None,
+    *,
+    log: "Console | None" = None,
 ) -> "Plan":
-    """Plan a suite with the changes of the command line."""
+    """Plan a suite with the changes of the command line; ``log`` says so if it takes long."""
+    from avbench.cli.progress import console, working
     from avbench.runner.plan_cache import plan_for
 
     overrides = Overrides(
@@ -62,14 +68,23 @@ def plan_from_options(
         additional=tuple(additional or ()),
         only=tuple(only or ()),
     )
-    return plan_for(suite, overrides, plugins_dir)
+    output = log or console(stderr=True)
+    with working(output, f"planning {suite}", logged=log is not None):
+        return plan_for(suite, overrides, plugins_dir)
 
 
 def store_in(results: Path) -> "Store":
-    """Return the store of a results folder and the user's cache."""
+    """Return the store of a results folder and the user's cache.
+
+    Raises:
+        AvbenchError: ``results`` is no folder, or the user has no cache.
+    """
     from avbench.core.paths import cache
     from avbench.runner.plan import Store
 
+    for folder in (results, results / "stages"):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise AvbenchError(f"--results {results}: {folder} is no folder; give another one")
     return Store(results=results, cache=cache())
 
 

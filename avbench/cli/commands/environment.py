@@ -104,6 +104,7 @@ def data_prepare_(
 ) -> None:
     """Write a split as shards: clips cut, scaled and re-encoded with sound; resumes by itself."""
     from avbench.cli.data_check import print_shards
+    from avbench.cli.preflight import check_folder
     from avbench.cli.progress import console, watch
     from avbench.core.errors import SuiteError
     from avbench.core.options import ValidationError, build, problems
@@ -133,6 +134,7 @@ def data_prepare_(
         with watch(console(stderr=as_json)) as watcher:
             return run.go(watcher)
 
+    check_folder(out, "give another folder with --out")
     request = ShardRequest(file=file, dataset=dataset, split=split, out=out, encoding=encoding)
     at_once = workers or cores()
     found = data_prepare(

@@ -77,13 +77,17 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a suite and print its tables; finished stages are not run again."""
-    from avbench.cli.progress import console, watch
+    from avbench.cli import preflight
+    from avbench.cli.progress import console, watch, working
     from avbench.runner.executors.local import LocalExecutor, cores
     from avbench.runner.scheduler import INTERRUPT, Run
 
     formats = formats_of(format_)
-    plan = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
+    terminal = console(stderr=as_json)
     store = store_in(results)
+    plan = plan_from_options(
+        suite, preset, data, seeds, additional, only, plugins_dir, log=terminal
+    )
     executor = LocalExecutor(jobs or cores(), threads, processes=processes)
     local = {
         "device": device,
@@ -95,8 +99,9 @@ def run(
         "strategy": strategy,
         "workers": workers,
     }
-    current = Run(plan, store, executor, local)
-    terminal = console(stderr=as_json)
+    with working(terminal, "checking the finished stages and this machine", logged=True):
+        current = Run(plan, store, executor, local)
+        preflight.check(current, plugins_dir)
     with watch(terminal) as watcher:
         watcher.begin(current)
         code = current.go(watcher)

@@ -28,6 +28,40 @@ LAUNCHER = (
 """The module, and its options, that starts several processes and ends them together."""
 
 
+LOG_BYTES = 16 << 20
+"""Bytes that a stage's log may grow to; of a longer one the beginning and the end are kept."""
+
+
+def cap(log: Path, limit: int) -> None:
+    """Cut the middle out of a log that has grown beyond ``limit`` bytes.
+
+    Its writers append, so they go on behind what is kept.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        size, part = log.stat().st_size, limit // 4
+        if size <= limit:
+            return
+        with log.open("r+b") as file:
+            file.seek(size - part)
+            end = file.read()
+            file.seek(part)
+            file.write(b"\n[... %d bytes of this log were cut ...]\n" % (size - 2 * part))
+            file.write(end)
+            file.truncate()
+
+
+def memory_kills() -> int:
+    """Return the number of processes that the kernel has killed for lack of memory, if it tells.
+
+    It counts those of the whole machine, containers included.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text("ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
 def cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -45,10 +79,17 @@ class LocalProcess:
     process: subprocess.Popen[bytes]
     start: float
     """Time of its start, in seconds on the monotonic clock."""
+    kills: int
+    """``memory_kills`` at its start."""
 
     def exit_status(self) -> int | None:
         """Return the exit status, negative for a signal; None while the process runs."""
         return self.process.poll()
+
+    @property
+    def lacked_memory(self) -> bool:
+        """True if the kernel has killed a process for lack of memory since this one's start."""
+        return memory_kills() > self.kills
 
 
 class LocalExecutor:
@@ -81,6 +122,7 @@ class LocalExecutor:
     def start(self, folders: Sequence[Path], slots: int = 1, processes: int = 1) -> LocalProcess:
         """Start a process for the stages in these folders, or several that share their work."""
         environment = {**MEMORY, **os.environ, **dict.fromkeys(THREADS, str(self.threads))}
+        kills = memory_kills()
         with (folders[0] / LOG).open("ab") as log:
             process = subprocess.Popen(
                 [*self._command_of(processes), ATTENDED, *map(str, folders)],
@@ -90,7 +132,7 @@ class LocalExecutor:
                 env=environment,
                 start_new_session=True,
             )
-        local = LocalProcess(tuple(folders), slots, process, time.monotonic())
+        local = LocalProcess(tuple(folders), slots, process, time.monotonic(), kills)
         self.running.append(local)
         return local
 
@@ -100,6 +142,11 @@ class LocalExecutor:
             return self._command
         python, *rest = self._command
         return (python, "-m", *LAUNCHER, f"--nproc-per-node={processes}", *rest)
+
+    def cap_logs(self) -> None:
+        """Keep the logs of the running stages from filling the disk."""
+        for folder in (folder for process in self.running for folder in process.folders):
+            cap(folder / LOG, LOG_BYTES)
 
     def reap(self) -> list[LocalProcess]:
         """Return the processes that have ended since the last call."""

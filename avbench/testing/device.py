@@ -57,6 +57,11 @@ class _Away(Tensor):
 class _Factories(TorchDispatchMode):
     """Puts on the pretended device what factories are asked to make there."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: the default imports torch's compiler, which takes seconds."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         return _run(func, args, kwargs or {})
@@ -106,12 +111,10 @@ def away(value: Tensor) -> Tensor:
 def send(network: nn.Module) -> nn.Module:
     """Move a network's parameters and buffers to the pretended device, as plain tensors."""
     for module in list(network.modules()):
-        registered = [
-            *module.named_parameters(recurse=False),
-            *module.named_buffers(recurse=False),
-        ]
-        for name, value in registered:
+        for name, value in list(module.named_parameters(recurse=False)):
             delattr(module, name)
+            setattr(module, name, away(value))
+        for name, value in list(module.named_buffers(recurse=False)):
             setattr(module, name, away(value))
     return network
 

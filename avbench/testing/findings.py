@@ -112,10 +112,13 @@ def common_checks(component: Component, options: Any) -> list[Check]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Fix the random state inside, and restore it afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    """Fix the random state of the CPU inside, and restore it afterwards."""
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
         yield
+    finally:
+        torch.set_rng_state(before)
 
 
 def gap(got: Tensor, expected: Tensor, *, within: float = 1e-5) -> float | None:
@@ -130,6 +133,7 @@ def gap(got: Tensor, expected: Tensor, *, within: float = 1e-5) -> float | None:
         return None
     if not torch.isfinite(got).all():
         return math.inf
+    got, expected = got.detach(), expected.detach()
     largest = float((got - expected).abs().max())
     return None if largest <= within * max(1.0, float(expected.abs().max())) else largest
 

@@ -113,8 +113,8 @@ class _Subject:
             Check(
                 name="observed",
                 expected="weights that follow what observe received, not what combine is given",
-                advice="decide in observe, and only apply the weights in combine: its losses are of "
-                "one process and micro-batch",
+                advice="decide in observe, and only apply the weights in combine, which sees one "
+                "process's and micro-batch's losses",
                 run=self.observed,
                 needs=("weights",),
             ),

@@ -28,9 +28,9 @@ class MixedDevicesError(RuntimeError):
 
 
 class _Away(Tensor):
-    """A tensor on the pretended device; ``inner`` holds its values on the CPU."""
+    """A tensor on the pretended device; ``held`` has its values on the CPU."""
 
-    inner: Tensor
+    held: Tensor
 
     @staticmethod
     def __new__(cls: type["_Away"], inner: Tensor) -> "_Away":
@@ -43,18 +43,20 @@ class _Away(Tensor):
             dtype=inner.dtype,
             device=DEVICE,
         )
-        made.inner = inner
+        made.held = inner
         return made
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__: Any = torch._C._disabled_torch_function_impl
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]  # torch names no classmethod
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         del types
         return _run(func, args, kwargs or {})
 
 
-class _Factories(TorchDispatchMode):
+class _Factories(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Puts on the pretended device what factories are asked to make there."""
 
     @classmethod
@@ -97,7 +99,7 @@ def pretended() -> Iterator[None]:
         torch.no_grad(),
         patch.object(torch, "is_autocast_enabled", enabled),
         patch.object(torch, "autocast", cast),
-        _Factories(),
+        _Factories(),  # type: ignore[no-untyped-call]
         _Values(),
     ):
         yield
@@ -114,14 +116,14 @@ def send(network: nn.Module) -> nn.Module:
         for name, value in list(module.named_parameters(recurse=False)):
             delattr(module, name)
             setattr(module, name, away(value))
-        for name, value in list(module.named_buffers(recurse=False)):
-            setattr(module, name, away(value))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, away(buffer))
     return network
 
 
 def home(value: Any) -> Any:
     """Return a tensor's values on the CPU, and anything else unchanged."""
-    return value.inner if isinstance(value, _Away) else value
+    return value.held if isinstance(value, _Away) else value
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:

@@ -90,6 +90,7 @@ class _Subject(NetworkChecks):
                 run=self.closed_form,
                 needs=("countable",),
             ),
+            *self.last_checks(),
         ]
 
     def make(self) -> Encoder:

@@ -60,9 +60,9 @@ def check_fusion(component: Component, options: Any = None) -> list[Finding]:
         options: an instance of its config; None: its defaults.
     """
     checks = common_checks(component, options)
-    every = list(chain.from_iterable(combinations(LENGTHS, n) for n in range(1, 4)))
-    accepted = [streams for streams in every if _refusal(component, streams) is None]
-    checks.append(_refuses(component, every))
+    sets = list(chain.from_iterable(combinations(LENGTHS, n) for n in range(1, 4)))
+    accepted = [streams for streams in sets if _refusal(component, streams) is None]
+    checks.append(_refuses(component, sets))
     # Most faults show on any streams: one set of each size sees every check, the others a few.
     full = {len(streams): streams for streams in accepted}.values()
     for streams in accepted:
@@ -143,7 +143,7 @@ class _Subject(NetworkChecks):
                 advice="let each stream reach the output, and detach none: its encoder would not "
                 "learn",
                 run=self.inputs,
-                needs=("shape",),
+                needs=("unchanged",),
             ),
             Check(
                 name="countable",
@@ -163,6 +163,7 @@ class _Subject(NetworkChecks):
                 run=self.maps,
                 needs=("shape", "deterministic"),
             ),
+            *self.last_checks(),
         ]
 
     def make(self) -> Fusion:

@@ -65,7 +65,7 @@ class NetworkChecks(ABC):
         """Compare the form of the output with the contract's."""
 
     def network_checks(self) -> list[Check]:
-        """Return the checks of every network."""
+        """Return the first checks of every network."""
         return [
             Check(
                 name="lazy",
@@ -151,21 +151,26 @@ class NetworkChecks(ABC):
                 expected="output in the type of the inputs; autocast works",
                 advice="make tensors in the inputs' type, e.g. x.new_zeros(n)",
                 run=self.dtype,
-                needs=("deterministic",),
+                needs=("state",),
             ),
             Check(
                 name="device",
                 expected="output on the device of the inputs",
                 advice="make tensors on the inputs' device, e.g. torch.arange(n, device=x.device)",
                 run=self.device,
-                needs=("shape",),
+                needs=("state",),
             ),
+        ]
+
+    def last_checks(self) -> list[Check]:
+        """Return the checks of every network that presuppose all others."""
+        return [
             Check(
                 name="gradient",
                 expected="gradients that are the output's slope",
                 advice="detach nothing on the way from inputs and weights to the output",
                 run=self.gradient,
-                needs=("deterministic", "parameters", "dtype"),
+                needs=("unchanged", "parameters", "inputs", "dtype"),
             ),
             Check(
                 name="copy",
@@ -405,7 +410,8 @@ class NetworkChecks(ABC):
     def backward(self, network: nn.Module, given: Inputs) -> None:
         """Send a gradient back from all outputs that are no padding."""
         values = without_padding(self.call(network, given))
-        (values * torch.randn(values.shape[-1])).square().sum().backward()
+        total: Any = (values * torch.randn(values.shape[-1])).square().sum()
+        total.backward()
 
     def dtype(self) -> str | None:
         """Call the network in float64, and under autocast."""

@@ -164,7 +164,7 @@ def _clip_checks(reader: "_Clips") -> list[Check]:
             expected="no clip in two of the splits for training, selection and reporting",
             advice="remove it from one of them; scores would be of clips trained on",
             run=reader.apart,
-            needs=("order",),
+            needs=("ids",),
         ),
         Check(
             name="iterate",
@@ -214,7 +214,7 @@ class _Clips:
         return self._reader or self.open()
 
     @cached_property
-    def splits(self) -> dict[str, Sequence[Clip]]:
+    def splits(self) -> dict[str, Any]:
         """The clips of each split."""
         if self._read is not None:
             return dict(self._read)
@@ -473,7 +473,7 @@ class _Moved:
                 expected="the same clips and fingerprint if the folder moves and its dates change",
                 advice="put no path, date or inode into ids, captions or the fingerprint",
                 run=self.moved,
-                needs=("order", "fingerprint", "media"),
+                needs=("ids", "captions", "fingerprint", "media"),
             ),
             Check(
                 name="contents",
@@ -514,7 +514,7 @@ class _Moved:
         with TemporaryDirectory() as folder:
             place = Path(folder).resolve()
             one, other = place / "one", place / "another" / "place"
-            if mirror(self.root, one) is None or mirror(self.root, other, days=400) is None:
+            if mirror(self.root, one) is None or mirror(self.root, other, days=400.0) is None:
                 return None
             first, second = self.at(one), self.at(other)
             for split in first.splits():

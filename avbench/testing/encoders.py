@@ -76,13 +76,13 @@ class _Subject(NetworkChecks):
                 expected="padding of the text is hidden: keep is False, and no word reads it",
                 advice="return keep = batch.text != context.pad, and mask the attention by it",
                 run=self.padding,
-                needs=("deterministic",),
+                needs=("alone",),
             ),
             Check(
                 name="countable",
                 expected="every operator's MACs can be counted (avbench.models.macs)",
                 run=self.countable,
-                needs=("shape",),
+                needs=("state",),
             ),
             Check(
                 name="closed_form",

@@ -135,7 +135,7 @@ class _Subject(NetworkChecks):
                 expected="padded tokens change no kept token",
                 advice="pass keep to the attention, and multiply by it before any mean or sum",
                 run=self.padding,
-                needs=("shape", "deterministic"),
+                needs=("unchanged", "alone_training"),
             ),
             Check(
                 name="inputs",
@@ -149,7 +149,7 @@ class _Subject(NetworkChecks):
                 name="countable",
                 expected="every operator's MACs can be counted (avbench.models.macs)",
                 run=self.countable,
-                needs=("shape",),
+                needs=("shape", "state"),
             ),
             Check(
                 name="closed_form",
@@ -280,7 +280,8 @@ class _Subject(NetworkChecks):
                 else:
                     lacking += [f"{m}, row {row}" for row in range(B) if not grad[row].any()]
             if lacking:
-                return list_names("no gradient on", lacking)
+                where = "in training" if training else "in eval mode"
+                return list_names(f"{where}, no gradient on", lacking)
         return None
 
     def countable(self) -> str | None:

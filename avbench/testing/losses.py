@@ -83,11 +83,18 @@ class _Subject:
                 needs=("finite",),
             ),
             Check(
+                name="modulation",
+                expected="gradients that stay finite and keep their shapes; weights stay",
+                advice="scale p.grad where there is one, and leave p itself to the optimiser",
+                run=self.modulation,
+                needs=("finite",),
+            ),
+            Check(
                 name="random",
                 expected="no chance but from torch's generators, whose seed stays",
                 advice="draw by torch, not by random, numpy, os.urandom or the clock",
                 run=self.random,
-                needs=("finite", "pure"),
+                needs=("pure", "modulation"),
             ),
             Check(
                 name="gradients",
@@ -131,7 +138,7 @@ class _Subject:
                 advice="make tensors on the losses' device, e.g. nats.new_tensor(w), and noise by "
                 "torch.randn_like(p.grad)",
                 run=self.device,
-                needs=("finite",),
+                needs=("unchanged", "modulation"),
             ),
             Check(
                 name="probes",
@@ -140,19 +147,12 @@ class _Subject:
                 needs=("views",),
             ),
             Check(
-                name="modulation",
-                expected="gradients that stay finite and keep their shapes; weights stay",
-                advice="scale p.grad where there is one, and leave p itself to the optimiser",
-                run=self.modulation,
-                needs=("finite",),
-            ),
-            Check(
                 name="state",
                 expected="a state dict of plain values that restores the strategy",
                 advice="return in state_dict everything that observe, modulate or reestimate "
                 "changes",
                 run=self.state,
-                needs=("random", "probes", "modulation"),
+                needs=("random", "probes"),
             ),
         ]
         if long:
@@ -197,8 +197,8 @@ class _Subject:
 
     def unchanged(self) -> str | None:
         strategy = self.build()
-        for call in (strategy.observe, strategy.combine):
-            losses = _losses(strategy, 0)
+        for call, form in ((strategy.observe, _observed), (strategy.combine, dict)):
+            losses = form(_losses(strategy, 0))
             kept = [(v, loss.nats, loss.nats.item(), loss) for v, loss in losses.items()]
             call(losses)
             same = list(losses) == [v for v, *_ in kept] and all(

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isclose, isfinite
 from typing import Any
 
@@ -61,7 +62,7 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
     made: Metric = component.build(component.config() if options is None else options)
 
     def score(*systems: Mapping[str, str], references: References = REFERENCES) -> Any:
-        return made.score(list(systems), references)
+        return made.score([dict(system) for system in systems], copy(references))
 
     def right() -> str | None:
         """A reference scores better than an unrelated sentence, and in no score worse."""
@@ -140,14 +141,9 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
 
     def unchanged() -> str | None:
         """Hypotheses and references stay as they are."""
-        system, captions = dict(RIGHT), dict(CAPTIONS)
-        slots = {clip: dict(of_clip) for clip, of_clip in REFERENCES.slots.items()}
-        given = [system]
-        made.score(given, References(captions=captions, slots=slots))
-        kept = {
-            "hypotheses": given == [RIGHT],
-            "references": captions == CAPTIONS and slots == REFERENCES.slots,
-        }
+        given, references = [dict(RIGHT)], copy(REFERENCES)
+        made.score(given, references)
+        kept = {"hypotheses": given == [RIGHT], "references": references == REFERENCES}
         return list_names("a call changes the", [name for name, same in kept.items() if not same])
 
     def finite() -> str | None:
@@ -170,11 +166,7 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
             expected=(inspect.getdoc(run) or "").rstrip("."),
             run=run,
             advice=ADVICE.get(run.__name__, ""),
-            needs=()
-            if run is applies
-            else ("applies", "repeated")
-            if run in every[3:]
-            else ("applies",),
+            needs=tuple(earlier.__name__ for earlier in every[:3] if run not in every[:3]),
         )
         for run in every
     ]
@@ -182,6 +174,12 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
         return run_checks([*common_checks(component, options), *own])
     finally:
         made.close()
+
+
+def copy(references: References) -> References:
+    """Return references that a metric may change."""
+    slots = {clip: dict(of_clip) for clip, of_clip in references.slots.items()}
+    return replace(references, captions=dict(references.captions), slots=slots)
 
 
 def _recomputed(metric: Metric, score: Score) -> str | None:

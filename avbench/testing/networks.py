@@ -68,17 +68,17 @@ class NetworkChecks(ABC):
         """Return the first checks of every network."""
         return [
             Check(
-                name="lazy",
-                expected="all parameters and buffers are there before the first call",
-                advice="make them in __init__, from the context; an optimiser sees no others",
-                run=self.lazy,
-            ),
-            Check(
                 name="shape",
                 expected=self.layout,
                 advice=self.layout_advice,
                 run=self.shape,
-                needs=("lazy",),
+            ),
+            Check(
+                name="lazy",
+                expected="all parameters and buffers are there before the first call",
+                advice="make them in __init__, from the context; an optimiser sees no others",
+                run=self.lazy,
+                needs=("shape",),
             ),
             Check(
                 name="initial",
@@ -92,14 +92,14 @@ class NetworkChecks(ABC):
                 expected="a call leaves its inputs as they are",
                 advice="copy before you write in place, e.g. x = x + y instead of x += y",
                 run=self.unchanged,
-                needs=("shape",),
+                needs=("lazy",),
             ),
             Check(
                 name="deterministic",
                 expected="the same output twice in eval mode",
                 advice="keep no state between calls in eval mode, and draw nothing there",
                 run=self.deterministic,
-                needs=("shape",),
+                needs=("lazy",),
             ),
             Check(
                 name="random",
@@ -144,7 +144,7 @@ class NetworkChecks(ABC):
                 expected="a gradient on every parameter",
                 advice="leave out unused parameters, and detach none that should learn",
                 run=self.parameters,
-                needs=("shape",),
+                needs=("lazy",),
             ),
             Check(
                 name="dtype",
@@ -170,7 +170,7 @@ class NetworkChecks(ABC):
                 expected="gradients that are the output's slope",
                 advice="detach nothing on the way from inputs and weights to the output",
                 run=self.gradient,
-                needs=("unchanged", "parameters", "inputs", "dtype"),
+                needs=("alone", "unchanged", "parameters", "inputs", "dtype"),
             ),
             Check(
                 name="copy",
@@ -257,9 +257,10 @@ class NetworkChecks(ABC):
         network = self.fresh()
         before = _registered(network)
         for training in MODES:
-            for given in self.variants():
-                self.output(network.train(training), given)
-        made = [name for name in _registered(network) if name not in before]
+            with torch.set_grad_enabled(training):
+                for given in self.variants():
+                    self.call(network.train(training), copied(given))
+        made = sorted(_registered(network) - before)
         return list_names("made by the first call:", made)
 
     def unchanged(self) -> str | None:

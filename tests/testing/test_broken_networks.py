@@ -83,7 +83,10 @@ class Draft(Fusion):
         out = self._remembered(out, fault)
         out = self._drawn(out, fault)
         out = self._misplaced(out, fault)
-        return Tokens(values=out, keep=None if fault == "forgets the mask" else fused.keep)
+        keep = None if fault == "forgets the mask" else fused.keep
+        if fault == "loses a token":
+            return Tokens(values=out[:, 1:], keep=None if keep is None else keep[:, 1:])
+        return Tokens(values=out, keep=keep)
 
     def _leaked(self, out: Tensor, fault: str) -> Tensor:
         if fault == "adds the batch's mean":
@@ -96,15 +99,16 @@ class Draft(Fusion):
             return out / out.abs().max()
         if fault == "divides by the batch's size":
             return out / len(out)
-        if fault == "sorts the batch":
-            return out.sort(0).values
+        if fault == "adds up the batch":
+            return out.cumsum(0)
         if fault == "mixes rows in training" and self.training:
             return 0.9 * out + 0.1 * out[torch.randperm(len(out))]
         if fault == "attends over the batch in training" and self.training:
             return functional.scaled_dot_product_attention(*3 * [out.transpose(0, 1)]).transpose(
                 0, 1
             )
-        return out + torch.arange(len(out))[:, None, None] if fault == "counts rows" else out
+        places = torch.arange(len(out), device=out.device)[:, None, None]
+        return out + places if fault == "counts rows" else out
 
     def _remembered(self, out: Tensor, fault: str) -> Tensor:
         if fault == "counts its calls":
@@ -178,7 +182,7 @@ class Draft(Fusion):
             return out.double()
         if fault == "half precision in training" and self.training:
             return out.half()
-        return out[:, 1:] if fault == "loses a token" else out
+        return out
 
 
 NETWORK_FAULTS = {
@@ -186,8 +190,8 @@ NETWORK_FAULTS = {
     "adds the neighbour's mean": ("alone", "row 0 differs by"),
     "adds the neighbour, detached": ("alone", "row 0 differs by"),
     "scales by the batch's largest value": ("alone", "differs by"),
-    "divides by the batch's size": ("alone", "row 0 differs by 2.6 alone and in a batch of 3"),
-    "sorts the batch": ("alone", "differs by"),
+    "divides by the batch's size": ("alone", "row 0 differs by 2.3 alone and in a batch of 3"),
+    "adds up the batch": ("alone", "row 1 differs by"),
     "counts rows": ("permutation", "the permuted output differs by 2"),
     "BatchNorm": ("alone_training", "in training, row 0 differs by"),
     "mixes rows in training": ("alone_training", "in a batch with other rows"),
@@ -246,3 +250,95 @@ def test_a_broken_fusion_fails_the_check_that_names_its_fault(fault: str) -> Non
     assert set(found) == {name}, found
     assert said in found[name].got
     assert found[name].advice
+
+
+class Bands(Encoder):
+    """Spectrogram frames, or words, to tokens.
+
+    Source: this test.
+    """
+
+    n_tokens = 6
+    modality = "audio"
+
+    def __init__(self, options: Fault, context: EncoderContext) -> None:
+        super().__init__()
+        self.fault, self.pad = options.fault, context.pad
+        self.layer = nn.Linear(context.input.mel_bins, context.D)
+        self.words = nn.Embedding(context.vocabulary, context.D)
+        self.norm = nn.BatchNorm1d(context.D)
+        self.seen = 0
+
+    def forward(self, batch: Batch) -> Tokens:
+        fault, audio = self.fault, batch.audio
+        if fault == "standardises over the batch":
+            audio = (audio - audio.mean()) / audio.std()
+        if fault == "writes into the spectrogram":
+            audio.sub_(audio.mean(2, keepdim=True))
+        values = self.layer(audio[:, :6]) + 0 * self.words.weight.sum()
+        values = values + 0 * sum(p.sum() for p in self.norm.parameters())
+        if fault == "BatchNorm":
+            values = self.norm(values.transpose(1, 2)).transpose(1, 2)
+        if fault == "reads the captions":
+            values = values + self.words(batch.captions[:, 1:2])
+        if fault == "reads the ids":
+            values = values + len(batch.ids[0]) * (batch.ids[0] == "a")
+        if fault == "the system's noise" and self.training:
+            values = values + os.urandom(1)[0] / 255
+        if fault == "positions on the CPU":
+            values = values + torch.arange(6.0)[:, None]
+        if fault == "acts after step 50" and self.training:
+            self.seen += 1
+            values = values * (1 + (self.seen > 50))
+        if fault == "detaches in training" and self.training:
+            values = values.detach() + 0 * self.words.weight.sum()
+        return Tokens(values=values)
+
+
+class Words(Bands):
+    """The same of speech.
+
+    Source: this test.
+    """
+
+    modality = "text"
+
+    def forward(self, batch: Batch) -> Tokens:
+        keep = batch.text != self.pad
+        values = self.words(batch.text) + 0 * self.layer.weight.sum() + 0 * self.layer.bias.sum()
+        values = values + 0 * sum(p.sum() for p in self.norm.parameters())
+        read = torch.ones_like(keep) if self.fault == "words read padding" else keep
+        mean = (values * read[..., None]).sum(1, keepdim=True)
+        values = values + mean / read.sum(1).clamp(min=1)[:, None, None]
+        if self.fault == "padding is kept":
+            keep = torch.ones_like(keep)
+        return Tokens(values=values, keep=None if self.fault == "no mask" else keep)
+
+
+ENCODER_FAULTS = {
+    "standardises over the batch": (Bands, "alone", "row 0 differs by"),
+    "BatchNorm": (Bands, "alone_training", "in training, row 0 differs by"),
+    "writes into the spectrogram": (Bands, "unchanged", "a call changes audio"),
+    "reads the captions": (Bands, "field", "the output depends on captions"),
+    "reads the ids": (Bands, "field", "the output depends on ids"),
+    "the system's noise": (Bands, "random", "in training, the output differs by"),
+    "positions on the CPU": (Bands, "device", "MixedDevicesError: 'add' takes"),
+    "acts after step 50": (Bands, "steps", "in training, step"),
+    "detaches in training": (Bands, "parameters", "in training, no gradient on layer.weight"),
+    "words read padding": (Words, "padding", "words differ by"),
+    "padding is kept": (Words, "padding", "keep is True at 10 tokens of padding"),
+    "no mask": (Words, "padding", "keep is None for texts that end in padding"),
+}
+
+
+@pytest.mark.parametrize("build", [Bands, Words])
+def test_an_encoder_without_a_fault_passes(build: type[Encoder]) -> None:
+    assert set(failures("encoders", build, "")) <= {"countable"}
+
+
+@pytest.mark.parametrize("fault", ENCODER_FAULTS)
+def test_a_broken_encoder_fails_the_check_that_names_its_fault(fault: str) -> None:
+    build, name, said = ENCODER_FAULTS[fault]
+    found = failures("encoders", build, fault)
+    assert set(found) - {"countable"} == {name}, found
+    assert said in found[name].got

@@ -178,7 +178,7 @@ LOSS_FAULTS = {
     "a table on the CPU": ("device", "MixedDevicesError"),
     "noise on the CPU": ("device", "MixedDevicesError: 'add_' takes a tensor"),
     "always float32": ("dtype", "torch.float32 from losses of torch.float64"),
-    "probes after the end": ("probes", "a super-epoch of 1 steps at 1 of 1"),
+    "probes after the end": ("probes", "a super-epoch of 1 steps at 100 of 100"),
     "expects a gradient": ("modulation", "AttributeError"),
     "writes into the weights": ("modulation", "other weights of audio"),
     "drops gradients": ("modulation", "None on audio"),

@@ -255,9 +255,8 @@ def print_checks(data: Sequence[Mapping[str, Any]], *, verbose: bool = False) ->
     if len(data) == passed:
         console.print(f"{passed} of {len(data)} checks passed")
         return
-    console.print(
-        f"{len(data) - passed} of {len(data)} checks failed; those that presuppose them were left out"
-    )
+    failures = f"{len(data) - passed} of {len(data)} checks failed"
+    console.print(f"{failures}; those that presuppose them were left out")
 
 
 def print_advice(found: Sequence["Advice"]) -> None:

@@ -453,6 +453,9 @@ class NetworkChecks(ABC):
         }
         moved = [v for v in given.values() if v.requires_grad]
         moved += [p for p in network.parameters() if p.requires_grad]
+        with torch.no_grad():  # a zero initial weight leaves ReLUs at zero, where no slope exists
+            for t in moved:
+                t.add_(torch.randn_like(t), alpha=0.05)
         directions = [torch.randn_like(t) for t in moved]
 
         def total() -> Tensor:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -84,7 +85,7 @@ def narrated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def captured_without_code(monkeypatch: pytest.MonkeyPatch) -> list["torch.nn.Module"]:
+def captured_without_code(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Compiled modules run their captured graphs, for which no code is generated; returns them.
 
     Generating code takes minutes, and is Inductor's; capturing a captioner's parts is ours.

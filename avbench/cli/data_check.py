@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from statistics import median
@@ -35,6 +36,7 @@ from avbench.data.media.tar_members import media_exists
 from avbench.data.prepared.lost import ClipResult, LostClip, count_reasons, lost_clip
 from avbench.data.prepared.part import Part, Source
 from avbench.data.prepared.pool import WorkerPool
+from avbench.testing.datasets import check_clips
 
 NEEDED = ("train", "report")
 """Roles whose splits must have clips; few suites need a split for selection."""
@@ -97,9 +99,10 @@ def data_check(
         decode: True: decode every clip too, as preparation does, without a time limit.
 
     Returns:
-        ``datasets`` (each with its splits), ``overlaps`` between splits of all datasets, and
-        ``ok``: every dataset can be read, every split for training or reporting has clips, and
-        none of them is lost under the policy ``fail``.
+        ``datasets`` (each with its splits and the checks of its clips, see
+        ``testing.datasets.DATA``), ``overlaps`` between splits of all datasets, and ``ok``: every
+        dataset can be read and passes the checks, every split for training or reporting has
+        clips, and none of them is lost under the policy ``fail``.
 
     Raises:
         SuiteError: the data file has errors.
@@ -120,12 +123,20 @@ def data_check(
             "sound": options.plain(source.sound),
             "fingerprint": None,
             "problem": None,
+            "checks": [],
             "splits": [],
         }
         try:
             dataset = source.open(registry)
-            splits += _splits(source.key, dataset)
+            read = list(_splits(source.key, dataset))
+            splits += read
             report["fingerprint"] = dataset.fingerprint()
+            found = check_clips(
+                partial(source.open, registry),
+                dataset,
+                {split.name: split.clips for split in read},
+            )
+            report["checks"] = [options.plain(finding) for finding in found]
         except AvbenchError as error:
             report["problem"] = str(error)
         reports.append(report)
@@ -353,7 +364,7 @@ def _digests(files: set[Path]) -> dict[Path, str]:
 
 
 def _is_usable(report: Mapping[str, Any]) -> bool:
-    if report["problem"] is not None:
+    if report["problem"] is not None or not all(check["ok"] for check in report["checks"]):
         return False
     needed = [split for split in report["splits"] if {*split["roles"]} & {*NEEDED}]
     strict = report["policy"] == "fail"
@@ -398,12 +409,19 @@ def print_data_check(data: Mapping[str, Any]) -> None:
     for dataset in data["datasets"]:
         if dataset["problem"] is not None:
             console.print(Text(f"{dataset['key']}: {dataset['problem']}", "bold red"))
+        for check in (check for check in dataset["checks"] if not check["ok"]):
+            said = f"{dataset['key']}: {check['check']}: {check['got']}"
+            console.print(Text(said, "bold red"), soft_wrap=True)
+            console.print(Text(f"  expected: {check['expected']}"), soft_wrap=True)
         for split in dataset["splits"]:
             _print_losses(console, f"{dataset['key']} {split['split']}", split)
     for overlap in data["overlaps"]:
         style = "bold red" if overlap["serious"] else ""
         console.print(Text(_overlap(overlap), style), soft_wrap=True)
-    console.print("ok" if data["ok"] else Text("not ok", "bold red"))
+    every = [split for dataset in data["datasets"] for split in dataset["splits"]]
+    lost = sum(len(split["lost_clips"]) for split in every)
+    losses = f", {lost} of {sum(split['expected'] for split in every)} lost" if lost else ""
+    console.print(Text(f"ok{losses}") if data["ok"] else Text(f"not ok{losses}", "bold red"))
 
 
 def _print_losses(console: Console, name: str, split: Mapping[str, Any]) -> None:

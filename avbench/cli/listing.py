@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from avbench.runner.stage_kinds import KINDS
 
 if TYPE_CHECKING:
     from avbench.cli.doctor import Advice
-    from avbench.core.registry import Registry
+    from avbench.core.registry import Component, Registry
     from avbench.runner.why import Reason
 
 MOST_ROWS = 60
@@ -228,10 +228,16 @@ def print_plugins(data: Sequence[Mapping[str, Any]]) -> None:
     make_console().print(grid)
 
 
-def check_data(registry: "Registry", name: str) -> list[dict[str, Any]]:
+def check_data(registry: "Registry", name: str, given: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Run the contract checks on the components of a name, and return their findings.
 
+    Args:
+        registry: the components.
+        name: a component's name.
+        given: its options, ``KEY=VALUE`` each; none: its defaults.
+
     Raises:
+        SuiteError: an option is unknown or has a wrong value.
         UnknownNameError: no component has this name.
     """
     from avbench import testing
@@ -244,21 +250,73 @@ def check_data(registry: "Registry", name: str) -> list[dict[str, Any]]:
     return [
         {"family": component.family, "name": component.name, **asdict(finding)}
         for component in found
-        for finding in testing.check(component)
+        for finding in testing.check(component, options_from(registry, component, given))
     ]
 
 
-def print_checks(data: Sequence[Mapping[str, Any]]) -> None:
-    """Print one line per check, and the expected and actual result of failed ones."""
+def options_from(registry: "Registry", component: "Component", given: Sequence[str]) -> Any:
+    """Return an instance of a component's config from ``KEY=VALUE`` texts; None: none is given.
+
+    A value is read as in YAML, but for an option of text, which takes it as it stands.
+
+    Raises:
+        SuiteError: lists every option that is unknown or has a wrong value.
+    """
+    from avbench.config.builder import Builder
+    from avbench.config.strict_yaml import Document, Mark, Problems, constant, literal
+
+    if not given:
+        return None
+    here, problems = Mark("--option", 0), Problems()
+    types = {field.name: field.type for field in fields(component.config)}
+    doc = constant({}, here)
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            problems.add(here, f"must be KEY=VALUE, got '{text}'")
+            continue
+        plain = types.get(key) in (str, "str", str | None)
+        doc = doc.set((key,), constant(value, here) if plain else literal(value, "--option"))
+    made = Builder(registry, problems).section(
+        component.config, Document(doc.data, doc.marks), component.name
+    )
+    problems.check()
+    return made
+
+
+def print_checks(data: Sequence[Mapping[str, Any]], *, verbose: bool = False) -> None:
+    """Print failed checks with the expected and actual result, then a summary.
+
+    Args:
+        data: findings, as ``check_data`` returns them.
+        verbose: list the checks that passed, too.
+    """
     console = make_console()
+    failed: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for finding in data:
-        mark = Text("ok    ", "green") if finding["ok"] else Text("FAILED", "bold red")
-        console.print(mark, Text(f"{finding['family']} {finding['name']}: {finding['check']}"))
         if not finding["ok"]:
-            console.print(Text(f"       expected: {finding['expected']}"))
-            console.print(Text(f"       got:      {finding['got']}"))
-    failed = sum(not finding["ok"] for finding in data)
-    console.print(f"{len(data) - failed} of {len(data)} checks passed")
+            title = finding["check"].partition(" [")[0]
+            key = (finding["family"], finding["name"], title, finding["expected"])
+            failed.setdefault(key, []).append(finding)
+    for alike in failed.values():
+        first, *others = alike
+        places = [f["check"].partition(" [")[2].rstrip("]") for f in others]
+        more = f", and on {', '.join(places)}" if others else ""
+        title = f"{first['family']} {first['name']}: {first['check']}{more}"
+        console.print(Text("FAILED", "bold red"), Text(title), soft_wrap=True)
+        for what in ("expected", "got", "advice"):
+            if first[what]:
+                console.print(Text(f"       {what + ':':<9} {first[what]}"), soft_wrap=True)
+    for finding in data if verbose else ():
+        if finding["ok"]:
+            title = f"{finding['family']} {finding['name']}: {finding['check']}"
+            console.print(Text("ok    ", "green"), Text(title))
+    passed = sum(finding["ok"] for finding in data)
+    if len(data) == passed:
+        console.print(f"{passed} of {len(data)} checks passed")
+        return
+    failures = f"{len(data) - passed} of {len(data)} checks failed"
+    console.print(f"{failures}; those that presuppose them were left out")
 
 
 def print_advice(found: Sequence["Advice"]) -> None:

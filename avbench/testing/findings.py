@@ -1,9 +1,10 @@
 """Checks and their findings."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +25,9 @@ class Finding:
     ok: bool
     expected: str
     got: str
+    """The measured fault, or that the result is as expected."""
+    advice: str = ""
+    """The remedy of a fault; empty: the expected result says it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,11 +37,37 @@ class Check:
     name: str
     expected: str
     run: Callable[[], str | None]
+    advice: str = ""
+    needs: tuple[str, ...] = ()
+    """Earlier checks that must pass, since a fault that they find would show here too."""
 
 
 def run_checks(checks: Iterable[Check]) -> list[Finding]:
-    """Run checks in order; an exception counts as a finding."""
-    return [_find(check) for check in checks]
+    """Run checks in order; an exception counts as a finding.
+
+    A check is left out if one that it needs failed or was left out.
+    """
+    found: list[Finding] = []
+    failed: set[str] = set()
+    for check in checks:
+        if failed.isdisjoint(check.needs):
+            found.append(_find(check))
+            failed |= set() if found[-1].ok else {check.name}
+        else:
+            failed.add(check.name)
+    return found
+
+
+def on(where: str, checks: Iterable[Check]) -> list[Check]:
+    """Return checks with the place that they check in their names: ``shape [audio+video]``."""
+    return [
+        replace(
+            check,
+            name=f"{check.name} [{where}]",
+            needs=tuple(f"{need} [{where}]" for need in check.needs),
+        )
+        for check in checks
+    ]
 
 
 def _find(check: Check) -> Finding:
@@ -48,7 +78,11 @@ def _find(check: Check) -> Finding:
         lines = str(error).splitlines() or [""]
         got = f"{type(error).__name__}: {lines[0]}"
     return Finding(
-        check=check.name, ok=got is None, expected=check.expected, got=got or AS_EXPECTED
+        check=check.name,
+        ok=got is None,
+        expected=check.expected,
+        got=got or AS_EXPECTED,
+        advice=check.advice if got else "",
     )
 
 
@@ -78,10 +112,30 @@ def common_checks(component: Component, options: Any) -> list[Check]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Fix the random state inside, and restore it afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    """Fix the random state of the CPU inside, and restore it afterwards."""
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
         yield
+    finally:
+        torch.set_rng_state(before)
+
+
+def gap(got: Tensor, expected: Tensor, *, within: float = 1e-5) -> float | None:
+    """Return the largest difference of two tensors; None: they are equal within a tolerance.
+
+    Args:
+        got: a tensor.
+        expected: another of its shape.
+        within: tolerance, relative to the largest expected value, or absolute below one.
+    """
+    if not got.numel():
+        return None
+    if not torch.isfinite(got).all():
+        return math.inf
+    got, expected = got.detach(), expected.detach()
+    largest = float((got - expected).abs().max())
+    return None if largest <= within * max(1.0, float(expected.abs().max())) else largest
 
 
 def differs(name: str, got: Tensor, expected: Tensor, *, within: float = 1e-5) -> str | None:
@@ -90,9 +144,8 @@ def differs(name: str, got: Tensor, expected: Tensor, *, within: float = 1e-5) -
         return f"{name}: shape {tuple(got.shape)} instead of {tuple(expected.shape)}"
     if not torch.isfinite(got).all():
         return f"{name}: not finite"
-    gap = (got - expected).abs().max().item() if got.numel() else 0.0
-    scale = max(1.0, expected.abs().max().item()) if expected.numel() else 1.0
-    return None if gap <= within * scale else f"{name}: differs by {gap:.2g}"
+    largest = gap(got, expected, within=within)
+    return None if largest is None else f"{name}: differs by {largest:.2g}"
 
 
 def beyond_closed_form(counted: int | float, closed: int | None) -> str | None:

@@ -1,14 +1,24 @@
 """The contract of a metric."""
 
 import inspect
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isclose, isfinite
 from typing import Any
 
 from avbench.core.registry import Component
 from avbench.core.types import Slot
 from avbench.evaluation.contracts import Metric, References, Score
-from avbench.testing.findings import Check, Finding, common_checks, first_problem, run_checks
+from avbench.testing.findings import (
+    Check,
+    Finding,
+    common_checks,
+    first_problem,
+    list_names,
+    run_checks,
+    seeded,
+)
+from avbench.testing.sources import sources
 
 CAPTIONS: Mapping[str, tuple[str, ...]] = {
     "one": ("a red ball bounces on the floor", "the red ball is bouncing"),
@@ -31,6 +41,16 @@ RIGHT = {i: captions[0] for i, captions in CAPTIONS.items()}
 WRONG = dict.fromkeys(CAPTIONS, "nothing of the kind was ever seen or heard there")
 EMPTY = dict.fromkeys(CAPTIONS, "")
 
+CALLS = 5
+"""Calls that must score alike."""
+ADVICE = {
+    "unchanged": "copy before you change a mapping",
+    "repeated": "keep nothing of one call for the next but caches of equal inputs",
+    "random": "draw from a generator that you seed in each call, if at all",
+    "order": "sum and rank over ids, not places",
+    "batched": "score each system apart from the others",
+}
+
 
 def check_metric(component: Component, options: Any = None) -> list[Finding]:
     """Check a metric on three clips.
@@ -42,7 +62,7 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
     made: Metric = component.build(component.config() if options is None else options)
 
     def score(*systems: Mapping[str, str], references: References = REFERENCES) -> Any:
-        return made.score(list(systems), references)
+        return made.score([dict(system) for system in systems], copy(references))
 
     def right() -> str | None:
         """A reference scores better than an unrelated sentence, and in no score worse."""
@@ -61,7 +81,7 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
         odd = [
             s
             for s in scores
-            if not (s.name and s.unit and "|" in s.signature and math.isfinite(s.value))
+            if not (s.name and s.unit and "|" in s.signature and isfinite(s.value))
         ]
         return f"{odd[0]}" if odd else None if scores else "no figure"
 
@@ -80,7 +100,7 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
         good, nothing = score(RIGHT, EMPTY)
         return first_problem(
             None
-            if math.isfinite(n.value) and (g.value >= n.value) == g.higher_is_better
+            if isfinite(n.value) and (g.value >= n.value) == g.higher_is_better
             else f"{n.name}: {n.value} for empty captions, {g.value} for right ones"
             for g, n in zip(good, nothing, strict=True)
         )
@@ -102,14 +122,64 @@ def check_metric(component: Component, options: Any = None) -> list[Finding]:
         """Statistics, if a score has them, have one row per item and sum to the score."""
         return first_problem(_recomputed(made, s) for s in score(RIGHT | {"two": WRONG["two"]})[0])
 
+    def repeated() -> str | None:
+        """The same scores at every call, whatever was scored before."""
+        first = score(RIGHT)[0]
+        for call in range(2, CALLS):
+            problem = _differ(score(RIGHT)[0], first)
+            if problem is not None:
+                return f"call {call}: {problem}"
+        return None
+
+    def random() -> str | None:
+        """No chance: scores follow hypotheses, references and options alone."""
+        found = []
+        for seed in (0, 1):
+            with sources(seed), seeded(seed):
+                found.append(score(RIGHT | {"two": WRONG["two"]})[0])
+        return _differ(*found)
+
+    def unchanged() -> str | None:
+        """Hypotheses and references stay as they are."""
+        given, references = [dict(RIGHT)], copy(REFERENCES)
+        made.score(given, references)
+        kept = {"hypotheses": given == [RIGHT], "references": references == REFERENCES}
+        return list_names("a call changes the", [name for name, same in kept.items() if not same])
+
+    def finite() -> str | None:
+        """Each score per item is finite, and its names do not depend on the hypotheses."""
+        good, bad = score(RIGHT, WRONG)
+        odd = [
+            f"{s.name} of '{i}'" for s in good for i, v in s.per_item.items() if not isfinite(v)
+        ]
+        if [s.name for s in good] != [s.name for s in bad]:
+            return f"{[s.name for s in good]} and {[s.name for s in bad]}"
+        return list_names("not finite:", odd)
+
+    every = (
+        *(applies, unchanged, repeated, random, finite, right, order, empty, batched),
+        *(items, sums),
+    )
     own = [
-        Check(name=run.__name__, expected=(inspect.getdoc(run) or "").rstrip("."), run=run)
-        for run in (applies, right, order, empty, batched, items, sums)
+        Check(
+            name=run.__name__,
+            expected=(inspect.getdoc(run) or "").rstrip("."),
+            run=run,
+            advice=ADVICE.get(run.__name__, ""),
+            needs=tuple(earlier.__name__ for earlier in every[:3] if run not in every[:3]),
+        )
+        for run in every
     ]
     try:
         return run_checks([*common_checks(component, options), *own])
     finally:
         made.close()
+
+
+def copy(references: References) -> References:
+    """Return references that a metric may change."""
+    slots = {clip: dict(of_clip) for clip, of_clip in references.slots.items()}
+    return replace(references, captions=dict(references.captions), slots=slots)
 
 
 def _recomputed(metric: Metric, score: Score) -> str | None:
@@ -119,7 +189,7 @@ def _recomputed(metric: Metric, score: Score) -> str | None:
     if len(rows) != len(score.per_item):
         return f"{score.name}: {len(rows)} rows for {len(score.per_item)} items"
     (value,) = metric.from_sums(score.name, rows.sum(0, keepdims=True)).tolist()
-    if not math.isclose(value, score.value, rel_tol=1e-9, abs_tol=1e-9):
+    if not isclose(value, score.value, rel_tol=1e-9, abs_tol=1e-9):
         return f"{score.name}: {score.value}, from its statistics {value}"
     return None
 
@@ -127,7 +197,7 @@ def _recomputed(metric: Metric, score: Score) -> str | None:
 def _differ(these: Sequence[Score], those: Sequence[Score]) -> str | None:
     return first_problem(
         None
-        if a.name == b.name and math.isclose(a.value, b.value, rel_tol=1e-9, abs_tol=1e-9)
+        if a.name == b.name and isclose(a.value, b.value, rel_tol=1e-9, abs_tol=1e-9)
         else f"{a.name}: {a.value} and {b.name}: {b.value}"
         for a, b in zip(these, those, strict=True)
     )

@@ -4,10 +4,20 @@ from typing import Any
 
 from avbench.core.registry import Component
 from avbench.models.contracts import ModalityConfiguration
-from avbench.testing.findings import Check, Finding, common_checks, list_names, run_checks
+from avbench.testing.findings import (
+    Check,
+    Finding,
+    common_checks,
+    list_names,
+    run_checks,
+    seeded,
+)
+from avbench.testing.sources import sources
 
 KNOWN = ("audio", "video", "text")
 """The modalities that a batch has a field for."""
+BUILDS = 10
+"""Configurations built from the same options."""
 
 
 def check_modality(component: Component, options: Any = None) -> list[Finding]:
@@ -41,7 +51,13 @@ def check_modality(component: Component, options: Any = None) -> list[Finding]:
         return None if build().encoded else "every stream zeroed"
 
     def same() -> str | None:
-        return None if build() == build() else "two different configurations"
+        first = build()
+        for seed in range(BUILDS):
+            with sources(seed), seeded(seed):
+                other = build()
+            if other != first:
+                return f"{other.streams} and {first.streams}, or other zeroed streams"
+        return None
 
     stated = {
         kind: "a ModalityConfiguration",

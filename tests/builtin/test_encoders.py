@@ -398,3 +398,13 @@ def test_timm_lists_the_tags_of_published_weights() -> None:
 def test_timm_does_not_know_every_name() -> None:
     with pytest.raises(DataError, match=r"unknown timm model 'resnet1'; did you mean 'resnet1"):
         build("timm_frames", name="resnet1")
+
+
+def test_frozen_statistics_make_no_clip_depend_on_its_batch() -> None:
+    for batch_norm, frozen in (("frozen", True), ("batch", False)):
+        encoder: Any = build("timm_frames", name="test_resnet", batch_norm=batch_norm).train()
+        norms = [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        assert norms
+        assert all(m.training != frozen for m in norms)
+        assert all(m.weight.requires_grad for m in norms)
+        assert encoder.project.training

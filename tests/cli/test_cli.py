@@ -147,6 +147,11 @@ def test_report_before_any_run(avbench: Command, tmp_path: Path) -> None:
             "error: --strata: its tables compare no rows; leave out --delta-to\n",
         ),
         (("check", "merge"), "error: unknown component 'merge'; did you mean 'merged'?"),
+        (
+            ("check", "merged", "--option", "nrm=post", "--option", "x"),
+            "error: --option: must be KEY=VALUE, got 'x'\n"
+            "--option: merged: unknown field 'nrm'; did you mean 'norm'? Allowed: norm\n",
+        ),
         (("plugins", "--plugins-dir", "no"), "error: --plugins-dir no: no such folder\n"),
     ],
 )
@@ -171,7 +176,11 @@ def test_new_and_check(avbench: Command, tmp_path: Path) -> None:
     assert "expected: " in done.stdout
     assert "got:      " in done.stdout
     found = json.loads(avbench("check", "my_fusion", "--json", status=1).stdout)
-    assert {"family", "name", "check", "ok", "expected", "got"} == set(found[0])
+    assert {"family", "name", "check", "ok", "expected", "got", "advice"} == set(found[0])
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("FAILED fusions my_fusion: shape [audio], and on ")
+    assert lines[-1].endswith(" checks failed; those that presuppose them were left out")
+    assert not any(line.startswith("ok") for line in lines)
     plugin.write_text(text)
     data = json.loads(avbench("plan", "s.yaml", "--with", "my_fusion", "--json").stdout)
     assert data["trials"][-1]["label"] == "my_fusion"

@@ -306,3 +306,97 @@ def test_headers_agree_with_what_decoding_gave(test_data: Path) -> None:
             sound = probe["a"]
             assert found.audio == sound["codec"].replace("mp3float", "mp3")
             assert (found.sample_rate, found.channels) == (sound["sr"], sound["ch"])
+
+
+BROKEN = '''
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from avbench.api import Clip, Dataset, hookimpl
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    root: str = ""
+    fault: str = ""
+
+
+class Broken(Dataset):
+    """Source: this test."""
+
+    report = "test"
+
+    def __init__(self, options):
+        self.fault, self.root = options.fault, Path(options.root)
+
+    def splits(self):
+        return ("train", "test")
+
+    def clips(self, split):
+        names = [f"{split}{i}" for i in range(9)]
+        if self.fault == "duplicates":
+            names.append(names[0])
+        if self.fault == "order":
+            random.Random().shuffle(names)
+        if self.fault == "two splits" and split == "test":
+            names.append("train0")
+        caption = " " if self.fault == "captions" else "a film"
+        media = self.root / "film.mp4"
+        return [
+            Clip(id=n, video=n, media=media, captions=(caption,), start=float(i), end=i + 1.0)
+            for i, n in enumerate(names, start=10 * (split == "test"))
+        ]
+
+    def fingerprint(self):
+        return "x"
+
+
+@hookimpl
+def register_datasets(register):
+    register("broken", Broken, config=Options, source="this test")
+'''
+
+
+@pytest.mark.parametrize(
+    ("fault", "check_", "said"),
+    [
+        ("duplicates", "ids", "'train0' twice (clips 0 and 9); 1 repeated"),
+        ("order", "order", "instead of 'train"),
+        ("captions", "captions", "clip 'train0': caption 0 of 1 is empty"),
+        ("two splits", "apart", "1 clips in both 'train' and 'test', e.g. 'train0'"),
+    ],
+)
+def test_a_dataset_whose_clips_break_the_contract_ends_with_1(
+    tmp_path: Path, fault: str, check_: str, said: str
+) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "broken.py").write_text(BROKEN)
+    film(tmp_path / "film.mp4", 0, seconds=1)
+    path = tmp_path / "my_data.yaml"
+    path.write_text(f"datasets: {{web: {{reader: broken, root: ., fault: {fault}}}}}")
+    words = ["data", "check", str(path), "--plugins-dir", str(folder)]
+    shown = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert shown.exit_code == 1, shown.output
+    assert f"web: {check_}: split" in shown.output or f"web: {check_}: 1 clips" in shown.output
+    assert said in shown.output
+    assert shown.output.splitlines()[-1].startswith("not ok")
+
+
+def test_the_last_line_counts_what_is_lost(data: Path) -> None:
+    shown = CliRunner().invoke(app, ["data", "check", str(data)], env={"COLUMNS": "200"})
+    assert shown.output.splitlines()[-1] == "ok, 4 of 10 lost"
+
+
+def test_a_reader_is_checked_with_the_options_of_the_command_line(data: Path) -> None:
+    root = data.parent / "cooking"
+    words = ["check", "youcook2", "--option", f"root={root}"]
+    done = CliRunner().invoke(app, [*words, "--verbose"], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "ok     datasets youcook2: contents" in done.output
+    done = CliRunner().invoke(app, [*words, "--option", "train=no_split"])
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    assert lines[0] == "FAILED datasets youcook2: splits"
+    assert "['no_split'] not in ('training', 'validation')" in lines[2]

@@ -1,7 +1,7 @@
 """The contract checks find what is wrong: each is shown a component with one fault."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -26,32 +26,8 @@ from avbench.api import (
     ViewLoss,
     join,
 )
-from avbench.core.registry import Component
 from avbench.testing import check
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fault:
-    """The fault of a component."""
-
-    fault: str = ""
-
-
-def component(family: str, build: object) -> Component:
-    return Component(
-        family=family,
-        name="subject",
-        build=build,
-        config=Fault,
-        source="here",
-        module=__name__,
-        distribution="tests",
-    )
-
-
-def failed(family: str, build: object, fault: str) -> set[str]:
-    found = check(component(family, build), Fault(fault=fault))
-    return {f.check.split(" ")[0] for f in found if not f.ok}
+from tests.testing.subject import Fault, component, failed
 
 
 class Sum(Fusion):

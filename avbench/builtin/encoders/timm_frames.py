@@ -5,7 +5,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, final
+from typing import Annotated, Any, Literal, final
 
 import torch
 from jaxtyping import Float
@@ -50,6 +50,10 @@ class TimmFramesOptions:
     """A local file of weights in timm's layout, or a folder with such a file and the
     ``config.json`` that timm saves beside it; a tag of the architecture's weights in timm's list,
     e.g. ``a1_in1k``; or ``hf-hub:owner/name[@revision]``. None: scratch."""
+    batch_norm: Literal["frozen", "batch"] = "frozen"
+    """Statistics of BatchNorm in training. ``frozen``: those of the weights, so that a clip's
+    tokens do not depend on its batch; scale and shift still learn. ``batch``: the batch's, which
+    micro-batches and processes change; for training from scratch."""
 
     def __post_init__(self) -> None:
         if self.grid < 1:
@@ -93,6 +97,7 @@ class TimmFrames(Encoder):
         self.backbone = backbone
         self.normalise = Normalise(config.mean, config.std)
         self.grid = options.grid
+        self.frozen = options.batch_norm == "frozen"
         # A pooled frame has passed the layers between map and classifier; a map has not.
         width = backbone.head_hidden_size if options.grid == 1 else backbone.num_features
         self.project = nn.Linear(width, context.D)
@@ -119,6 +124,14 @@ class TimmFrames(Encoder):
                 where=where,
                 ignore=lambda name: name.startswith(prefixes),
             )
+
+    def train(self, mode: bool = True) -> "TimmFrames":
+        """Set the mode; frozen statistics stay as they are."""
+        super().train(mode)
+        for module in self.backbone.modules() if self.frozen else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
 
     def forward(self, batch: Batch) -> Tokens:
         """Encode the frames to (B, T·grid², D)."""

@@ -25,6 +25,13 @@ def plugins(plugins_dir: PluginsDir = None, as_json: Json = False) -> None:
 @app.command()
 def check(
     name: Annotated[str, typer.Argument(help="A component's name.")],
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of it, as in YAML; may be repeated."),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="List the checks that passed, too.")
+    ] = False,
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -32,8 +39,8 @@ def check(
     from avbench.cli.listing import check_data, print_checks
     from avbench.core.registry import load
 
-    found = check_data(load(plugins_dir), name)
-    print_json(found) if as_json else print_checks(found)
+    found = check_data(load(plugins_dir), name, option or ())
+    print_json(found) if as_json else print_checks(found, verbose=verbose)
     if not all(finding["ok"] for finding in found):
         raise typer.Exit(1)
 

@@ -18,6 +18,7 @@ from avbench.api import (
     Encoder,
     EncoderContext,
     InitialWeights,
+    Number,
     Register,
     Tokens,
     hookimpl,
@@ -43,17 +44,13 @@ class TimmFramesOptions:
 
     name: str = "resnet18"
     """Name of the architecture in timm."""
-    grid: int = 1
+    grid: Annotated[int, Number(unit="tokens", least=1, most=1024)] = 1
     """Tokens of a frame along each side. 1: the architecture's own pooling before its classifier;
     more: the last feature map, averaged over a grid×grid raster."""
     pretrained: Annotated[str | None, InitialWeights(named=published_name)] = None
     """A local file of weights in timm's layout, or a folder with such a file and the
     ``config.json`` that timm saves beside it; a tag of the architecture's weights in timm's list,
     e.g. ``a1_in1k``; or ``hf-hub:owner/name[@revision]``. None: scratch."""
-
-    def __post_init__(self) -> None:
-        if self.grid < 1:
-            raise ValueError(f"grid must be at least 1, got {self.grid}")
 
 
 @final

@@ -39,6 +39,16 @@ class InputSpec:
     speech_tokens: Annotated[int, Number(unit="tokens", least=1, most=4096)] = 64
     """Longest ASR text, tokens."""
 
+    def __post_init__(self) -> None:
+        if self.hop > self.n_fft:
+            raise ValueError(
+                f"hop must be at most n_fft, or sound is left out; got {self.hop} and {self.n_fft}"
+            )
+        if self.mel_bins > self.n_fft // 2 + 1:
+            raise ValueError(
+                f"mel_bins must be at most n_fft / 2 + 1, got {self.mel_bins} and n_fft={self.n_fft}"
+            )
+
     def stored(self) -> dict[str, Any]:
         """Return the fields that prepared clips depend on, as plain data."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _READ_LATER}

@@ -117,6 +117,15 @@ class AudioTransformer(Encoder):
             x = x.reshape(len(x), -1, self.pool, x.shape[2]).mean(2)
         return Tokens(values=self.project(x))
 
+    def width_fault(self, D: int) -> str | None:
+        """Return why the encoder cannot have the model's width, or None."""
+        width = self.width or D
+        return (
+            f"heads must divide width, got {self.heads} and {width}"
+            if width % self.heads
+            else None
+        )
+
 
 @hookimpl
 def register_encoders(register: Register) -> None:

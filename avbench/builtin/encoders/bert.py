@@ -86,6 +86,15 @@ class BertOptions:
         if self.revision is not None and self.pretrained is None:
             raise ValueError(f"revision is of pretrained, which is not set; got {self.revision}")
 
+    def width_fault(self, D: int) -> str | None:
+        """Return why the encoder cannot have the model's width, or None."""
+        width = self.width or D
+        return (
+            f"heads must divide width, got {self.heads} and {width}"
+            if width % self.heads
+            else None
+        )
+
 
 @final
 class Bert(Encoder):

@@ -9,6 +9,7 @@ from avbench import __version__
 from avbench.cli.commands import analyse, captions, components, environment, suites
 from avbench.core.errors import AvbenchError
 from avbench.core.versions import check_versions
+from avbench.core.visible import tolerate_output, visible
 
 app = typer.Typer(
     help="Benchmarks and ablations of audio-visual video captioning.",
@@ -26,13 +27,14 @@ CHECKS_NOTHING: tuple[list[str], ...] = ([], ["--help"], ["--version"], ["doctor
 
 def main() -> None:
     """Run a command; errors that users can fix end with a message and status 2."""
+    tolerate_output()
     try:
         if sys.argv[1:2] not in CHECKS_NOTHING:
             check_versions()
         app()
     except AvbenchError as error:
         sys.stdout.flush()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error), keep=chr(10))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

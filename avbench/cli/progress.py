@@ -1,10 +1,11 @@
 """Shows the progress of a run: bars in a terminal, plain log lines elsewhere."""
 
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,8 +14,10 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.segment import Segment
 
 from avbench.core.job import LOG
+from avbench.core.visible import visible
 from avbench.runner.common_failure import last_line
 from avbench.runner.plan import Stage
 from avbench.runner.scheduler import Run
@@ -58,16 +61,28 @@ def summary(run: Run) -> str:
     )
 
 
+class Terminal(Console):
+    """A console that shows texts as they are: no markup, and hidden characters as escapes."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Yield the segments of an object; rich's own control codes stay."""
+        for segment in super().render(renderable, options):
+            shown = segment.text if segment.control else visible(segment.text, keep="\n")
+            yield segment if shown == segment.text else Segment(shown, segment.style)
+
+
 class Bars:
     """One bar for the whole run and one for each running stage, with the estimated time left."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             transient=True,
         )
@@ -103,7 +118,7 @@ class Bars:
         """Update the bars."""
         if self._all is None:
             total = len(run.status)
-            self._all = self._bars.add_task("[bold]all stages", total=total, note="")
+            self._all = self._bars.add_task("all stages", total=total, note="")
         if time.monotonic() - self._estimated > 1:
             self._estimated = time.monotonic()
             note = f"about {span(run.seconds_left())} left"
@@ -176,8 +191,10 @@ class Lines:
 
 def console(*, stderr: bool = False) -> Console:
     """Return the console for output, with a fixed width if there is no terminal."""
-    terminal = Console(stderr=stderr)
-    return terminal if terminal.is_terminal else Console(stderr=stderr, width=LOG_WIDTH)
+    terminal = Terminal(stderr=stderr, markup=False, emoji=False)
+    if not terminal.is_terminal:
+        terminal.width = LOG_WIDTH
+    return terminal
 
 
 def watch(terminal: Console) -> Bars | Lines:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from avbench.cli.commands.common import print_json
 from avbench.cli.progress import console as make_console
 from avbench.runner.plan import Plan, Store
 
@@ -151,7 +152,7 @@ def write_relevance(
         path.write_text(words_csv(analysis), encoding="utf-8")
         files["words"] = str(path)
     if as_json:
-        print(json.dumps({**to_json(analysis), "files": files}, indent=1, ensure_ascii=False))
+        print_json({**to_json(analysis), "files": files})
     else:
         _show(made, {}, files)
 
@@ -164,12 +165,11 @@ def _print_tables(
         _show(sheets, {}, files)
         return
     from avbench.reports.formats import long
-    from avbench.reports.long_table import Table
 
-    frame = Table.read_csv(long.render(sheets)).frame
+    frame = long.whole(sheets).frame
     rows = json.loads(frame.to_json(orient="records"))
     shown = {"suite": plan.suite, "rows": rows, "files": files}
-    print(json.dumps(shown, indent=1, ensure_ascii=False))
+    print_json(shown)
 
 
 def _show(
@@ -226,7 +226,7 @@ def write_report(
             "failures": report.failures,
             "files": files,
         }
-        print(json.dumps(shown, indent=1, ensure_ascii=False))
+        print_json(shown)
         return report.unfinished
     _show(sheets, report.failures, {**files, "stages": str(store.results / "stages")})
     return report.unfinished

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from avbench.cli.commands.common import say
 from avbench.core.errors import AvbenchError, DataError, unknown
 from avbench.core.job import write_json
 from avbench.core.options import make
@@ -180,18 +181,18 @@ def print_scores(results: Mapping[str, Any]) -> None:
 
     signatures: list[str] = []
     for system in results["systems"]:
-        print(f"{system['hypotheses']}: {results['references']['ids']} ids")
+        say(f"{system['hypotheses']}: {results['references']['ids']} ids")
         for score in system["scores"]:
             signatures.append(score["signature"])
             title = TITLES.get(score["name"], score["name"])
-            print(f"  {title:<16} {score['value']:8.3f} {score['unit']}")
+            say(f"  {title:<16} {score['value']:8.3f} {score['unit']}")
         if system["without_caption"]:
-            print(f"  {system['without_caption']} ids have no caption and count as empty")
+            say(f"  {system['without_caption']} ids have no caption and count as empty")
         if system["empty"]:
-            print(f"  {system['empty']} captions are empty")
+            say(f"  {system['empty']} captions are empty")
     _print_comparisons(results.get("comparisons", []))
     for text in condensed(signatures):
-        print(f"signature: {text}")
+        say(f"signature: {text}")
 
 
 def _print_comparisons(comparisons: Sequence[Mapping[str, Any]]) -> None:
@@ -202,13 +203,13 @@ def _print_comparisons(comparisons: Sequence[Mapping[str, Any]]) -> None:
     for one in comparisons:
         if one["hypotheses"] != last:
             last = one["hypotheses"]
-            print(f"{last} − {one['to']}: 95 % interval; corrected p; p by exchanging captions")
+            say(f"{last} − {one['to']}: 95 % interval; corrected p; p by exchanging captions")
         title = TITLES.get(one["score"], one["score"])
         ends = " ".join("?" if x is None else f"{x:+.3f}" for x in (one["low"], one["high"]))
         p = " ".join(f"{one[name]:.4f}" for name in ("p_corrected", "p_exchanged_corrected"))
-        print(f"  {title:<16} {one['difference']:+8.3f} [{ends}] {p}")
+        say(f"  {title:<16} {one['difference']:+8.3f} [{ends}] {p}")
     if comparisons:
-        print(
+        say(
             f"Tested for these captions on other ids: paired bootstrap ({RESAMPLES} resamples of "
             "single ids) and approximate randomisation, with Holm's correction over "
             f"{len(comparisons)} differences."

@@ -38,7 +38,8 @@ def read_axes(doc: Document, reserved: frozenset[str], problems: Problems) -> Bu
         if not isinstance(values, Mapping) or not values:
             problems.add(
                 mark,
-                f"axes.{axis}: must be a mapping of names of values to settings, got {shown(values)}",
+                f"axes.{axis}: must be a mapping of names of values to settings, "
+                f"got {shown(values)}",
             )
             continue
         found[axis] = {}

@@ -46,7 +46,7 @@ class InputSpec:
             )
         if self.mel_bins > self.n_fft // 2 + 1:
             raise ValueError(
-                f"mel_bins must be at most n_fft / 2 + 1, got {self.mel_bins} and n_fft={self.n_fft}"
+                f"mel_bins must be at most n_fft / 2 + 1, got {self.mel_bins} and {self.n_fft}"
             )
 
     def stored(self) -> dict[str, Any]:

@@ -19,6 +19,12 @@ SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
 
+UNCOUNTED = frozenset(
+    ("amplitude", "factor", "gradient norm", "per step", "power", "quality", "seed", "share")
+)
+"""Units that a message puts in brackets, because no plural of theirs follows a number."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Number:
     """Bounds, unit and source of a number; it is finite in any case."""
@@ -56,8 +62,7 @@ class Number:
                 "below": self.below,
             }
             bounds = " and ".join(f"{k} {_text(v)}" for k, v in named.items() if v is not None)
-        plain = self.unit in ("share", "factor")
-        return f"{bounds or 'finite'} ({self.unit})" if plain else f"{bounds} {self.unit}"
+        return f"{bounds} ({self.unit})" if self.unit in UNCOUNTED else f"{bounds} {self.unit}"
 
     def fault(self, value: float) -> str | None:
         """Return what is wrong with a value, or None; NaN and infinities are always wrong."""
@@ -98,7 +103,7 @@ class Number:
         return value
 
 
-SEED = Number(unit="as seed", least=0, most=2**32 - 1)
+SEED = Number(unit="seed", least=0, most=2**32 - 1)
 """Of any generator of random numbers."""
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from avbench.core.environment import whole_number
 from avbench.core.errors import AvbenchError
 from avbench.core.job import (
     INTERRUPTED,
@@ -36,6 +37,7 @@ from avbench.core.job import (
     write_json,
 )
 from avbench.core.versions import check_versions
+from avbench.core.visible import tolerate_output
 from avbench.runner.lock import StageLock
 from avbench.runner.stage_kinds import KINDS
 
@@ -62,6 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         0: all are done; 1: some failed (see their records) or belong to another process;
         2: no folder was given, or a library has a version that was not tested.
     """
+    tolerate_output()
     attended = bool(arguments) and arguments[0] == ATTENDED
     folders = [Path(a).resolve() for a in arguments[attended:]]
     if not folders:
@@ -74,9 +77,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     for notice in NOTICES:
         signal.signal(notice, _exit_on_notice)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if whole_number("WORLD_SIZE", 1) > 1:
         threading.Thread(target=_watch_launcher, args=(os.getppid(),), daemon=True).start()
-    if int(os.environ.get("RANK", "0")) > 0:
+    if whole_number("RANK", 0) > 0:
         return _follow(folders)
     if attended:
         threading.Thread(target=_watch_runner, daemon=True).start()
@@ -269,7 +272,7 @@ def _device(asked: str) -> str:
 def _provenance(job: Job, start_time: str, wall: float) -> dict[str, Any]:
     """Return the record's data on time, memory, machine and versions."""
     scale = 1 if sys.platform == "darwin" else 1024
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = whole_number("WORLD_SIZE", 1)
     peaks = [
         resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     ]

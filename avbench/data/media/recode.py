@@ -71,7 +71,7 @@ class Encoding:
     """False: whole source files are copied byte for byte, once for their clips in a shard."""
     short_side: Annotated[int, Number(unit="pixels", least=16, most=4320)] = 256
     """Pixels of the picture's shorter side, at most."""
-    crf: Annotated[int, Number(unit="(quality)", least=0, most=51)] = 23
+    crf: Annotated[int, Number(unit="quality", least=0, most=51)] = 23
     """x264's constant rate factor: 0 is lossless, 51 the worst."""
     preset: str = "veryfast"
     """x264's preset."""

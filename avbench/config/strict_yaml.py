@@ -305,7 +305,7 @@ class _Reader:
                 self.problems.add(here, f"{name}: {problem}")
                 return None
             digits = text.replace("_", "")
-            number: float = int(digits) if kind == "int" else float(_POINT.sub("", digits))
+            number: int | float = int(digits) if kind == "int" else float(_POINT.sub("", digits))
             if not math.isfinite(number):
                 self.problems.add(here, f"{name}: a number must be finite, got {text}")
                 return None

@@ -32,13 +32,13 @@ class Number:
     unit: str
     """What is counted or measured: ``frames``, ``s``, ``Hz``; ``share`` or ``factor`` if it has
     no unit."""
-    least: float | None = None
+    least: int | float | None = None
     """Smallest value; give either this or ``above``."""
-    above: float | None = None
+    above: int | float | None = None
     """The value is greater than this."""
-    most: float | None = None
+    most: int | float | None = None
     """Largest value; give either this or ``below``."""
-    below: float | None = None
+    below: int | float | None = None
     """The value is smaller than this."""
     source: str = "ours"
     """Origin of the default: a section of the paper, another paper, or ``ours``."""
@@ -64,7 +64,7 @@ class Number:
             bounds = " and ".join(f"{k} {_text(v)}" for k, v in named.items() if v is not None)
         return f"{bounds} ({self.unit})" if self.unit in UNCOUNTED else f"{bounds} {self.unit}"
 
-    def fault(self, value: float) -> str | None:
+    def fault(self, value: int | float) -> str | None:
         """Return what is wrong with a value, or None; NaN and infinities are always wrong."""
         good = (
             abs(value) < float("inf")
@@ -74,6 +74,18 @@ class Number:
             and (self.below is None or value < self.below)
         )
         return None if good else f"must be {self.allowed}, got {shown(value)}"
+
+    @classmethod
+    def of_schema(cls, schema: Mapping[str, Any]) -> "Number":
+        """Return the declaration whose ``schema`` these keywords are."""
+        return cls(
+            unit=schema["x-unit"],
+            least=schema.get("minimum"),
+            above=schema.get("exclusiveMinimum"),
+            most=schema.get("maximum"),
+            below=schema.get("exclusiveMaximum"),
+            source=schema["x-source"],
+        )
 
     def schema(self) -> Mapping[str, Any]:
         """Return the keywords of a JSON Schema; ``x-unit`` and ``x-source`` are annotations."""
@@ -96,7 +108,7 @@ class Number:
     ) -> dict[str, Any]:
         return {**handler(schema), **self.schema()}
 
-    def _checked(self, value: float) -> float:
+    def _checked(self, value: int | float) -> int | float:
         fault = self.fault(value)
         if fault is not None:
             raise PydanticCustomError(FAULT, "{fault}", {"fault": fault})
@@ -122,7 +134,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def _text(bound: float) -> str:
+def _text(bound: int | float) -> str:
     """Return a bound as a message shows it: 1,024, 0.5 or 1e-12."""
     whole = float(bound).is_integer() and abs(bound) < 1e15
     return f"{int(bound):,}" if whole else f"{bound:g}"

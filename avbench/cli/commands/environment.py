@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from avbench.cli.commands.common import RESULTS, Json, PluginsDir, Results, print_json
+from avbench.cli.commands.common import RESULTS, Json, PluginsDir, Results, print_json, say
 from avbench.cli.commands.numbers import PROCESSES, SECONDS, within
 
 app = typer.Typer()
@@ -43,6 +43,15 @@ def schema_(
     from avbench.core.registry import load
 
     print_json(schema(what, load(plugins_dir)))
+
+
+@app.command("settings")
+def settings_(plugins_dir: PluginsDir = None) -> None:
+    """Print every setting and option as Markdown: default, range, unit, source, meaning."""
+    from avbench.config.settings_page import settings_page
+    from avbench.core.registry import load
+
+    say(settings_page(load(plugins_dir)))
 
 
 @data_app.command("check")

@@ -1,7 +1,7 @@
 """Builds the settings of a suite's sections, and notes every problem with its line."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -90,7 +90,7 @@ class Builder:
         try:
             made = options.build(cls, doc.data, where=name)
         except options.ValidationError as error:
-            for at, line in options.located(error, cls, name):
+            for at, line in options.located(error, cls, name, self._rank(doc)):
                 self.problems.add(doc.mark(at), line)
             return None
         ok = True
@@ -98,6 +98,10 @@ class Builder:
             self.problems.add(doc.mark(at), ".".join(map(str, (name, *at))) + f": {text}")
             ok = False
         return made if ok else None
+
+    def _rank(self, doc: Document) -> Callable[[Location], int]:
+        """Return a key by which what the suite says comes before what its preset says."""
+        return lambda at: int(doc.mark(at).file == self.preset)
 
     def component(self, doc: Document, name: str, family: str) -> ComponentRef | None:
         """Build a component with all its options; None if there are problems."""

@@ -340,8 +340,8 @@ def _check_widths(
     good = True
     for modality in configuration.streams:
         ref = settings.model.encoders.get(modality)
-        if ref is None:
-            continue  # the planner skips the row
+        if ref is None or not ref.name:
+            continue  # the planner skips the row, or the encoder has errors
         own = options.build(builder.registry.get("encoders", ref.name).config, ref.options)
         fault = getattr(own, "width_fault", lambda _: None)(settings.model.D)
         if fault is not None:

@@ -26,10 +26,16 @@ def problems(error: ValidationError, cls: type, where: str) -> list[str]:
     return [text for _, text in located(error, cls, where)]
 
 
-def located(error: ValidationError, cls: type, where: str) -> list[tuple[Location, str]]:
+def located(
+    error: ValidationError,
+    cls: type,
+    where: str,
+    rank: Callable[[Location], int] = lambda _: 0,
+) -> list[tuple[Location, str]]:
     """Return a validation error as lines, each with the location of the faulty value.
 
-    A rule between the fields of a dataclass is located at the first field that its message names.
+    A rule between the fields of a dataclass is located at a field that its message names: the
+    first of those whose location has the lowest ``rank``.
     """
     found = []
     for e in error.errors():
@@ -49,7 +55,8 @@ def located(error: ValidationError, cls: type, where: str) -> list[tuple[Locatio
             rule = e["msg"].removeprefix("Value error, ")
             text = f"{path}: {rule}"
             named = [f for f in _fields_at(cls, at) if re.search(rf"\b{f}\b", rule)]
-            at = (*at, *sorted(named, key=rule.index)[:1])
+            places = [(*at, f) for f in sorted(named, key=rule.index)]
+            at = min(places, key=rank, default=at)
         else:
             text = f"{path}: {e['msg']}, got {shown(e['input'])}"
         found.append((at, text))

@@ -64,7 +64,7 @@ HOSTILE = {
         "b: 0." + "9" * 5000,
         "a number must have at most 300 characters",
     ),
-    "5,000 digits as a key": ("9" * 5000 + ": 1", "a number must have at most 300 characters"),
+    "500 digits as a key": ("9" * 500 + ": 1", "a number must have at most 300 characters"),
     "not a number": ("a: .nan", "x.yaml:1: a: a number must be finite, got .nan"),
     "infinity": ("a: {b: [1, -.inf]}", "x.yaml:1: a.b.1: a number must be finite, got -.inf"),
     "a float that overflows": ("a: 1e999", "x.yaml:1: a: a number must be finite, got 1e999"),

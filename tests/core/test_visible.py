@@ -65,7 +65,7 @@ def test_json_escapes_hidden_characters_and_means_the_same() -> None:
     ],
 )
 def test_a_formula_is_quoted_in_a_cell_and_read_back(text: str) -> None:
-    assert as_cell(text).startswith("'")
+    assert as_cell(text).startswith(("'", "\\"))
     (row,) = csv.reader(io.StringIO(csv_text([[text, "x"]])))
     assert not row[0].startswith(tuple("=+-@\t\r"))
     if text.isprintable():

@@ -38,9 +38,12 @@ HOSTILE = {
 
 
 def error_of(read: Callable[[Path], Any], path: Path) -> str:
-    with pytest.raises(DataError) as caught:
+    def whole() -> None:
         found = read(path)
         list(found if isinstance(found, Iterable) else ())
+
+    with pytest.raises(DataError) as caught:
+        whole()
     return str(caught.value)
 
 

@@ -46,6 +46,12 @@ class AudioTransformerOptions:
         if self.width is not None and self.width % self.heads:
             raise ValueError(f"heads must divide width, got {self.heads} and {self.width}")
 
+    def width_fault(self, D: int) -> str | None:
+        """Return why the encoder cannot have the model's width, or None."""
+        width = self.width or D
+        fault = f"heads must divide width, got {self.heads} and {width}"
+        return fault if width % self.heads else None
+
 
 @final
 class AudioTransformer(Encoder):
@@ -116,15 +122,6 @@ class AudioTransformer(Encoder):
         if self.pool > 1:
             x = x.reshape(len(x), -1, self.pool, x.shape[2]).mean(2)
         return Tokens(values=self.project(x))
-
-    def width_fault(self, D: int) -> str | None:
-        """Return why the encoder cannot have the model's width, or None."""
-        width = self.width or D
-        return (
-            f"heads must divide width, got {self.heads} and {width}"
-            if width % self.heads
-            else None
-        )
 
 
 @hookimpl

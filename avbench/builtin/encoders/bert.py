@@ -89,11 +89,8 @@ class BertOptions:
     def width_fault(self, D: int) -> str | None:
         """Return why the encoder cannot have the model's width, or None."""
         width = self.width or D
-        return (
-            f"heads must divide width, got {self.heads} and {width}"
-            if width % self.heads
-            else None
-        )
+        fault = f"heads must divide width, got {self.heads} and {width}"
+        return fault if width % self.heads else None
 
 
 @final

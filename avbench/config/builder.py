@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from avbench.config.components import AXES
-from avbench.config.strict_yaml import Document, Location, Problems
+from avbench.config.strict_yaml import Document, Problems
 from avbench.core import options
 from avbench.core.components import ComponentRef
 from avbench.core.errors import UnknownNameError, unknown
 from avbench.core.numbers import shown
+from avbench.core.options import Location
 from avbench.core.registry import SINGULAR, Registry
 from avbench.core.types import InputSpec
 from avbench.data.settings import VocabularySettings, WorldSettings

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from avbench.config.strict_yaml import Document, Location, Mark, Problems
+from avbench.config.strict_yaml import Document, Mark, Problems
 from avbench.core.numbers import shown
+from avbench.core.options import Location
 
 AXES = {"fusion": "fusions", "loss": "losses", "modalities": "modalities"}
 """The axes whose values are components, and the family of each."""

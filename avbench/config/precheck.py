@@ -60,8 +60,8 @@ def _parts(doc: Document) -> Iterator[tuple[str, Document, str]]:
         yield section, doc.part((section,)), section
     each = doc.get(("finetune", "per_dataset"))
     for key in each if isinstance(each, Mapping) else ():
-        at = ("finetune", "per_dataset", key)
-        yield ".".join(at), doc.part(at), "finetune"
+        own = ("finetune", "per_dataset", key)
+        yield ".".join(own), doc.part(own), "finetune"
     for at in _changes(doc):
         section, _, field = str(at[-1] if isinstance(at[-1], str) else at[-2]).partition(".")
         if section in SETTINGS and field:
@@ -71,7 +71,7 @@ def _parts(doc: Document) -> Iterator[tuple[str, Document, str]]:
             yield section, Document({field: value.data}, moved), section
 
 
-def _changes(doc: Document) -> Iterator[strict_yaml.Location]:
+def _changes(doc: Document) -> Iterator[options.Location]:
     """Yield the places of all values that rows, grids, defaults and axes give."""
     rows, grid, axes = (doc.get((name,)) for name in ("rows", "grid", "axes"))
     for i, row in enumerate(rows if isinstance(rows, list) else ()):

@@ -11,11 +11,12 @@ from avbench.config.axes import Bundles, expand
 from avbench.config.builder import SECTIONS, Builder, Settings
 from avbench.config.components import AXES, normal, normal_component, option_location
 from avbench.config.data_file import DataSource
-from avbench.config.strict_yaml import Document, Location, Mark, Problems
+from avbench.config.strict_yaml import Document, Mark, Problems
 from avbench.core import options
 from avbench.core.components import ComponentRef
 from avbench.core.errors import unknown
 from avbench.core.numbers import shown
+from avbench.core.options import Location
 from avbench.core.registry import Registry
 from avbench.evaluation.perturbation import Alteration
 from avbench.models.contracts import ModalityConfiguration
@@ -342,7 +343,7 @@ def _check_widths(
         ref = settings.model.encoders.get(modality)
         if ref is None or not ref.name:
             continue  # the planner skips the row, or the encoder has errors
-        own = options.build(builder.registry.get("encoders", ref.name).config, ref.options)
+        own: Any = options.build(builder.registry.get("encoders", ref.name).config, ref.options)
         fault = getattr(own, "width_fault", lambda _: None)(settings.model.D)
         if fault is not None:
             builder.problems.add(mark, f"model.encoders.{modality}.{ref.name}: {fault}")

@@ -195,7 +195,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Compose a node; it must have no tag, and lie within ``DEEPEST`` and ``MOST``."""
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         self._nodes += 1
         tag = getattr(event, "tag", None)
         if tag is not None:
@@ -291,7 +291,7 @@ class _Reader:
         self.problems.add(line, f"{name}: a field's name must be text, got {shown(key)}")
         return None
 
-    def _scalar(self, node: yaml.ScalarNode, name: str, here: Mark) -> Any:
+    def _scalar(self, node: yaml.Node, name: str, here: Mark) -> Any:
         """Return a text, boolean, null, or finite number of at most ``DIGITS`` characters."""
         kind, text = node.tag.rpartition(":")[2], node.value
         if kind == "str":

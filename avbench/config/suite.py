@@ -285,8 +285,9 @@ def seeds_fault(value: Any) -> str | None:
         return SEEDS.fault(value)
     if not isinstance(value, list) or not value or any(type(s) is not int for s in value):
         return f"must be a number of seeds or a list of seeds, got {shown(value)}"
-    if len(value) > SEEDS.most:
-        return f"must be at most {SEEDS.most:,} seeds, got {len(value):,}"
+    fault = SEEDS.fault(len(value))
+    if fault is not None:
+        return fault
     if len(set(value)) < len(value):
         return f"must differ from each other, got {shown(value)}"
     return next((fault for s in value if (fault := SEED.fault(s)) is not None), None)

@@ -71,7 +71,9 @@ def build(cls: type[T], data: Any, *, where: str = "") -> T:
     Raises:
         ValidationError: see ``problems`` for its wording.
     """
-    (built,) = _adapter(cls).validate_python((data,), extra="forbid", context={"where": where})
+    (built,) = _adapter(cls).validate_python(  # type: ignore[arg-type]  # a class is hashable
+        (data,), extra="forbid", context={"where": where}
+    )
     made: T = built
     return made
 

@@ -162,7 +162,8 @@ def test_names_cannot_become_markup(name: str) -> None:
 
 HOSTILE = [
     "\x1b[31mred\x1b[2J", "=cmd|'/c calc'!A1", "-2+3", "abc\u202edef", "x](javascript:alert(1))",
-    "[/closing]", "&lt;&amp;", "$x^2$", "```", ":smile:", "~~a~~", "_a_", "line1\nline2", "# a", "--",
+    "[/closing]", "&lt;&amp;", "$x^2$", "```", ":smile:", "~~a~~", "_a_", "line1\nline2",
+    "# a", "--",
 ]  # fmt: skip
 
 

@@ -326,11 +326,11 @@ def _check_processes(plan: "Plan", processes: int) -> None:
     """
     for stage in plan.stages.values():
         train = stage.spec.get("train")
-        parts = processes * train["accumulate"] if train else 1
-        if train and train["batch"] % parts:
+        batch, each = (train or {}).get("batch", 0), (train or {}).get("accumulate", 1)
+        if batch % (processes * each):
             raise AvbenchError(
                 f"--processes: the batch of {stage.kind} must divide among {processes} processes "
-                f"of {train['accumulate']} micro-batches, got {train['batch']}"
+                f"of {each} micro-batches, got {batch}"
             )
 
 

@@ -5,6 +5,7 @@ from avbench.core.versions import check_versions
 check_versions()  # before torch and all else, which a wrong version may break
 
 from avbench.core.errors import AvbenchError, DataError, unknown
+from avbench.core.numbers import Number
 from avbench.core.types import (
     Batch,
     Clip,
@@ -65,6 +66,7 @@ __all__ = [
     "Modality",
     "ModalityConfiguration",
     "Norm",
+    "Number",
     "Objective",
     "Probe",
     "ProbeCurve",

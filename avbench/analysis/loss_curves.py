@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 
 from avbench.analysis import pretraining
 from avbench.analysis.pretraining import Line
-from avbench.reports.drawing import saved, style
+from avbench.reports.drawing import literal, saved, style
 from avbench.reports.records import Records
 from avbench.reports.table import Picture
 from avbench.training.names import JOINT
@@ -106,7 +106,7 @@ def _drawn(
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for axes, (title, panel) in zip(grid.flat, panels.items(), strict=False):
             _panel(axes, panel, styles, colours)
-            axes.set_title(title, fontsize=9)
+            axes.set_title(literal(title), fontsize=9)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
         for column in range(columns):  # the last row may be short
@@ -130,7 +130,7 @@ def _legend(styles: Mapping[str, object], colours: Mapping[str, str]) -> list[Li
     """Return the losses by colour, then the strategies by style, in one row each if in two."""
     losses = [Line2D([], [], color=colour, label=_math(name)) for name, colour in colours.items()]
     strategies = [
-        Line2D([], [], color="#555555", linestyle=style, label=strategy)  # type: ignore[arg-type]
+        Line2D([], [], color="#555555", linestyle=style, label=literal(strategy))  # type: ignore[arg-type]
         for strategy, style in styles.items()
     ]
     if len(losses) + len(strategies) <= IN_ONE_ROW:

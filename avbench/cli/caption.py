@@ -1,6 +1,5 @@
 """The command ``avbench caption``: captions of media files; problems go to standard error."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 
 from avbench.core.errors import AvbenchError
+from avbench.core.visible import json_text, visible
 from avbench.data.annotations.strict_json import open_json
 from avbench.models.inference import Described, Request, TrainedCaptioner, load_captioner
 
@@ -53,11 +53,13 @@ def describe_files(
         if as_json:
             shown.append(as_data(described))
         elif described.caption is not None and len(files) == 1:
-            print(described.caption, flush=True)
+            print(visible(described.caption), flush=True)
         elif described.caption is not None:
-            print(f"{_printable(described.request.file)}\t{described.caption}", flush=True)
+            print(
+                f"{_printable(described.request.file)}\t{visible(described.caption)}", flush=True
+            )
     if as_json:
-        print(json.dumps(shown, indent=1, ensure_ascii=False))
+        print(json_text(shown))
     return good
 
 
@@ -130,12 +132,12 @@ def _with_messages(results: Iterator[Described]) -> Iterator[Described]:
 
 
 def _print_error(text: str) -> None:
-    print(_text(text), file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def _printable(file: Path) -> str:
     """Return a file's name on one line."""
-    return _text(str(file)).replace("\n", "\\n").replace("\t", "\\t")
+    return visible(str(file))
 
 
 def _text(text: str) -> str:

@@ -14,6 +14,7 @@ from avbench import __version__
 from avbench.cli.commands import analyse, captions, components, environment, suites
 from avbench.core.errors import AvbenchError, PluginError
 from avbench.core.versions import check_versions
+from avbench.core.visible import tolerate_output, visible
 
 
 class Commands(TyperGroup):
@@ -56,6 +57,7 @@ def main() -> None:
         faulthandler.enable()  # a plugin that crashes the process is named by its line
     if sys.stdout is None:  # closed by the caller
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    tolerate_output()
     try:
         try:
             if sys.argv[1:2] not in CHECKS_NOTHING:
@@ -106,7 +108,7 @@ def _flush() -> None:
 def _end(message: str) -> NoReturn:
     """Print an error and exit with status 2."""
     try:
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        print(f"error: {visible(message, keep=chr(10))}", file=sys.stderr, flush=True)
     except OSError:
         _drop(sys.stderr)
     sys.exit(2)

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -17,10 +16,12 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.segment import Segment
 from rich.spinner import Spinner
 from rich.text import Text
 
 from avbench.core.job import LOG
+from avbench.core.visible import visible
 from avbench.runner.plan import Stage
 from avbench.runner.scheduler import Run
 
@@ -115,16 +116,28 @@ def _log(output: Console, text: str) -> None:
     output.print(Text(f"{stamp} {text}"), highlight=False, soft_wrap=True)
 
 
+class Terminal(Console):
+    """A console that shows texts as they are: no markup, and hidden characters as escapes."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Yield the segments of an object; rich's own control codes stay."""
+        for segment in super().render(renderable, options):
+            shown = segment.text if segment.control else visible(segment.text, keep="\n")
+            yield segment if shown == segment.text else Segment(shown, segment.style)
+
+
 class Bars:
     """One bar for the whole run and one for each running stage, with the estimated time left."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[count]}", style="progress.download"),
+            TextColumn("{task.fields[count]}", style="progress.download", markup=False),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             transient=True,
         )
@@ -161,7 +174,7 @@ class Bars:
         """Update the bars."""
         if self._all is None:
             total = len(run.status)
-            self._all = self._bars.add_task("[bold]all stages", total=total, note="", count="")
+            self._all = self._bars.add_task("all stages", total=total, note="", count="")
         while run.notes:
             self._bars.console.print(Text(run.notes.pop(0), "bold yellow"), soft_wrap=True)
         if time.monotonic() - self._estimated > 1:
@@ -170,21 +183,21 @@ class Bars:
                 self._all,
                 completed=run.count("done"),
                 count=f"{run.count('done')}/{len(run.status)}",
-                note=escape(time_left(run)),
+                note=time_left(run),
             )
         shown = {stage.id: (stage, progress) for stage, _, progress in run.running()}
         for id_ in [i for i in self._tasks if i not in shown]:
             self._bars.remove_task(self._tasks.pop(id_))
         for id_, (stage, progress) in shown.items():
             if id_ not in self._tasks:
-                name = escape(describe(stage, run))
+                name = describe(stage, run)
                 self._tasks[id_] = self._bars.add_task(name, total=None, note="", count="")
             self._bars.update(
                 self._tasks[id_],
                 completed=progress.get("done", 0),
                 total=progress.get("total"),
                 count=f"{progress['done']}/{progress['total']}" if progress else "",
-                note=escape(str(progress.get("note", "starting"))),
+                note=str(progress.get("note", "starting")),
             )
 
 
@@ -245,8 +258,10 @@ class Lines:
 
 def console(*, stderr: bool = False) -> Console:
     """Return the console for output, with a fixed width if there is no terminal."""
-    terminal = Console(stderr=stderr)
-    return terminal if terminal.is_terminal else Console(stderr=stderr, width=LOG_WIDTH)
+    terminal = Terminal(stderr=stderr, markup=False, emoji=False)
+    if not terminal.is_terminal:
+        terminal.width = LOG_WIDTH
+    return terminal
 
 
 def watch(terminal: Console) -> Bars | Lines:

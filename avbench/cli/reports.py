@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from avbench.cli.commands.common import print_json
 from avbench.cli.progress import console as make_console
 from avbench.core.errors import AvbenchError
 from avbench.core.job import replacing, sweep
@@ -188,8 +189,7 @@ def write_relevance(
     if analysis.words:
         written.write("words", "words.csv", words_csv(analysis))
     if as_json:
-        shown = {**to_json(analysis), "files": written.files}
-        print(json.dumps(shown, indent=1, ensure_ascii=False))
+        print_json({**to_json(analysis), "files": written.files})
     else:
         _show(made, {}, written.files)
     written.conclude()
@@ -202,12 +202,10 @@ def _print_tables(plan: Plan, sheets: Sequence["Sheet"], written: Written, as_js
         written.conclude()
         return
     from avbench.reports.formats import long
-    from avbench.reports.long_table import Table
 
-    frame = Table.read_csv(long.render(sheets)).frame
+    frame = long.whole(sheets).frame
     rows = json.loads(frame.to_json(orient="records"))
-    shown = {"suite": plan.suite, "rows": rows, "files": written.files}
-    print(json.dumps(shown, indent=1, ensure_ascii=False))
+    print_json({"suite": plan.suite, "rows": rows, "files": written.files})
     written.conclude()
 
 
@@ -265,7 +263,7 @@ def write_report(
             "failures": report.failures,
             "files": written.files,
         }
-        print(json.dumps(shown, indent=1, ensure_ascii=False))
+        print_json(shown)
     else:
         places = {**written.files, "stages": str(store.results / "stages")}
         _show(sheets, report.failures, places)

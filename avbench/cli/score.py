@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from avbench.cli.commands.common import say
 from avbench.core.errors import AvbenchError, DataError, unknown
 from avbench.core.job import write_json
 from avbench.core.options import make
@@ -258,20 +259,20 @@ def print_scores(results: Mapping[str, Any]) -> None:
 
     signatures: list[str] = []
     for system in results["systems"]:
-        print(f"{system['hypotheses']}: {results['references']['ids']} ids")
+        say(f"{system['hypotheses']}: {results['references']['ids']} ids")
         for score in system["scores"]:
             signatures.append(score["signature"])
             title = TITLES.get(score["name"], score["name"])
-            print(f"  {title:<16} {score['value']:8.3f} {score['unit']}")
+            say(f"  {title:<16} {score['value']:8.3f} {score['unit']}")
         if system["without_caption"]:
-            print(f"  {system['without_caption']} ids have no caption and count as empty")
+            say(f"  {system['without_caption']} ids have no caption and count as empty")
         if system["empty"]:
-            print(f"  {system['empty']} captions are empty")
+            say(f"  {system['empty']} captions are empty")
     if results["references"]["blank"]:
-        print(f"{results['references']['blank']} blank references are left out")
+        say(f"{results['references']['blank']} blank references are left out")
     _print_comparisons(results.get("comparisons", []))
     for text in condensed(signatures):
-        print(f"signature: {text}")
+        say(f"signature: {text}")
 
 
 def _print_comparisons(comparisons: Sequence[Mapping[str, Any]]) -> None:
@@ -282,17 +283,15 @@ def _print_comparisons(comparisons: Sequence[Mapping[str, Any]]) -> None:
     for one in comparisons:
         if one["hypotheses"] != last:
             last = one["hypotheses"]
-            print(
-                f"{last} − {one['to']}: 95 % interval over {one['n']} {one['units']}; corrected p"
-            )
+            say(f"{last} − {one['to']}: 95 % interval over {one['n']} {one['units']}; corrected p")
         title = TITLES.get(one["score"], one["score"])
         ends = f"[{one['low']:+.3f} {one['high']:+.3f}]" if not one["reason"] else "[no interval]"
-        print(f"  {title:<16} {one['difference']:+8.3f} {ends} {one['p_corrected']:.4f}")
+        say(f"  {title:<16} {one['difference']:+8.3f} {ends} {one['p_corrected']:.4f}")
     for reason in dict.fromkeys(one["reason"] for one in comparisons if one["reason"]):
-        print(f"No interval: {reason}.")
+        say(f"No interval: {reason}.")
     if comparisons:
         units = comparisons[0]["units"]
-        print(
+        say(
             f"Tested for these captions on other {units}: approximate randomisation ({EXCHANGES} "
             f"exchanges of {'whole groups' if units == 'groups' else 'single ids'}) decides, with "
             f"Holm's correction over {len(comparisons)} differences. Intervals: Student's t by "

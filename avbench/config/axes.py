@@ -10,6 +10,7 @@ from typing import Any
 
 from avbench.config.strict_yaml import Document, Problems
 from avbench.core.errors import unknown
+from avbench.core.numbers import shown
 
 Bundles = Mapping[str, Mapping[str, Mapping[str, Document]]]
 """For each axis, the names of its values and the settings that each stands for."""
@@ -25,7 +26,7 @@ def read_axes(doc: Document, reserved: frozenset[str], problems: Problems) -> Bu
     """
     written = doc.data.get("axes", {})
     if not isinstance(written, Mapping):
-        problems.add(doc.mark(("axes",)), f"axes: must be a mapping of axes, got {written!r}")
+        problems.add(doc.mark(("axes",)), f"axes: must be a mapping of axes, got {shown(written)}")
         return {}
     found: dict[str, dict[str, dict[str, Document]]] = {}
     for axis, values in written.items():
@@ -37,7 +38,8 @@ def read_axes(doc: Document, reserved: frozenset[str], problems: Problems) -> Bu
         if not isinstance(values, Mapping) or not values:
             problems.add(
                 mark,
-                f"axes.{axis}: must be a mapping of names of values to settings, got {values!r}",
+                f"axes.{axis}: must be a mapping of names of values to settings, "
+                f"got {shown(values)}",
             )
             continue
         found[axis] = {}
@@ -47,7 +49,7 @@ def read_axes(doc: Document, reserved: frozenset[str], problems: Problems) -> Bu
                 problems.add(
                     doc.mark(at),
                     f"axes.{axis}.{name}: must be a mapping of settings by their "
-                    f"paths, e.g. {{model.D: 128}}, got {bundle!r}",
+                    f"paths, e.g. {{model.D: 128}}, got {shown(bundle)}",
                 )
                 bundle = {}
             found[axis][name] = {path: doc.part((*at, path)) for path in bundle}

@@ -1,15 +1,17 @@
 """Builds the settings of a suite's sections, and notes every problem with its line."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from avbench.config.components import AXES
-from avbench.config.strict_yaml import Document, Location, Problems
+from avbench.config.strict_yaml import Document, Problems
 from avbench.core import options
 from avbench.core.components import ComponentRef
 from avbench.core.errors import UnknownNameError, unknown
+from avbench.core.numbers import shown
+from avbench.core.options import Location
 from avbench.core.registry import SINGULAR, Registry
 from avbench.core.types import InputSpec
 from avbench.data.settings import VocabularySettings, WorldSettings
@@ -89,15 +91,18 @@ class Builder:
         try:
             made = options.build(cls, doc.data, where=name)
         except options.ValidationError as error:
-            lines = options.problems(error, cls, name)
-            for e, line in zip(error.errors(), lines, strict=True):
-                self.problems.add(doc.mark(e["loc"]), line)
+            for at, line in options.located(error, cls, name, self._rank(doc)):
+                self.problems.add(doc.mark(at), line)
             return None
         ok = True
         for at, text in _coercions(doc.data, options.plain(made), ()):
             self.problems.add(doc.mark(at), ".".join(map(str, (name, *at))) + f": {text}")
             ok = False
         return made if ok else None
+
+    def _rank(self, doc: Document) -> Callable[[Location], int]:
+        """Return a key by which what the suite says comes before what its preset says."""
+        return lambda at: int(doc.mark(at).file == self.preset)
 
     def component(self, doc: Document, name: str, family: str) -> ComponentRef | None:
         """Build a component with all its options; None if there are problems."""
@@ -113,7 +118,7 @@ class Builder:
             allowed = ", ".join(self.registry.names(family))
             self.problems.add(
                 doc.mark(("name",)),
-                f"{name}: no {SINGULAR[family]} is named, got {asked!r}. Allowed: {allowed}",
+                f"{name}: no {SINGULAR[family]} is named, got {shown(asked)}. Allowed: {allowed}",
             )
             return None
         try:
@@ -147,6 +152,13 @@ class Builder:
         if any(value is None for value in made.values()):
             return None
         vocabulary, asked = made["vocabulary"]
+        if made["decode"].beam > vocabulary.size:
+            self.problems.add(
+                doc.mark(("decode", "beam")),
+                "decode.beam: must be at most the tokens of vocabulary.size, got "
+                f"{made['decode'].beam} and {vocabulary.size}",
+            )
+            return None
         pretrain, finetune = made["pretrain"][0], made["finetune"]
         return Settings(
             **{name: made[name] for name in _PLAIN_SECTIONS},
@@ -164,7 +176,7 @@ class Builder:
                 return absent[name]
             doc = Document({}, doc.marks)
         if not isinstance(doc.data, Mapping):
-            self.problems.add(doc.mark(()), f"{name}: must be a mapping, got {doc.data!r}")
+            self.problems.add(doc.mark(()), f"{name}: must be a mapping, got {shown(doc.data)}")
             return None
         match name:
             case "world":
@@ -232,7 +244,7 @@ class Builder:
         if not isinstance(keys, list) or not all(isinstance(k, str) for k in keys):
             what = "a dataset's key" if field == "dataset" else "a list of datasets' keys"
             self.problems.add(
-                doc.mark((field,)), f"{section}.{field}: must be {what}, got {value!r}"
+                doc.mark((field,)), f"{section}.{field}: must be {what}, got {shown(value)}"
             )
             return None
         ok = True
@@ -269,7 +281,7 @@ def _coercions(raw: Any, value: Any, at: Location) -> Iterator[tuple[Location, s
     ):
         kind = "true or false" if isinstance(value, bool) else "a number"
         if isinstance(value, int | float):
-            yield at, f"must be {kind}, got {raw!r}"
+            yield at, f"must be {kind}, got {shown(raw)}"
 
 
 __all__ = ["AXES", "SECTIONS", "Builder", "Settings", "Training"]

@@ -19,10 +19,11 @@ verdicts.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from avbench.config.strict_yaml import Document, Problems
 from avbench.core.errors import unknown
+from avbench.core.numbers import Number
 from avbench.evaluation.perturbation import altered_label
 
 About = Literal["methods", "models"]
@@ -58,7 +59,7 @@ class Claim:
     """An interaction: the difference on each of ``datasets`` minus that on each of these."""
     expect: Literal["more", "less", "same"] = "more"
     """Expected figure of ``row`` relative to ``over``."""
-    by: float = 0.0
+    by: Annotated[float, Number(unit="points or percent", least=0, most=1000000)] = 0.0
     """Least difference (``more``, ``less``) or largest difference (``same``), in points of the
     metric or in percent."""
     percent: bool = False
@@ -69,8 +70,6 @@ class Claim:
         for name in ("over", "metrics"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must name at least one, got none")
-        if self.by < 0:
-            raise ValueError(f"by must not be negative, got {self.by}; expect says the direction")
         if self.expect == "same" and self.by == 0:
             raise ValueError(
                 "expect: same needs the largest difference that counts as none (by), got 0"

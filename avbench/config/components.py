@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from avbench.config.strict_yaml import Document, Location, Mark, Problems
+from avbench.config.strict_yaml import Document, Mark, Problems
+from avbench.core.numbers import shown
+from avbench.core.options import Location
 
 AXES = {"fusion": "fusions", "loss": "losses", "modalities": "modalities"}
 """The axes whose values are components, and the family of each."""
@@ -53,7 +55,7 @@ def normal_component(doc: Document, name: str, problems: Problems) -> Document:
         return Document({"name": doc.data, "options": {}}, {**doc.marks, ("name",): doc.mark(())})
     if not isinstance(doc.data, Mapping):
         problems.add(
-            doc.mark(()), f"{name}: must be a name or a mapping with 'name', got {doc.data!r}"
+            doc.mark(()), f"{name}: must be a name or a mapping with 'name', got {shown(doc.data)}"
         )
         return Document({"name": None, "options": {}}, doc.marks)
     data: dict[str, Any] = {"options": {}}

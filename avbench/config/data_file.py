@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from avbench.config import strict_yaml
 from avbench.config.builder import Builder
@@ -11,6 +11,7 @@ from avbench.config.components import normal_component
 from avbench.config.strict_yaml import Document
 from avbench.core.components import ComponentRef
 from avbench.core.errors import DataError, unknown
+from avbench.core.numbers import Number
 from avbench.core.options import make
 from avbench.core.paths import folder
 from avbench.core.registry import Registry
@@ -54,11 +55,7 @@ class DatasetEntry:
     policy: Literal["skip", "fail"] = "skip"
     read: Literal["stored", "raw"] = "stored"
     sound: SoundPolicy = field(default_factory=SoundPolicy)
-    clip_seconds: float = CLIP_SECONDS
-
-    def __post_init__(self) -> None:
-        if not self.clip_seconds > 0:
-            raise ValueError(f"clip_seconds must be above 0, got {self.clip_seconds}")
+    clip_seconds: Annotated[float, Number(unit="s", above=0, most=1000000)] = CLIP_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

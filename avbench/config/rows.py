@@ -1,6 +1,7 @@
 """The rows of a suite, listed or from the combinations of a grid, each with all its settings."""
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,12 @@ from avbench.config.axes import Bundles, expand
 from avbench.config.builder import SECTIONS, Builder, Settings
 from avbench.config.components import AXES, normal, normal_component, option_location
 from avbench.config.data_file import DataSource
-from avbench.config.strict_yaml import Document, Location, Mark, Problems
+from avbench.config.strict_yaml import Document, Mark, Problems
 from avbench.core import options
 from avbench.core.components import ComponentRef
 from avbench.core.errors import unknown
+from avbench.core.numbers import shown
+from avbench.core.options import Location
 from avbench.core.registry import Registry
 from avbench.evaluation.perturbation import Alteration
 from avbench.models.contracts import ModalityConfiguration
@@ -58,8 +61,21 @@ class Combination:
     mark: Mark
 
 
-def combinations(doc: Document, problems: Problems) -> list[Combination]:
-    """Return the rows as listed, or all combinations of the grid's values."""
+def combinations(doc: Document, most: int, problems: Problems) -> list[Combination]:
+    """Return the rows as listed, or all combinations of the grid's values; at most ``most``.
+
+    Raises:
+        SuiteError: there are more, or no row could be read.
+    """
+    where = "rows" if doc.data.get("rows") is not None else "grid"
+    asked = doc.data[where]
+    count = len(asked) if where == "rows" else math.prod(map(len, asked.values()))
+    if count > most:
+        problems.add(
+            doc.mark((where,)),
+            f"{where}: there must be at most {most:,} rows of each seed, got {count:,}",
+        )
+        problems.check()
     if doc.data.get("rows") is not None:
         made = []
         for i, row in enumerate(doc.data["rows"]):
@@ -68,7 +84,7 @@ def combinations(doc: Document, problems: Problems) -> list[Combination]:
                 problems.add(
                     doc.mark(("rows", i)),
                     f"rows.{i}: label must be text and published "
-                    f"a mapping, got {label!r} and {published!r}",
+                    f"a mapping, got {shown(label)} and {shown(published)}",
                 )
                 continue
             axes = {k: doc.part(("rows", i, k)) for k in row if k not in NOT_AXES}
@@ -133,6 +149,8 @@ def make_row(
         return None
     configuration = _configuration(modalities, combination.mark, builder)
     if configuration is None:
+        return None
+    if not _check_widths(configuration, settings, combination.mark, builder):
         return None
     texts = written.texts(components, tasks, paths)
     if settings.pretrain is None:
@@ -218,7 +236,7 @@ class _WrittenRow:
         """Return pre-training's tasks; None if there are problems."""
         tasks = self._value(TASKS)
         if tasks is not None and not isinstance(tasks.data, list):
-            text = f"tasks: must be a list, got {tasks.data!r}"
+            text = f"tasks: must be a list, got {shown(tasks.data)}"
             self.builder.problems.add(tasks.mark(()), text)
             return None
         return tasks
@@ -314,6 +332,23 @@ def _configuration(
         builder.problems.add(mark, f"modalities.{ref.name}: {error}")
         return None
     return made
+
+
+def _check_widths(
+    configuration: ModalityConfiguration, settings: Settings, mark: Mark, builder: Builder
+) -> bool:
+    """Check that the encoders of a row's streams can have the model's width."""
+    good = True
+    for modality in configuration.streams:
+        ref = settings.model.encoders.get(modality)
+        if ref is None or not ref.name:
+            continue  # the planner skips the row, or the encoder has errors
+        own: Any = options.build(builder.registry.get("encoders", ref.name).config, ref.options)
+        fault = getattr(own, "width_fault", lambda _: None)(settings.model.D)
+        if fault is not None:
+            builder.problems.add(mark, f"model.encoders.{modality}.{ref.name}: {fault}")
+            good = False
+    return good
 
 
 def _component_text(data: Mapping[str, Any]) -> str:

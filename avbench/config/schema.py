@@ -245,6 +245,11 @@ class _Maker:
         return made
 
 
+def described(cls: type) -> Schema:
+    """Return the schema of each field of a dataclass; components are not resolved."""
+    return _Maker(Registry()).fields(cls)
+
+
 def _object(properties: Schema, *, extra: Schema | bool = False) -> Schema:
     return {"type": "object", "properties": properties, "additionalProperties": extra}
 

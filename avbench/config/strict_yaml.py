@@ -2,11 +2,12 @@
 
 PyYAML reads ``1e-4`` as text, ``on`` as true and ``10:30`` as 630, and lets a repeated key win.
 Here a number is a number, only ``true`` and ``false`` are booleans, and a repeated key is an
-error that names both lines.
+error that names both lines. A hostile file is refused in bounded time and memory.
 """
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,20 @@ from typing import Any
 import yaml
 
 from avbench.core.errors import SuiteError
+from avbench.core.numbers import shown
+from avbench.core.options import Location
 
-Location = tuple[str | int, ...]
-"""Location of a value in a document: keys and indices from the root."""
+LARGEST = 1 << 20
+"""Bytes of a file, at most."""
 
+MOST = 20_000
+"""Values of a file, at most, with every alias written out."""
+
+DEEPEST = 40
+"""Mappings and lists within each other, at most."""
+
+DIGITS = 300
+"""Characters of a number, at most; a float has no more before its point."""
 
 FILES_READ: set[Path] = set()
 """All files read so far; the plan cache depends on their contents."""
@@ -110,42 +121,63 @@ def load(path: Path) -> Document:
     """Read a YAML file with a mapping at its top.
 
     Raises:
-        SuiteError: the file cannot be read, is invalid YAML, repeats a key, or is no mapping.
+        SuiteError: the file cannot be read, is invalid YAML, repeats a key, is no mapping, holds
+            a number that is not finite, or exceeds the bounds of this module.
     """
     name = _display_path(path)
     FILES_READ.add(path.resolve())
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
+        text = raw.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"{name}: cannot be read: {error}") from error
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        problems = Problems()
-        marks: dict[Location, Mark] = {(): Mark(name, 1)}
-        data = _plain(loader, node, (), marks, name, problems, ())
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise SuiteError(f"{Mark(name, line)}: invalid YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise SuiteError(f"{name}: invalid YAML: {error}") from error
-    finally:
-        loader.dispose()
-    if not isinstance(data, dict):
-        problems.add(Mark(name, 1), f"must be a mapping of fields, got {data!r}")
-    problems.check()
-    return Document(data, marks)
+    if len(raw) > LARGEST:
+        raise SuiteError(f"{name}: must have at most {LARGEST:,} bytes, got more")
+    return _read(text, name)
 
 
 def literal(text: str, file: str) -> Document:
-    """Read a value as a file would give it, e.g. from the command line."""
-    loader = _Loader(text)
+    """Read a value as a file would give it, e.g. from the command line.
+
+    Raises:
+        SuiteError: as for ``load``.
+    """
+    found = _read(f"value: {text}", file, lines=False)
+    if set(found.data) != {"value"}:
+        raise SuiteError(f"{file}: must be one value, got {shown(text)}")
+    return found.part(("value",))
+
+
+def _read(text: str, name: str, *, lines: bool = True) -> Document:
+    """Read a text with a mapping at its top; without ``lines`` errors name the file alone."""
+    problems = Problems()
+    marks: dict[Location, Mark] = {(): Mark(name, int(lines))}
+
+    def mark(line: int) -> Mark:
+        return Mark(name, line + 1 if lines else 0)
+
     try:
-        node = loader.get_single_node()
-        marks: dict[Location, Mark] = {(): Mark(file, 0)}
-        return Document(_plain(loader, node, (), marks, file, Problems(), ()), marks)
-    finally:
-        loader.dispose()
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
+        data = _Reader(mark, problems, marks).plain(node, (), ())
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position)
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        problem = f"the character U+{code:04X} is not allowed"
+        raise SuiteError(f"{mark(line)}: invalid YAML: {problem}") from error
+    except yaml.MarkedYAMLError as error:
+        place = mark(error.problem_mark.line) if error.problem_mark else Mark(name, 0)
+        raise SuiteError(f"{place}: invalid YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        raise SuiteError(f"{name}: invalid YAML: {error}") from error
+    if not isinstance(data, dict):
+        problems.add(mark(0), f"must be a mapping of fields, got {shown(data)}")
+    problems.check()
+    return Document(data, marks)
 
 
 def constant(value: Any, mark: Mark) -> Document:
@@ -154,7 +186,31 @@ def constant(value: Any, mark: Mark) -> Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2's core schema."""
+    """SafeLoader with the scalars of YAML 1.2's core schema, without tags, and with bounds."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose a node; it must have no tag, and lie within ``DEEPEST`` and ``MOST``."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        self._nodes += 1
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            self._refuse(event, f"tags are not allowed, got '{tag}'")
+        if self._nodes > MOST:
+            self._refuse(event, f"there must be at most {MOST:,} values")
+        if self._depth > DEEPEST:
+            self._refuse(event, f"values must nest at most {DEEPEST} deep")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def _refuse(self, event: Any, problem: str) -> None:
+        raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
 
 
 _NUMBERS = "+-.0123456789"
@@ -175,49 +231,90 @@ for _tag, _pattern, _first in _RESOLVERS:
     )
 
 
-_PLAIN_TAGS = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
+@dataclass(slots=True)
+class _Reader:
+    """Turns nodes into plain data, and adds the lines of its parts; aliases are written out."""
 
+    mark: Callable[[int], Mark]
+    problems: Problems
+    marks: dict[Location, Mark]
+    values: int = 0
 
-def _plain(
-    loader: _Loader,
-    node: yaml.Node | None,
-    at: Location,
-    marks: dict[Location, Mark],
-    file: str,
-    problems: Problems,
-    above: tuple[yaml.Node, ...],
-) -> Any:
-    """Return a node as plain data and add the lines of its parts; an empty file is a mapping."""
-    if node is None:
-        return {}
-    here = Mark(file, node.start_mark.line + 1)
-    marks.setdefault(at, here)
-    if any(node is outer for outer in above):
-        problems.add(here, "an alias must not contain itself")
+    def plain(self, node: yaml.Node | None, at: Location, above: tuple[yaml.Node, ...]) -> Any:
+        """Return a node as plain data; an empty file is a mapping."""
+        if node is None:
+            return {}
+        here = self.mark(node.start_mark.line)
+        self.marks.setdefault(at, here)
+        self.values += 1
+        if any(node is outer for outer in above):
+            self.problems.add(here, "an alias must not contain itself")
+            return None
+        if self.values > MOST or len(above) > DEEPEST:
+            raise yaml.composer.ComposerError(
+                None,
+                None,
+                f"aliases written out, there must be at most {MOST:,} values, {DEEPEST} deep",
+                node.start_mark,
+            )
+        above = (*above, node)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.plain(child, (*at, i), above) for i, child in enumerate(node.value)]
+        if not isinstance(node, yaml.MappingNode):
+            return self._scalar(node, ".".join(map(str, at)), here)
+        data: dict[str, Any] = {}
+        for key_node, child in node.value:
+            key = self._key(key_node, at)
+            if key is None:
+                continue
+            line = self.mark(key_node.start_mark.line)
+            if key in data:
+                name = ".".join(map(str, (*at, key)))
+                first = self.marks[*at, key].line
+                self.problems.add(line, f"{name}: given twice (first on line {first})")
+            else:
+                self.marks[*at, key] = line
+                data[key] = self.plain(child, (*at, key), above)
+        return data
+
+    def _key(self, node: yaml.Node, at: Location) -> str | None:
+        line = self.mark(node.start_mark.line)
+        if not isinstance(node, yaml.ScalarNode):
+            what = "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
+            name = ".".join(map(str, at)) or "the file"
+            self.problems.add(line, f"{name}: a field's name must be text, got {what}")
+            return None
+        key = self._scalar(node, ".".join(map(str, at)), line)
+        if isinstance(key, str):
+            return key
+        name = ".".join(map(str, (*at, shown(key))))
+        self.problems.add(line, f"{name}: a field's name must be text, got {shown(key)}")
         return None
-    above = (*above, node)
-    if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
-        problems.add(here, f"tags are not allowed, got '{node.tag}'")
-    if isinstance(node, yaml.SequenceNode):
-        return [
-            _plain(loader, child, (*at, i), marks, file, problems, above)
-            for i, child in enumerate(node.value)
-        ]
-    if not isinstance(node, yaml.MappingNode):
-        return loader.construct_object(node)
-    data: dict[str, Any] = {}
-    for key_node, child in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        line = Mark(file, key_node.start_mark.line + 1)
-        name = ".".join(str(part) for part in (*at, key))
-        if not isinstance(key, str):
-            problems.add(line, f"{name}: a field's name must be text, got {key!r}")
-        elif key in data:
-            problems.add(line, f"{name}: given twice (first on line {marks[*at, key].line})")
-        else:
-            marks[*at, key] = line
-            data[key] = _plain(loader, child, (*at, key), marks, file, problems, above)
-    return data
+
+    def _scalar(self, node: yaml.Node, name: str, here: Mark) -> Any:
+        """Return a text, boolean, null, or finite number of at most ``DIGITS`` characters."""
+        kind, text = node.tag.rpartition(":")[2], node.value
+        if kind == "str":
+            wrong = next((c for c in text if c == "\0" or "\ud800" <= c <= "\udfff"), None)
+            if wrong is not None:
+                self.problems.add(here, f"{name}: text must not hold U+{ord(wrong):04X}")
+            return text
+        if kind in ("int", "float"):
+            if len(text) > DIGITS:
+                problem = f"a number must have at most {DIGITS} characters, got {len(text)}"
+                self.problems.add(here, f"{name}: {problem}")
+                return None
+            digits = text.replace("_", "")
+            number: int | float = int(digits) if kind == "int" else float(_POINT.sub("", digits))
+            if not math.isfinite(number):
+                self.problems.add(here, f"{name}: a number must be finite, got {text}")
+                return None
+            return number
+        return {"null": None, "true": True, "false": False}[text if kind == "bool" else "null"]
+
+
+_POINT = re.compile(r"\.(?=inf|nan)")
+"""The point of ``.inf`` and ``.nan``, which Python writes without it."""
 
 
 def _set_at(data: Any, location: Location, value: Any) -> Any:

@@ -23,6 +23,7 @@ from avbench.config.shipped import find_preset, find_suite, published, published
 from avbench.config.strict_yaml import Document, Mark, Problems
 from avbench.core.columns import AFTER, ALTERED, BEFORE
 from avbench.core.errors import SuiteError, unknown
+from avbench.core.numbers import SEED, Number, shown
 from avbench.core.registry import Registry
 from avbench.training.names import loss_names
 
@@ -54,6 +55,19 @@ PRINTED = ("flops_g", "params_m")
 
 FIGURE = "value"
 """The column of a published table that holds the figures; rows choose by the other columns."""
+
+
+SEEDS = Number(unit="seeds", least=1, most=1000)
+"""Of the number of seeds; each of them is a ``SEED``."""
+
+LONGEST = 80
+"""Characters of a suite's name, which names a folder."""
+
+TRIALS = 100_000
+"""Rows times seeds, at most."""
+
+OWN_FOLDERS = frozenset(("stages", "relevance"))
+"""Folders of a results folder that no suite may be named after; case does not matter."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,6 +151,14 @@ class SuiteFields:
                 "name must be letters, digits, '-' and '_', as it names a folder; "
                 f"got '{self.name}'"
             )
+        if self.name.casefold() in OWN_FOLDERS:
+            names = ", ".join(sorted(OWN_FOLDERS))
+            raise ValueError(
+                f"name must not be one of {names}, which are folders of every results folder; "
+                f"got '{self.name}'"
+            )
+        if len(self.name) > LONGEST:
+            raise ValueError(f"name must have at most {LONGEST} characters, got {len(self.name)}")
         if (self.rows is None) == (self.grid is None):
             raise ValueError("give either rows or grid, got " + ("both" if self.rows else "none"))
         if self.rows == [] or self.grid == {} or any(v == [] for v in (self.grid or {}).values()):
@@ -175,7 +197,7 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
     if data != EMBEDDED:
         sections = with_weights(sections, Path(data), builder)
     seeds = _seeds(overrides.seeds, skeleton.seeds, doc, preset, problems)
-    chosen = combinations(doc, problems)
+    chosen = combinations(doc, TRIALS // max(1, len(seeds)), problems)
     chosen += additional(overrides.additional, chosen[0], registry, problems)
     bundles = read_axes(doc, _reserved_names(), problems) if skeleton.axes else {}
     for source in (doc, preset):
@@ -253,20 +275,28 @@ def _seeds(
     value: Any = own if "seeds" in doc.data else preset.data.get("seeds", [0])
     mark = doc.mark(("seeds",)) if "seeds" in doc.data else preset.mark(("seeds",))
     if asked is not None:
-        value, mark = (
-            strict_yaml.literal(f"[{asked}]" if "," in asked else asked, "--seeds").data,
-            (Mark("--seeds", 0)),
-        )
-    seeds = list(range(value)) if type(value) is int else value
-    if (
-        not isinstance(seeds, list)
-        or not seeds
-        or any(type(s) is not int or s < 0 for s in seeds)
-        or len(set(seeds)) < len(seeds)
-    ):
-        problems.add(mark, f"seeds: must be a number of seeds or a list of seeds, got {value!r}")
+        mark = Mark("--seeds", 0)
+        text = f"[{asked}]" if "," in asked else asked
+        value = strict_yaml.literal(text, "--seeds").data
+    fault = seeds_fault(value)
+    if fault is not None:
+        problems.add(mark, f"seeds: {fault}")
         return ()
-    return tuple(seeds)
+    return tuple(range(value)) if isinstance(value, int) else tuple(value)
+
+
+def seeds_fault(value: Any) -> str | None:
+    """Return what is wrong with the seeds of a suite, or None."""
+    if type(value) is int:
+        return SEEDS.fault(value)
+    if not isinstance(value, list) or not value or any(type(s) is not int for s in value):
+        return f"must be a number of seeds or a list of seeds, got {shown(value)}"
+    fault = SEEDS.fault(len(value))
+    if fault is not None:
+        return fault
+    if len(set(value)) < len(value):
+        return f"must differ from each other, got {shown(value)}"
+    return next((fault for s in value if (fault := SEED.fault(s)) is not None), None)
 
 
 def _reserved_names() -> frozenset[str]:

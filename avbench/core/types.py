@@ -5,13 +5,14 @@ N tokens, D model width, L caption length in tokens, V vocabulary size.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
 
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
+
+from avbench.core.input_spec import InputSpec as InputSpec
 
 Modality = str
 """``"audio"``, ``"video"`` or ``"text"``; a plugin may add another."""
@@ -66,56 +67,6 @@ class Clip:
     """ASR text of the clip, the input of the text stream."""
     slots: Mapping[str, Slot] = field(default_factory=dict)
     """Known evidence (embedded world only)."""
-
-
-Downsample = Literal["area", "linear"]
-"""Ways of down-sampling a spectrogram along time, see ``InputSpec.downsample``."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InputSpec:
-    """The geometry of the model's input. Every field changes results and is hashed."""
-
-    frames: int = 16
-    """Video frames per clip (paper: 16)."""
-    size: int = 224
-    """Height and width of a frame, pixels (paper: 224)."""
-    store_frames: int = 48
-    """Frames per clip that the prepare stage stores; training samples among them."""
-    sample_rate: int = 22_050
-    """Hz (paper: 22,050)."""
-    n_fft: int = 1536
-    """Samples per spectrogram frame (paper: 1536)."""
-    hop: int = 588
-    """Samples between spectrogram frames (paper: 588)."""
-    mel_bins: int = 64
-    """Mel filters (paper: 64)."""
-    mel_frames: int = 256
-    """Spectrogram frames; shorter is zero-padded, longer down-sampled (paper: 256)."""
-    downsample: Downsample = "area"
-    """Down-sampling of longer spectrograms: ``area`` averages all frames that fall into each new
-    one; ``linear`` interpolates between two frames and skips the others. The paper does not say
-    how."""
-    log_floor: float = 1e-5
-    """Added to the amplitude inside the logarithm (the paper gives none)."""
-    time_mask: int = 128
-    """SpecAugment's longest time mask, frames. The paper's text says 32, probably swapped."""
-    frequency_mask: int = 32
-    """SpecAugment's widest frequency mask, bins. The paper's text says 128 of 64 bins."""
-    caption_tokens: int = 32
-    """Longest caption, tokens, with BOS and EOS."""
-    speech_tokens: int = 64
-    """Longest ASR text, tokens."""
-
-    def stored(self) -> dict[str, Any]:
-        """Return the fields that prepared clips depend on, as plain data."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _READ_LATER}
-
-
-_READ_LATER = frozenset(
-    ("frames", "time_mask", "frequency_mask", "caption_tokens", "speech_tokens")
-)
-"""Fields of ``InputSpec`` that say what training and generation take of prepared clips."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,6 @@ Jobs that share references are scored together, so that the references are prepa
 and METEOR's Java live for all jobs of a process. A failed job does not affect the others.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from jaxtyping import Float64
 from avbench.core.errors import PluginError
 from avbench.core.job import Job
 from avbench.core.options import canonical, make
+from avbench.core.visible import csv_text
 from avbench.data.prepared.clips import PreparedClips
 from avbench.evaluation.contracts import Metric, References, Score
 from avbench.evaluation.predictions import PREDICTIONS, read_predictions
@@ -181,10 +181,12 @@ def write_scores(folder: Path, scored: Sequence[Scored], videos: Mapping[str, st
         raise PluginError(f"two metrics of this job give the score '{twice}'")
     each = [one.score for one in scored if one.score.per_item]
     with (folder / PER_CLIP).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "video", *(score.name for score in each)])
-        for item, video in videos.items():
-            writer.writerow([item, video, *(score.per_item.get(item, "") for score in each)])
+        head = ["id", "video", *(score.name for score in each)]
+        lines = (
+            [item, video, *(str(score.per_item.get(item, "")) for score in each)]
+            for item, video in videos.items()
+        )
+        file.write(csv_text([head, *lines]))
     kept: dict[str, sufficient.Sufficient] = {}
     for one in scored:
         values = statistics(one)

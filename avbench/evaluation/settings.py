@@ -4,13 +4,13 @@ Frozen dataclasses. Each field states its unit and the paper's value, which is t
 is one. They are part of stages' specs and therefore hashed.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Annotated
 
 from avbench.core.components import ComponentRef
-from avbench.core.types import Modality
+from avbench.core.numbers import SEED, Number
 from avbench.evaluation.perturbation import Alteration
 
 
@@ -19,25 +19,21 @@ class EvaluateSettings:
     """Metrics, and generations with altered streams."""
 
     metrics: tuple[ComponentRef, ...] = ()
-    zeroed: tuple[Modality, ...] = ()
+    zeroed: tuple[str, ...] = ()
     """Streams to zero, one at a time, in additional generations (modality use)."""
-    swapped: tuple[Modality, ...] = ()
+    swapped: tuple[str, ...] = ()
     """Streams to take from another clip, one at a time, in additional generations."""
-    noised: tuple[Modality, ...] = ()
+    noised: tuple[str, ...] = ()
     """Streams to add noise to, one at a time, in additional generations."""
-    noise_db: float = 0.0
+    noise_db: Annotated[float, Number(unit="dB", least=-200, most=200)] = 0.0
     """Signal-to-noise ratio of noised streams, dB; 0: noise of the clip input's variance."""
-    alteration_seed: int = 0
+    alteration_seed: Annotated[int, SEED] = 0
     """Seed of swapped clips and of noise; the same for all rows."""
     shapley: bool = False
     """Zero every set of the row's streams, each in an additional generation, for the Shapley
     values of the modalities."""
 
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.noise_db):
-            raise ValueError(f"noise_db must be finite, got {self.noise_db}")
-
-    def alterations(self, encoded: Sequence[Modality]) -> tuple[Alteration, ...]:
+    def alterations(self, encoded: Sequence[str]) -> tuple[Alteration, ...]:
         """Return the alterations of a row's streams, each once.
 
         Args:

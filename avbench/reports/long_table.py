@@ -14,6 +14,7 @@ import pandas as pd
 
 from avbench.core.columns import AFTER, BEFORE
 from avbench.core.errors import AvbenchError, unknown
+from avbench.core.visible import as_cell, of_cell
 
 Status = Literal["ok", "failed", "skipped", "missing", "pending", "refused"]
 """``failed``: its stage ended in an error. ``skipped``: the combination is impossible.
@@ -117,14 +118,23 @@ class Table:
             raise AvbenchError(f"long rows: no column '{missing[0]}' among {', '.join(header)}")
         frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
         # Python's own float() is exact; pandas' parser is so only in some versions.
+        for name in header:
+            frame[name] = frame[name].map(of_cell)
         frame["value"] = [float(value) if value else math.nan for value in frame["value"]]
         seeds = [int(seed) if seed else None for seed in frame["seed"]]
         frame["seed"] = pd.array(seeds, dtype="Int64")
         return cls(frame, [name for name in header if name not in {*BEFORE, *AFTER}])
 
     def to_csv(self) -> str:
-        """Return comma-separated values with a header; figures have all digits."""
-        return self.frame.to_csv(index=False, lineterminator="\n")
+        """Return comma-separated values with a header; figures have all digits.
+
+        Texts are cells that no spreadsheet runs (``avbench.core.visible``).
+        """
+        safe = self.frame.rename(columns=as_cell)
+        for name in safe.columns:
+            if name not in ("seed", "value"):
+                safe[name] = safe[name].map(as_cell)
+        return safe.to_csv(index=False, lineterminator="\n")
 
     def where(self, **equals: Any) -> "Table":
         """Return the rows in which each named column has the given value.

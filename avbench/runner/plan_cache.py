@@ -47,6 +47,9 @@ def plan_for(suite: str, overrides: Overrides, plugins_dir: Path | None = None) 
 def _make(suite: str, overrides: Overrides, plugins_dir: Path | None) -> tuple[Plan, set[Path]]:
     """Make a plan; return it with the files that it was made from."""
     from avbench.config import strict_yaml
+    from avbench.config.precheck import precheck
+
+    precheck(find_suite(suite))  # before torch and the plugins, which take seconds
     from avbench.config.suite import read_suite
     from avbench.core.code_hash import Code
     from avbench.core.registry import load

@@ -26,9 +26,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from avbench.core.environment import whole_number
 from avbench.core.errors import AvbenchError, PluginError
 from avbench.core.job import INTERRUPTED, LOG, NOTICES, RECORD, Job, read_job
 from avbench.core.versions import check_versions
+from avbench.core.visible import tolerate_output
 from avbench.runner import stage_record
 from avbench.runner.lock import StageLock
 from avbench.runner.stage_kinds import KINDS
@@ -67,6 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         2: no folder was given, a library has a version that was not tested, or the folders'
         file system has no locks.
     """
+    tolerate_output()
     attended = bool(arguments) and arguments[0] == ATTENDED
     folders = [Path(a).resolve() for a in arguments[attended:]]
     if not folders:
@@ -84,9 +87,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run_folders(folders: list[Path], *, attended: bool) -> int:
     """Run the stages of folders; return 0 if all are done, else 1."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if whole_number("WORLD_SIZE", 1) > 1:
         threading.Thread(target=_watch_launcher, args=(os.getppid(),), daemon=True).start()
-    if int(os.environ.get("RANK", "0")) > 0:
+    if whole_number("RANK", 0) > 0:
         return _follow(folders)
     if attended:
         threading.Thread(target=_watch_runner, daemon=True).start()
@@ -295,7 +298,7 @@ def _device(asked: str) -> str:
 def _provenance(job: Job, start_time: str, wall: float) -> dict[str, Any]:
     """Return the record's data on time, memory, machine and versions."""
     scale = 1 if sys.platform == "darwin" else 1024
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = whole_number("WORLD_SIZE", 1)
     peaks = [
         resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     ]

@@ -4,7 +4,6 @@ Several processes are started from outside, as torchrun does; each reads its ran
 environment. A step's results, such as its losses, are the same in all of them.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from avbench.core.environment import whole_number
 from avbench.core.errors import AvbenchError
 from avbench.core.types import Batch, View, ViewLoss
 from avbench.data.dataset import derive_seed
@@ -69,8 +69,8 @@ class Engine:
     ) -> None:
         from lightning_fabric import Fabric
 
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        local = whole_number("LOCAL_WORLD_SIZE", 1)
+        processes = whole_number("WORLD_SIZE", 1)
         self.fully_sharded = processes > 1 and strategy == "fsdp"
         several = fsdp.fabric_strategy(processes) if self.fully_sharded else "ddp"
         self._module: nn.Module | None = None
@@ -78,7 +78,7 @@ class Engine:
             accelerator=device.type,
             # A device's number counts only for a process that has the training to itself.
             devices=[device.index] if processes == 1 and device.index is not None else local,
-            num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+            num_nodes=whole_number("GROUP_WORLD_SIZE", 1),
             strategy=several if processes > 1 else "auto",
             loggers=[] if tracked is None else [_tensorboard(tracked)],
         )

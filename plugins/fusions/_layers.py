@@ -8,7 +8,7 @@ streams of a layer are updated at once, from the values before the layer.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from avbench.api import (
     FusionContext,
     Modality,
     Norm,
+    Number,
     Tokens,
     TransformerLayer,
     join,
@@ -41,16 +42,12 @@ class GlobalOptions:
 
     norm: Norm = "pre"
     """Position of the normalisation in a layer; Eq. 8 shows none."""
-    global_tokens: int = 1
+    global_tokens: Annotated[int, Number(unit="tokens", least=1, most=4096)] = 1
     """Global tokens per modality; the paper says a few."""
     shared: bool = False
     """One global layer for all modalities; Eq. 11 writes one for each."""
     global_embedding: Literal["type", "none"] = "type"
     """Added to the learnt global tokens: their modality's type embedding, or nothing."""
-
-    def __post_init__(self) -> None:
-        if self.global_tokens < 1:
-            raise ValueError(f"global_tokens must be at least 1, got {self.global_tokens}")
 
 
 def refuse_unless(

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from avbench.api import (
     LossContext,
     LossStrategy,
+    Number,
     Objective,
     Probe,
     ProbeCurve,
@@ -24,24 +25,22 @@ class GBlendOptions:
 
     mode: Literal["online", "offline"] = "online"
     """Re-estimate the weights at every super-epoch, or once from the initial model."""
-    first: float = 0.1
+    first: Annotated[
+        float, Number(unit="share", above=0, most=1, source="Wang et al., CVPR 2020")
+    ] = 0.1
     """Length of the first super-epoch, as a share of the run (theirs: 10 of 45–100 epochs)."""
-    then: float = 0.05
+    then: Annotated[
+        float, Number(unit="share", above=0, most=1, source="Wang et al., CVPR 2020")
+    ] = 0.05
     """Length of the later super-epochs, as a share of the run (theirs: 5 epochs)."""
-    offline_length: float = 1.0
+    offline_length: Annotated[float, Number(unit="share", above=0, most=1)] = 1.0
     """Length of the offline probe, as a share of the run."""
-    held_out: float = 0.08
+    held_out: Annotated[float, Number(unit="share", above=0, below=1)] = 0.08
     """Share of the training videos kept out of training for L^V; never validation or test."""
-    floor: float = 0.01
+    floor: Annotated[float, Number(unit="share", above=0, most=1)] = 0.01
     """Least value of O as a share of L^V_N, so that weights stay finite as O vanishes."""
     normalise: Literal["sum", "joint"] = "sum"
     """Weights sum to one, or the joint head's weight is one."""
-
-    def __post_init__(self) -> None:
-        for name in ("first", "then", "offline_length", "held_out"):
-            value = getattr(self, name)
-            if not 0 < value <= 1:
-                raise ValueError(f"{name} must be in (0, 1], got {value}")
 
 
 def overfitting_to_generalisation(curve: ProbeCurve, floor: float) -> tuple[float, float, float]:

@@ -1,9 +1,8 @@
 """Modality balanced pre-training (MBP)."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
@@ -11,6 +10,7 @@ from avbench.api import (
     LossContext,
     LossStrategy,
     Modality,
+    Number,
     Objective,
     Register,
     View,
@@ -23,22 +23,16 @@ from avbench.api import (
 class MBPOptions:
     """Options of MBP; the defaults are the paper's."""
 
-    alpha: float = 10.0
+    alpha: Annotated[
+        float, Number(unit="per squared nat", above=0, most=1000000, source="Sec. 4.2")
+    ] = 10.0
     """Temperature of the softmax over the gaps (paper: 10; acts on squared nats per token)."""
-    beta: float = 0.99
+    beta: Annotated[float, Number(unit="share", above=0, below=1, source="Sec. 4.2")] = 0.99
     """Smoothing of the weights, per iteration (paper: 0.99)."""
-    start: float | None = None
+    start: Annotated[float, Number(unit="factor", least=0, most=1000000)] | None = None
     """w⁽⁰⁾ of every modality; the paper does not state it. None: uniform, 1 over their number, as
     the softmax of equal gaps gives; 0: Eq. 5 then raises the weights of the mono-modal losses over
     about 1 / (1 − β) steps."""
-
-    def __post_init__(self) -> None:
-        if not self.alpha > 0:
-            raise ValueError(f"alpha must be above 0, got {self.alpha}")
-        if not 0 < self.beta < 1:
-            raise ValueError(f"beta must be in (0, 1), got {self.beta}")
-        if self.start is not None and not 0 <= self.start < math.inf:
-            raise ValueError(f"start must be at least 0 and finite, got {self.start}")
 
 
 class MBP(LossStrategy):

@@ -78,12 +78,12 @@ def test_scalars_are_what_they_look_like(tmp_path: Path) -> None:
         ("a: &a\n  b: *a\n", "x.yaml:1: an alias must not contain itself"),
         (
             "a: !!python/object/apply:os.system ['true']\n",
-            "x.yaml:1: tags are not allowed, got "
+            "x.yaml:1: invalid YAML: tags are not allowed, got "
             "'tag:yaml.org,2002:python/object/apply:os.system'",
         ),
         (
             "a: !!python/name:os.system ''\n",
-            "x.yaml:1: invalid YAML: could not determine a constructor for the tag "
+            "x.yaml:1: invalid YAML: tags are not allowed, got "
             "'tag:yaml.org,2002:python/name:os.system'",
         ),
     ],
@@ -268,13 +268,14 @@ table:
         "s.yaml:4: fusion.global: unknown field 'global_tokns'; did you mean 'global_tokens'? "
         "Allowed: "
         + ", ".join(sorted(registry.get("fusions", "global").config.__dataclass_fields__)),
-        "s.yaml:5: loss.mbp: alpha must be above 0, got -1.0",
+        "s.yaml:5: loss.mbp.alpha: must be above 0 and at most 1,000,000 per squared nat, "
+        "got -1.0",
         "s.yaml:6: modle.D: unknown axis 'modle.D'; did you mean 'model.…'? Allowed: "
         "compute.…, decode.…, evaluate.…, finetune.…, fusion, input.…, loss, modalities, "
         "model.…, pretrain.…, tasks, vocabulary.…, world.…",
         "s.yaml:7: model: unknown field 'dropuot'; did you mean 'dropout'? Allowed: D, "
         "cross_layers, decoder_layers, dropout, encoders, heads, norm, zeroing",
-        "s.yaml:9: model: heads must divide D, got D=192 and heads=5",
+        "s.yaml:11: model: heads must divide D, got D=192 and heads=5",
         f"s.yaml:12: pretrain.dataset: unknown dataset 'howto10m'; did you mean 'howto100m'? "
         f"Allowed: {sets}",
         "s.yaml:12: pretrain.lr: Input should be a valid number, unable to parse string as a "
@@ -388,9 +389,7 @@ def test_names_of_files(folder: Path, registry: Registry) -> None:
 
 @pytest.mark.parametrize("asked", ["many", "0", "-1", "1,1", "1.5"])
 def test_bad_seeds(folder: Path, registry: Registry, asked: str) -> None:
-    assert complaint(folder, registry, SMALL, seeds=asked).startswith(
-        "--seeds: seeds: must be a number of seeds or a list of seeds, got "
-    )
+    assert complaint(folder, registry, SMALL, seeds=asked).startswith("--seeds: seeds: must ")
 
 
 def test_with_names_what_there_is(folder: Path, registry: Registry) -> None:

@@ -16,7 +16,7 @@ import yaml
 
 from avbench.core.errors import UnknownNameError
 from avbench.core.job import Job, read_json
-from avbench.core.options import plain
+from avbench.core.options import build, plain
 from avbench.core.registry import load
 from avbench.data.settings import WorldSettings
 from avbench.data.world import chance, render, slots, sounds
@@ -388,16 +388,16 @@ def test_an_unknown_set_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"agreement": 1.2}, r"agreement must be in \[0, 1\], got 1.2"),
-        ({"clips": 5}, "clips must be at least 12, got 5"),
+        ({"agreement": 1.2}, r"must be from 0 to 1 \(share\), got 1.2"),
+        ({"clips": 5}, "must be from 12 to 1,000,000 clips, got 5"),
         ({"size": 33}, "size must be even .*, got 33"),
-        ({"voices": 7}, r"voices must be at most 6, got 7"),
-        ({"onset_jitter": 1.0}, r"onset_jitter must be in \[0, 0.4\], got 1.0"),
+        ({"voices": 7}, r"must be from 1 to 6 speakers, got 7"),
+        ({"onset_jitter": 1.0}, r"must be from 0 to 0.4 s, got 1.0"),
     ],
 )
 def test_impossible_settings_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        WorldSettings(**changes)
+        build(WorldSettings, changes)
 
 
 # ------------------------------------------------------------------ the official readers

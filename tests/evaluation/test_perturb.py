@@ -58,8 +58,6 @@ def test_options_of_noise_and_swaps_are_no_part_of_zeroing() -> None:
     two = replace(one, noise_db=6.0, alteration_seed=1)
     for a, b in zip(one.alterations(AV), two.alterations(AV), strict=True):
         assert (a == b) == (a.how == "zeroed")
-    with pytest.raises(ValueError, match="noise_db must be finite, got inf"):
-        EvaluateSettings(noise_db=math.inf)
 
 
 def test_notes_say_what_was_done() -> None:

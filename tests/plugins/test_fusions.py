@@ -20,6 +20,7 @@ from avbench.api import (
     TransformerLayer,
     attention_maps,
 )
+from avbench.core import options
 from avbench.core.registry import load
 
 REGISTRY = load()
@@ -334,8 +335,8 @@ def test_a_missing_type_embedding_is_an_error() -> None:
 
 
 def test_global_tokens_must_be_some() -> None:
-    with pytest.raises(ValueError, match="global_tokens must be at least 1, got 0"):
-        REGISTRY.get("fusions", "global").config(global_tokens=0)
+    with pytest.raises(ValueError, match="must be from 1 to 4,096 tokens, got 0"):
+        options.build(REGISTRY.get("fusions", "global").config, {"global_tokens": 0})
 
 
 # ------------------------------------------------------------------ attention maps

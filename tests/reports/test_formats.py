@@ -4,6 +4,7 @@ After a wanted change: ``AVBENCH_UPDATE_GOLDEN=1 pytest tests/reports/test_forma
 the diff.
 """
 
+import csv
 import importlib.util
 import io
 import os
@@ -157,6 +158,52 @@ def test_names_cannot_become_markup(name: str) -> None:
         assert not re.search(r"(?<!\\)<", text)
         table = [line for line in text.splitlines() if line.startswith("|")]
         assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {3}
+
+
+HOSTILE = [
+    "\x1b[31mred\x1b[2J", "=cmd|'/c calc'!A1", "-2+3", "abc\u202edef", "x](javascript:alert(1))",
+    "[/closing]", "&lt;&amp;", "$x^2$", "```", ":smile:", "~~a~~", "_a_", "line1\nline2",
+    "# a", "--",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_format_executes_or_hides_a_label(name: str) -> None:
+    rows = [
+        Measurement(
+            suite="s", trial=str(i), label=label, dataset="d", metric="m", status="failed",
+            reason=f"a,{label}",
+        )
+        for i, label in enumerate(HOSTILE)
+    ]  # fmt: skip
+    table = Table.of(rows)
+    sheet = golden.pivot(table, TableLayout(title="t", columns=(golden.Column(metric="m"),)))
+    text = FORMATS[name][0]([sheet])
+    assert text.replace("\n", "").isprintable()
+    assert "x1b" in text
+    assert "u202edef" in text
+    if name in ("csv", "long"):
+        for line in csv.reader(io.StringIO(text)):
+            assert not any(re.match(r"[=@+]|-[^\w]|-.*\W", c) for c in line if c != "--"), line
+    if name == "long":
+        printable = [label for label in HOSTILE if label.replace("\n", "").isprintable()]
+        assert set(printable) <= set(Table.read_csv(text).frame["label"])
+    if name == "md":
+        for literal in (
+            r"\[/closing\]",
+            r"\&lt;\&amp;",
+            r"\$x^2\$",
+            r"\`\`\`",
+            r"\:smile:",
+            r"\_a\_",
+        ):
+            assert literal in text
+        assert "line1 line2" in text
+    if name == "latex":
+        assert r"\$x\textasciicircum{}2\$" in text
+        assert "-{}-" in text
+    if name == "html":
+        assert "&amp;lt;&amp;amp;" in text
 
 
 def test_latex_escapes_are_themselves_latex() -> None:

@@ -253,7 +253,6 @@ def test_the_share_of_next_captions_is_an_option(narrated_data) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"pnc_share": 0.0}, r"pnc_share must be in \(0, 1\], got 0.0"),
         ({"pnc_share": 0.5}, r"pnc_share 0.5 needs the tasks pcc and pnc, got \['pcc'\]"),
     ],
 )

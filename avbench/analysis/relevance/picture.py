@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from avbench.reports.drawing import saved, style
+from avbench.reports.drawing import literal, saved, style
 from avbench.reports.table import Picture
 
 COLOUR, PALE = "#0072b2", "#9ecae1"
@@ -36,7 +36,7 @@ def words_picture(
         for axes, row in zip(grid, rows, strict=True):
             colours = [COLOUR if seen else PALE for _, _, seen in row]
             axes.bar(range(len(row)), [ars for _, ars, _ in row], color=colours, width=0.75)
-            axes.set_xticks(range(len(row)), [word for word, _, _ in row], rotation=90)
+            axes.set_xticks(range(len(row)), [literal(word) for word, _, _ in row], rotation=90)
             axes.set_xlim(-0.7, ROW - 0.3 if len(rows) > 1 else len(row) - 0.3)
             axes.set_ylim(0, top)
             axes.set_ylabel("ARS")

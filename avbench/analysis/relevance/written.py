@@ -1,13 +1,12 @@
 """The other outputs of an analysis of relevance: JSON, and the counts of all words."""
 
-import csv
-import io
 from dataclasses import asdict
 from typing import Any
 
 from avbench.analysis.relevance.analysis import Analysis, paper, swapped
 from avbench.analysis.relevance.figures import SetFigures, interval
 from avbench.analysis.relevance.sets import Corpus
+from avbench.core.visible import as_comment, csv_text
 from avbench.data.text.counts import TOTAL, TYPES
 
 SCR, ARS = "scr", "ars"
@@ -48,21 +47,20 @@ def words_csv(analysis: Analysis) -> str:
     """Return the counts of all words and their ARS, as ``read_counts`` reads them."""
     counts = analysis.counts
     assert counts is not None, "there are words only where they were counted"
-    out = io.StringIO()
     reading = analysis.choices.reading
     said = {**asdict(reading), "unseen": counts.unseen}
     said |= {name: ", ".join(corpus.titles) for name, corpus, _ in corpora(analysis)}
-    for name, value in said.items():
-        out.write(f"# {name}: {value}\n")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["word", "audio", "image", "ars"])
-    writer.writerow([TOTAL, counts.audio_total, counts.image_total, ""])
-    writer.writerow([TYPES, counts.types, counts.types, ""])
+    head = "".join(as_comment(f"{name}: {value}") for name, value in said.items())
+    lines = [
+        ["word", "audio", "image", "ars"],
+        [TOTAL, str(counts.audio_total), str(counts.image_total), ""],
+        [TYPES, str(counts.types), str(counts.types), ""],
+    ]
     words = sorted({*counts.audio, *counts.image}, key=lambda w: (-counts.table.get(w, 0.0), w))
     for word in words:
-        numbers = counts.audio.get(word, 0), counts.image.get(word, 0)
-        writer.writerow([word, *numbers, f"{counts.table.get(word, 0.0):.6f}"])
-    return out.getvalue()
+        numbers = str(counts.audio.get(word, 0)), str(counts.image.get(word, 0))
+        lines.append([word, *numbers, f"{counts.table.get(word, 0.0):.6f}"])
+    return head + csv_text(lines)
 
 
 def _figures_json(f: SetFigures) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, final
+from typing import Annotated, Literal, NamedTuple, final
 
-from avbench.api import Clip, DataError, Register, hookimpl, unknown
+from avbench.api import Clip, DataError, Number, Register, hookimpl, unknown
 from avbench.data.annotations.json_stream import stream_fields
 from avbench.data.annotations.local_files import LocalFiles
 from avbench.data.annotations.reader import DefectLog, FileDataset
@@ -50,15 +50,11 @@ class Options:
     """File of the videos' categories."""
     categories: tuple[str, ...] = ()
     """Keep the videos of these first-level categories (``category_1``); none: keep all."""
-    min_seconds: float = 5.0
+    min_seconds: Annotated[float, Number(unit="s", least=0, most=86400, source="Sec. 4.1")] = 5.0
     """A clip is extended until it is longer than this, seconds (paper: 5)."""
     starts: Literal["uncovered", "every"] = "every"
     """Sentences that start a clip: every one, as in UniVL, or those that no clip holds yet. The
     paper does not say."""
-
-    def __post_init__(self) -> None:
-        if not self.min_seconds >= 0:
-            raise ValueError(f"min_seconds must be 0 or more, got {self.min_seconds}")
 
 
 class Sentence(NamedTuple):

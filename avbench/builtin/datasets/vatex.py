@@ -26,7 +26,7 @@ from avbench.data.annotations.strict_json import Node, open_json, open_lines, op
 
 SPLITS = ("training", "validation", "public_test")
 
-ID = re.compile(r"(?P<video>.+)_(?P<start>\d+)_(?P<end>\d+)")
+ID = re.compile(r"(?P<video>.+)_(?P<start>[0-9]{1,9})_(?P<end>[0-9]{1,9})")
 """A videoID: the YouTube id and the seconds between which the clip was cut, six digits each."""
 
 

@@ -1,7 +1,7 @@
 """Audio Transformer: frames of a log-mel spectrogram as a 1-D sequence."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from avbench.api import (
     EncoderContext,
     Linear,
     Norm,
+    Number,
     Register,
     Tokens,
     TransformerLayer,
@@ -26,31 +27,30 @@ from ._layers import transformer_encoder_macs
 class AudioTransformerOptions:
     """Options of the audio Transformer; the defaults are the paper's."""
 
-    layers: int = 12
-    heads: int = 12
-    width: int | None = None
+    layers: Annotated[int, Number(unit="layers", least=1, most=1000, source="App. A")] = 12
+    heads: Annotated[int, Number(unit="heads", least=1, most=1024, source="App. A")] = 12
+    width: Annotated[int, Number(unit="channels", least=1, most=65536)] | None = None
     """Channels of its layers; None: the model's D."""
-    dropout: float = 0.1
+    dropout: Annotated[float, Number(unit="share", least=0, below=1)] = 0.1
     norm: Norm = "pre"
-    patch_frames: int = 1
+    patch_frames: Annotated[int, Number(unit="frames", least=1, most=100000, source="App. A")] = 1
     """Spectrogram frames in a token (paper's text: 1; its cost implies 4, see pool)."""
-    pool: int = 4
+    pool: Annotated[int, Number(unit="tokens", least=1, most=100000, source="App. A")] = 4
     """Neighbouring tokens averaged after the last layer (with patch_frames 4: 1)."""
-    mean: float = 0.0
+    mean: Annotated[float, Number(unit="nats", least=-1000, most=1000)] = 0.0
     """Subtracted from the log-mel values, nats. The paper gives none; ten real clips had 0.1."""
-    std: float = 3.0
+    std: Annotated[float, Number(unit="nats", above=0, most=1000)] = 3.0
     """Divisor of the log-mel values after that, nats; ten real clips had 2.8."""
 
     def __post_init__(self) -> None:
-        for name in ("layers", "heads", "patch_frames", "pool"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.width is not None and self.width % self.heads:
             raise ValueError(f"heads must divide width, got {self.heads} and {self.width}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-        if self.std <= 0:
-            raise ValueError(f"std must be positive, got {self.std}")
+
+    def width_fault(self, D: int) -> str | None:
+        """Return why the encoder cannot have the model's width, or None."""
+        width = self.width or D
+        fault = f"heads must divide width, got {self.heads} and {width}"
+        return fault if width % self.heads else None
 
 
 @final

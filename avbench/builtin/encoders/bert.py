@@ -14,6 +14,7 @@ from avbench.api import (
     Encoder,
     EncoderContext,
     InitialWeights,
+    Number,
     Register,
     Tokens,
     hookimpl,
@@ -56,13 +57,21 @@ def first_of(folder: Path, names: Sequence[str]) -> Path | None:
 class BertOptions:
     """Options of BERT; the defaults are BERT-base, the paper's."""
 
-    layers: int = 12
-    heads: int = 12
-    width: int | None = None
+    layers: Annotated[
+        int, Number(unit="layers", least=1, most=1000, source="Devlin et al., 2019")
+    ] = 12
+    heads: Annotated[
+        int, Number(unit="heads", least=1, most=1024, source="Devlin et al., 2019")
+    ] = 12
+    width: Annotated[int, Number(unit="channels", least=1, most=65536)] | None = None
     """Channels of its layers; None: the model's D."""
-    ratio: int = 4
+    ratio: Annotated[
+        int, Number(unit="factor", least=1, most=1000, source="Devlin et al., 2019")
+    ] = 4
     """Width of the feed-forward block over width."""
-    dropout: float = 0.1
+    dropout: Annotated[
+        float, Number(unit="share", least=0, below=1, source="Devlin et al., 2019")
+    ] = 0.1
     pretrained: Annotated[
         str | None, InitialWeights(named=hub_name, also=("revision",), words=words_beside)
     ] = None
@@ -72,14 +81,16 @@ class BertOptions:
     """Branch, tag or commit of a named model; None: its main branch, which may move."""
 
     def __post_init__(self) -> None:
-        if min(self.layers, self.heads, self.ratio) < 1:
-            raise ValueError(f"layers, heads and ratio must be at least 1, got {self}")
         if self.width is not None and self.width % self.heads:
             raise ValueError(f"heads must divide width, got {self.heads} and {self.width}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.revision is not None and self.pretrained is None:
             raise ValueError(f"revision is of pretrained, which is not set; got {self.revision}")
+
+    def width_fault(self, D: int) -> str | None:
+        """Return why the encoder cannot have the model's width, or None."""
+        width = self.width or D
+        fault = f"heads must divide width, got {self.heads} and {width}"
+        return fault if width % self.heads else None
 
 
 @final

@@ -18,6 +18,7 @@ from avbench.api import (
     Encoder,
     EncoderContext,
     InitialWeights,
+    Number,
     Register,
     Tokens,
     hookimpl,
@@ -43,7 +44,7 @@ class TimmFramesOptions:
 
     name: str = "resnet18"
     """Name of the architecture in timm."""
-    grid: int = 1
+    grid: Annotated[int, Number(unit="tokens", least=1, most=1024)] = 1
     """Tokens of a frame along each side. 1: the architecture's own pooling before its classifier;
     more: the last feature map, averaged over a grid×grid raster."""
     pretrained: Annotated[str | None, InitialWeights(named=published_name)] = None
@@ -54,10 +55,6 @@ class TimmFramesOptions:
     """Statistics of BatchNorm in training. ``frozen``: those of the weights, so that a clip's
     tokens do not depend on its batch; scale and shift still learn. ``batch``: the batch's, which
     micro-batches and processes change; for training from scratch."""
-
-    def __post_init__(self) -> None:
-        if self.grid < 1:
-            raise ValueError(f"grid must be at least 1, got {self.grid}")
 
 
 @final

@@ -14,6 +14,7 @@ from avbench.api import (
     EncoderContext,
     InitialWeights,
     Linear,
+    Number,
     Register,
     Tokens,
     hookimpl,
@@ -24,22 +25,30 @@ from ._images import Normalise
 from ._swin import Swin
 from ._swin_weights import load, published_name
 
+Side = Annotated[
+    int, Number(unit="pixels, frames or patches", least=1, most=4096, source="App. A")
+]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoSwinOptions:
     """Options of Video Swin; the defaults are Swin-B, the paper's."""
 
-    patch_size: tuple[int, int, int] = (2, 4, 4)
+    patch_size: tuple[Side, Side, Side] = (2, 4, 4)
     """Frames, rows and columns of a patch."""
-    embed_dim: int = 128
+    embed_dim: Annotated[int, Number(unit="channels", least=1, most=65536, source="App. A")] = 128
     """Channels of the first stage; each later stage doubles them."""
-    depths: tuple[int, ...] = (2, 2, 18, 2)
+    depths: tuple[
+        Annotated[int, Number(unit="blocks", least=1, most=1000, source="App. A")], ...
+    ] = (2, 2, 18, 2)
     """Blocks of each stage."""
-    num_heads: tuple[int, ...] = (4, 8, 16, 32)
+    num_heads: tuple[
+        Annotated[int, Number(unit="heads", least=1, most=1024, source="App. A")], ...
+    ] = (4, 8, 16, 32)
     """Attention heads of each stage."""
-    window_size: tuple[int, int, int] = (8, 7, 7)
+    window_size: tuple[Side, Side, Side] = (8, 7, 7)
     """Frames, rows and columns of a window, in patches."""
-    stochastic_depth_prob: float = 0.1
+    stochastic_depth_prob: Annotated[float, Number(unit="share", least=0, below=1)] = 0.1
     """Probability of skipping the last block in training; rises linearly from 0."""
     weights: Annotated[
         str | None, InitialWeights(named=published_name, also=("resize_tables",))
@@ -61,8 +70,6 @@ class VideoSwinOptions:
                 "depths and num_heads must have one entry a stage, "
                 f"got {list(self.depths)} and {list(self.num_heads)}"
             )
-        if min(*self.patch_size, *self.window_size, *self.depths, *self.num_heads) < 1:
-            raise ValueError(f"sizes must be at least 1, got {self}")
         if sum(self.depths) < 2:
             raise ValueError(f"depths must sum to at least 2 blocks, got {list(self.depths)}")
         for stage, heads in enumerate(self.num_heads):
@@ -71,10 +78,6 @@ class VideoSwinOptions:
                     f"num_heads[{stage}]={heads} must divide the stage's "
                     f"{self.embed_dim * 2**stage} channels"
                 )
-        if not 0 <= self.stochastic_depth_prob < 1:
-            raise ValueError(
-                f"stochastic_depth_prob must be in [0, 1), got {self.stochastic_depth_prob}"
-            )
 
 
 def video_swin_macs(

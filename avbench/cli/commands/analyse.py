@@ -14,7 +14,9 @@ from avbench.cli.commands.common import (
     Results,
     formats_of,
     print_json,
+    say,
 )
+from avbench.cli.commands.numbers import CLIPS, WORDS, within
 
 app = typer.Typer()
 analyse_app = typer.Typer(help="Analyse captions and speech of datasets.", no_args_is_help=True)
@@ -56,7 +58,7 @@ def relevance(
     unheard: Annotated[
         str, typer.Option(help="Clips without a transcript, for SCR: zero or skip.")
     ] = "zero",
-    top: Annotated[int, typer.Option(min=1, help="Words in the picture.")] = 100,
+    top: Annotated[int, typer.Option(callback=within(WORDS), help="Words in the picture.")] = 100,
     sensitivity: Annotated[
         bool, typer.Option(help="Show the results of other choices too.")
     ] = True,
@@ -101,7 +103,9 @@ def speech(
         list[str] | None, typer.Option(help="Only this split; may be repeated.")
     ] = None,
     engine: Annotated[str, typer.Option(help="Speech recogniser.")] = "pocketsphinx",
-    limit: Annotated[int | None, typer.Option(min=1, help="Most clips to recognise.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(callback=within(CLIPS), help="Most clips to recognise.")
+    ] = None,
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -116,5 +120,5 @@ def speech(
         print_json(told)
         return
     for name, n in told["clips"].items():
-        print(f"{n:6} {name}")
-    print(f"wrote {out}")
+        say(f"{n:6} {name}")
+    say(f"wrote {out}")

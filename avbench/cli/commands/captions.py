@@ -17,8 +17,12 @@ from avbench.cli.commands.common import (
     With,
     plan_from_options,
     print_json,
+    say,
     store_in,
 )
+from avbench.cli.commands.numbers import SECONDS, THREADS, within
+from avbench.core.numbers import SEED
+from avbench.models.settings import BATCH, BEAM
 
 app = typer.Typer()
 
@@ -35,7 +39,9 @@ def export_(
     dataset: Annotated[
         str | None, typer.Option(metavar="KEY", help="The fine-tuning to export, by its dataset.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="One of the suite's seeds.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(callback=within(SEED), help="One of the suite's seeds.")
+    ] = None,
     results: Results = RESULTS,
     plugins_dir: PluginsDir = None,
 ) -> None:
@@ -46,16 +52,22 @@ def export_(
     rows = [only] if only else None
     plan = plan_from_options(suite, preset, data, seeds, additional, rows, plugins_dir)
     export(plan, store_in(results), load(plugins_dir), out, dataset=dataset, seed=seed)
-    print(f"wrote {out}")
-    print(f"next: avbench caption {out} FILE")
+    say(f"wrote {out}")
+    say(f"next: avbench caption {out} FILE")
 
 
 @app.command()
 def caption(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder of avbench export.")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Media files.")],
-    start: Annotated[float | None, typer.Option(help="Start of the clip, in seconds.")] = None,
-    end: Annotated[float | None, typer.Option(help="End of the clip, in seconds.")] = None,
+    start: Annotated[
+        float | None,
+        typer.Option(callback=within(SECONDS), help="Start of the clip, in seconds."),
+    ] = None,
+    end: Annotated[
+        float | None,
+        typer.Option(callback=within(SECONDS), help="End of the clip, in seconds."),
+    ] = None,
     speech: Annotated[
         str | None, typer.Option(help="Speech of the clip, for models that read text.")
     ] = None,
@@ -63,12 +75,19 @@ def caption(
         Path | None, typer.Option(help='Speech of many clips: JSON {"file name": "text"}.')
     ] = None,
     beam: Annotated[
-        int | None, typer.Option(min=1, help="Beam width; by default the suite's.")
+        int | None,
+        typer.Option(callback=within(BEAM), help="Beam width; by default the suite's."),
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips per batch.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(callback=within(BATCH), help="Clips per batch.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     threads: Annotated[
-        int, typer.Option(min=1, help="Threads of the network; rounding may depend on them.")
+        int,
+        typer.Option(
+            callback=within(THREADS),
+            help="Threads of the network; rounding may depend on them.",
+        ),
     ] = 1,
     plugins_dir: PluginsDir = None,
     as_json: Json = False,

@@ -1,7 +1,7 @@
 """Shared parts of commands: common options, the suite's plan, and JSON output."""
 
-import json
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +10,7 @@ import typer
 
 from avbench.config.overrides import Overrides
 from avbench.core.errors import AvbenchError, unknown
+from avbench.core.visible import json_text, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,6 +113,11 @@ def formats_of(text: str) -> list[str]:
     return names
 
 
+def say(text: str, *, stderr: bool = False) -> None:
+    """Print a text, with hidden characters as escapes."""
+    print(visible(text, keep="\n"), file=sys.stderr if stderr else sys.stdout)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(json_text(value))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.cli.commands.common import Json, PluginsDir, print_json
+from avbench.cli.commands.common import Json, PluginsDir, print_json, say
 
 app = typer.Typer()
 plugin_app = typer.Typer(help="Write plugins.", no_args_is_help=True)
@@ -55,6 +55,6 @@ def new(
     from avbench.cli.scaffold import write
 
     for path in write(name, family, plugins_dir):
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     folder = "" if plugins_dir == Path("plugins") else f" --plugins-dir {plugins_dir}"
-    print(f"next: avbench check {name}{folder}")
+    say(f"next: avbench check {name}{folder}")

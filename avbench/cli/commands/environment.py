@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from avbench.cli.commands.common import RESULTS, Json, PluginsDir, Results, print_json
+from avbench.cli.commands.common import RESULTS, Json, PluginsDir, Results, print_json, say
+from avbench.cli.commands.numbers import PROCESSES, SECONDS, within
 
 app = typer.Typer()
 data_app = typer.Typer(help="Check and prepare your datasets.", no_args_is_help=True)
@@ -44,13 +45,28 @@ def schema_(
     print_json(schema(what, load(plugins_dir)))
 
 
+@app.command("settings")
+def settings_(plugins_dir: PluginsDir = None) -> None:
+    """Print every setting and option as Markdown: default, range, unit, source, meaning."""
+    from avbench.config.settings_page import settings_page
+    from avbench.core.registry import load
+
+    say(settings_page(load(plugins_dir)))
+
+
 @data_app.command("check")
 def data_check_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file of yours.")],
     seconds: Annotated[
-        float, typer.Option(min=0.0, help="Time for opening media; other files need only exist.")
+        float,
+        typer.Option(
+            callback=within(SECONDS),
+            help="Time for opening media; other files need only exist.",
+        ),
     ] = 60.0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that open media.")] = 1,
+    workers: Annotated[
+        int, typer.Option(callback=within(PROCESSES), help="Processes that open media.")
+    ] = 1,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every clip too, without a time limit.")
     ] = False,
@@ -75,10 +91,16 @@ def data_prepare_(
         Path, typer.Option(metavar="DIR", help="Folder of shards, with one folder per split.")
     ],
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Independent jobs; by default as many as workers.")
+        int | None,
+        typer.Option(
+            callback=within(PROCESSES), help="Independent jobs; by default as many as workers."
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Jobs at once; by default as many as cores.")
+        int | None,
+        typer.Option(
+            callback=within(PROCESSES), help="Jobs at once; by default as many as cores."
+        ),
     ] = None,
     short_side: Annotated[int, typer.Option(help="Pixels; larger frames are scaled down.")] = 256,
     crf: Annotated[int, typer.Option(help="x264's quality: 0 is lossless, 51 worst.")] = 23,

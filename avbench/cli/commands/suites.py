@@ -1,6 +1,5 @@
 """Commands on suites: plan them, run them, report results and judge claims."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -24,7 +23,17 @@ from avbench.cli.commands.common import (
     known_value,
     plan_from_options,
     print_json,
+    say,
     store_in,
+)
+from avbench.cli.commands.numbers import (
+    CHECKPOINTS,
+    MINUTES,
+    PROCESSES,
+    STEPS,
+    THREADS,
+    WORKERS,
+    within,
 )
 from avbench.core.errors import AvbenchError
 
@@ -45,29 +54,44 @@ def run(
     additional: With = None,
     only: Only = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes at once; by default one per core.")
+        int | None,
+        typer.Option(
+            callback=within(PROCESSES), help="Processes at once; by default one per core."
+        ),
     ] = None,
     threads: Annotated[
-        int, typer.Option(min=1, help="Threads per process; results may depend on them.")
+        int,
+        typer.Option(
+            callback=within(THREADS), help="Threads per process; results may depend on them."
+        ),
     ] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     processes: Annotated[
-        int, typer.Option(min=1, help="Processes that share each training, one per device.")
+        int,
+        typer.Option(
+            callback=within(PROCESSES),
+            help="Processes that share each training, one per device.",
+        ),
     ] = 1,
     strategy: Annotated[
         Strategy,
         typer.Option(help="Each process holds the whole model (ddp) or a part of it (fsdp)."),
     ] = "ddp",
     workers: Annotated[
-        int, typer.Option(min=0, help="Data-loading workers per training process.")
+        int,
+        typer.Option(callback=within(WORKERS), help="Data-loading workers per training process."),
     ] = 0,
     checkpoint_minutes: Annotated[
-        float, typer.Option(min=0.0, help="Minutes between a training's checkpoints.")
+        float,
+        typer.Option(callback=within(MINUTES), help="Minutes between a training's checkpoints."),
     ] = 0.5,
     checkpoint_steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps between further checkpoints.")
+        int | None,
+        typer.Option(callback=within(STEPS), help="Steps between further checkpoints."),
     ] = None,
-    checkpoint_keep: Annotated[int, typer.Option(min=1, help="Checkpoints to keep.")] = 2,
+    checkpoint_keep: Annotated[
+        int, typer.Option(callback=within(CHECKPOINTS), help="Checkpoints to keep.")
+    ] = 2,
     tensorboard: Annotated[
         bool, typer.Option(help="Also write TensorBoard files of trainings, beside curve.csv.")
     ] = False,
@@ -106,18 +130,18 @@ def run(
         watcher.begin(current)
         code = current.go(watcher)
     if code == INTERRUPT:
-        print("interrupted; the same command continues from here", file=sys.stderr)
+        say("interrupted; the same command continues from here", stderr=True)
         raise typer.Exit(code)
     failures = current.common_failures()
     for failure in failures:
-        print(f"error: {failure}", file=sys.stderr)
+        say(f"error: {failure}", stderr=True)
     if current.stopped is not None:
         left = current.count("waiting", "elsewhere", "blocked")
-        print(
+        say(
             f"stopped early, with {left} stages to go: none of their settings suggests that they "
             "would succeed. Look for the cause with `avbench doctor`. Once it is fixed, the same "
             f"command continues from here. `avbench report {suite}` prints what is there",
-            file=sys.stderr,
+            stderr=True,
         )
     if current.stopped is not None or (failures and current.has_no_results):
         raise typer.Exit(1)
@@ -272,7 +296,7 @@ def suites(as_json: Json = False) -> None:
         print_json(found)
         return
     for entry in found:
-        print(f"{entry['name']:<14} {entry['title']}")
+        say(f"{entry['name']:<14} {entry['title']}")
 
 
 def _report(
@@ -296,6 +320,22 @@ def _report(
         intervals=intervals,
         plugins_dir=plugins_dir,
     )
+
+
+def _check_processes(plan: "Plan", processes: int) -> None:
+    """Check that every training's batch divides among its processes.
+
+    Raises:
+        AvbenchError: one does not.
+    """
+    for stage in plan.stages.values():
+        train = stage.spec.get("train")
+        batch, each = (train or {}).get("batch", 0), (train or {}).get("accumulate", 1)
+        if batch % (processes * each):
+            raise AvbenchError(
+                f"--processes: the batch of {stage.kind} must divide among {processes} processes "
+                f"of {each} micro-batches, got {batch}"
+            )
 
 
 def _plugins(plugins_dir: Path | None) -> str | None:

@@ -8,11 +8,15 @@ from typing import Any
 
 from avbench.core.errors import DataError
 from avbench.data.annotations.strict_json import (
+    DAMAGED,
+    TOO_DEEP,
     Node,
-    RepeatedKeyError,
+    RefusedError,
+    check_unicode,
     open_text_file,
     unique_fields,
     unreadable,
+    whole,
 )
 
 SEPARATORS = (" ", "\t", "\n", "\r", ",", ":", "}")
@@ -44,7 +48,9 @@ class _Stream:
         self._at = 0
         self._lines = 0
         self._ended = False
-        self._decode = json.JSONDecoder(object_pairs_hook=unique_fields).raw_decode
+        self._decode = json.JSONDecoder(
+            object_pairs_hook=unique_fields, parse_int=whole
+        ).raw_decode
 
     def fields(self) -> Iterator[tuple[str, Node]]:
         if self._next_character() != "{":
@@ -97,12 +103,22 @@ class _Stream:
                 if not cut or not self._read_more():
                     raise self._error(error.msg, error.pos) from None
                 continue
-            except (RepeatedKeyError, RecursionError) as error:
+            except RefusedError as error:
                 raise DataError(f"{self._path}: {error}") from None
+            except RecursionError:
+                raise DataError(f"{self._path}: {TOO_DEEP}") from None
+            if any(self._text.find(f"\\u{d}", self._at, end) >= 0 for d in "dD"):
+                self._check(value)
             # Without a separator after it, a number might continue.
             if self._text[end : end + 1] in SEPARATORS or not self._read_more():
                 self._at = end
                 return value
+
+    def _check(self, value: Any) -> None:
+        try:
+            check_unicode(value)
+        except RefusedError as error:
+            raise DataError(f"{self._path}: {error}") from None
 
     def _read_more(self) -> bool:
         """Read on and forget the part before; each read doubles the text, so time is linear."""
@@ -112,7 +128,7 @@ class _Stream:
         kept = self._text[self._at :]
         try:
             more = self._file.read(max(STREAMED, len(kept)))
-        except (OSError, EOFError, UnicodeDecodeError) as error:
+        except DAMAGED as error:
             raise unreadable(self._path, error) from error
         self._ended = not more
         self._text, self._at = kept + more, 0

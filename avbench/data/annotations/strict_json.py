@@ -11,6 +11,7 @@ import gzip
 import json
 import math
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -24,6 +25,14 @@ SHOWN = 60
 
 LARGEST = sys.float_info.max
 """The largest number accepted; JSON can write larger integers."""
+
+DIGITS = 300
+"""Characters of a whole number, at most; a float has no more before its point."""
+
+TOO_DEEP = "arrays and objects nest too deep"
+
+DAMAGED = (OSError, EOFError, UnicodeDecodeError, zlib.error)
+"""Errors of reading a file that cannot be read, decompressed or decoded."""
 
 MOST = 12
 """Names that an error lists."""
@@ -269,7 +278,7 @@ def open_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterat
                 break
             except csv.Error as error:
                 raise DataError(f"{path}: row {number}: not csv: {error}") from None
-            except (OSError, EOFError, UnicodeDecodeError) as error:
+            except DAMAGED as error:
                 raise unreadable(path, error) from error
             if head is None:
                 head = [name.strip() for name in row]
@@ -293,22 +302,35 @@ def open_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterat
             raise DataError(f"{path}: is empty; must have a row of columns' names")
 
 
-class RepeatedKeyError(ValueError):
-    """A key that occurs more than once in an object."""
+class RefusedError(ValueError):
+    """A value of valid JSON that is not accepted: a key twice, or a number of many digits."""
+
+
+def whole(digits: str) -> int:
+    """Return a whole number; a hook for JSON decoders.
+
+    Raises:
+        RefusedError: it has more than ``DIGITS`` characters.
+    """
+    if len(digits) > DIGITS:
+        raise RefusedError(
+            f"a number must have at most {DIGITS} characters, got {len(digits)}: {digits[:20]}…"
+        )
+    return int(digits)
 
 
 def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object of its fields; a hook for JSON decoders.
 
     Raises:
-        RepeatedKeyError: a key occurs twice.
+        RefusedError: a key occurs twice.
     """
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise RepeatedKeyError(f"the key '{key}' is given twice in one object")
+                raise RefusedError(f"the key '{key}' is given twice in one object")
             seen.add(key)
     return found
 
@@ -323,12 +345,14 @@ def open_text_file(path: Path) -> TextIOWrapper:
         raise unreadable(path, error) from error
 
 
-def unreadable(path: Path, error: OSError | EOFError | UnicodeDecodeError) -> DataError:
+def unreadable(path: Path, error: Exception) -> DataError:
     """Return the error for a file that cannot be opened, decompressed or decoded."""
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path}: no such file")
     if isinstance(error, UnicodeDecodeError):
         return DataError(f"{path}: not in UTF-8: {error}")
+    if isinstance(error, zlib.error | EOFError | gzip.BadGzipFile):
+        return DataError(f"{path}: not gzip, or damaged: {error}")
     return DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
@@ -341,16 +365,34 @@ def read_text(path: Path) -> str:
     with open_text_file(path) as file:
         try:
             return file.read()
-        except (OSError, EOFError, UnicodeDecodeError) as error:
+        except DAMAGED as error:
             raise unreadable(path, error) from error
 
 
 def _parse(text: str, path: Path, line: int | None = None) -> Any:
     where = f"{path}: line {line}" if line else f"{path}"
     try:
-        return json.loads(text, object_pairs_hook=unique_fields)
+        value = json.loads(text, object_pairs_hook=unique_fields, parse_int=whole)
+        if "\\ud" in text or "\\uD" in text:
+            check_unicode(value)
     except json.JSONDecodeError as error:
         at = f"column {error.colno}" if line else f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{where}: not JSON at {at}: {error.msg}") from None
-    except (RepeatedKeyError, RecursionError) as error:
+    except RefusedError as error:
         raise DataError(f"{where}: {error}") from None
+    except RecursionError:
+        raise DataError(f"{where}: {TOO_DEEP}") from None
+    return value
+
+
+def check_unicode(value: Any) -> None:
+    """Check that a value's texts have no half of a surrogate pair, which no file can hold.
+
+    Raises:
+        RefusedError: one has.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        code = ord(error.object[error.start])
+        raise RefusedError(f"a text holds half of a surrogate pair, \\u{code:04x}") from None

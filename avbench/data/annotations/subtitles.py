@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from avbench.data.annotations.strict_json import MalformedError, read_text
 
-CLOCK = r"(?:(\d+):)?([0-5]\d):([0-5]\d\.\d{3})"
+CLOCK = r"(?:([0-9]{1,4}):)?([0-5][0-9]):([0-5][0-9]\.[0-9]{3})"
 CUE = re.compile(rf"{CLOCK}[ \t]+-->[ \t]+{CLOCK}(?:[ \t].*)?")
 TAG = re.compile(r"<[^>]*>")
 SUBTITLED = re.compile(r"(\.[A-Za-z][\w-]*)*\.vtt$")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import av
 import numpy as np
@@ -24,6 +24,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from avbench.core.errors import DataError
+from avbench.core.numbers import Number
 from avbench.core.types import SoundState
 from avbench.data.media.audio import Samples, read_sound
 from avbench.data.media.container import (
@@ -68,38 +69,28 @@ class Encoding:
 
     recode: bool = True
     """False: whole source files are copied byte for byte, once for their clips in a shard."""
-    short_side: int = 256
+    short_side: Annotated[int, Number(unit="pixels", least=16, most=4320)] = 256
     """Pixels of the picture's shorter side, at most."""
-    crf: int = 23
+    crf: Annotated[int, Number(unit="quality", least=0, most=51)] = 23
     """x264's constant rate factor: 0 is lossless, 51 the worst."""
     preset: str = "veryfast"
     """x264's preset."""
-    fps: float | None = None
+    fps: Annotated[float, Number(unit="frames a second", above=0, most=1000)] | None = None
     """Frames a second, at most; None: all of the source's."""
     sound: Literal["aac", "flac"] = "aac"
     """``flac`` is lossless at 16 bits; peaks above 1 are cut."""
-    sample_rate: int = 22_050
+    sample_rate: Annotated[int, Number(unit="Hz", least=1000, most=384000)] = 22_050
     """Hz of the sound; the spectrogram's, so that nothing is resampled twice."""
-    bitrate: int = 64
+    bitrate: Annotated[int, Number(unit="kbit/s", least=8, most=512)] = 64
     """Of AAC, kbit/s."""
-    clips_per_shard: int = 1000
+    clips_per_shard: Annotated[int, Number(unit="clips", least=1, most=1000000)] = 1000
     """A shard ends with the first video after so many clips."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (("short_side", 16, 4320), ("crf", 0, 51), ("bitrate", 8, 512)):
-            if not low <= getattr(self, name) <= high:
-                value = getattr(self, name)
-                raise ValueError(f"{name} must be from {low} to {high}, got {value}")
         if self.preset not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got '{self.preset}'")
-        if self.fps is not None and not self.fps > 0:
-            raise ValueError(f"fps must be above 0, got {self.fps}")
         if self.sound == "aac" and self.sample_rate not in AAC_RATES:
             raise ValueError(f"sample_rate must be one of {AAC_RATES}, got {self.sample_rate}")
-        if self.sample_rate < 1:
-            raise ValueError(f"sample_rate must be above 0, got {self.sample_rate}")
-        if self.clips_per_shard < 1:
-            raise ValueError(f"clips_per_shard must be at least 1, got {self.clips_per_shard}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

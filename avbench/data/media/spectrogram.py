@@ -29,7 +29,7 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from avbench.core.types import Downsample, InputSpec
+from avbench.core.input_spec import Downsample, InputSpec
 
 
 def padding(spec: InputSpec) -> float:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from avbench.core.errors import DataError
+from avbench.core.numbers import Number, shown
+from avbench.core.visible import of_cell
 from avbench.data.text.words import content, tokens
 
 Content = Callable[[Iterable[str]], list[list[str]]]
@@ -17,6 +19,12 @@ Content = Callable[[Iterable[str]], list[list[str]]]
 
 TOTAL, TYPES = "<total>", "<types>"
 """Rows of a file of counts that hold sums, not words."""
+
+
+MOST = 10**12
+"""Words of a kind, at most."""
+
+ADDED = Number(unit="words", above=0, most=1_000_000)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +53,10 @@ class Unseen:
         except ValueError:
             amount = math.nan
         good = name in ("once", "zero", "highest") and ":" not in text
-        if not good and not (name == "add" and math.isfinite(amount) and amount > 0):
+        if not good and (name != "add" or ADDED.fault(amount) is not None):
             raise DataError(
-                f"unseen words: must be add:A with A above 0, once, zero or highest, got '{text}'"
+                f"unseen words: must be add:A with A {ADDED.allowed}, once, zero or highest, got "
+                f"{shown(text)}"
             )
         return cls(rule=name, amount=amount)  # type: ignore[arg-type]  # checked above
 
@@ -171,6 +180,17 @@ def speech_coverage(
     return 100 * covered / total
 
 
+def _count(text: str) -> int:
+    """Return a count of words.
+
+    Raises:
+        ValueError: it is no whole number from 0 to ``MOST``.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST))):
+        raise ValueError(f"a count must be a whole number from 0 to {MOST:,}, got {shown(text)}")
+    return int(text)
+
+
 def read_counts(path: Path) -> tuple[WordCounts, dict[str, str]]:
     """Read a file of counts: lines ``# name: value``, then columns ``word, audio, image``.
 
@@ -193,9 +213,10 @@ def read_counts(path: Path) -> tuple[WordCounts, dict[str, str]]:
         if len(set(named)) < len(named):
             raise ValueError(f"a column is given twice: {', '.join(named)}")
         for row in rows:
-            if row["word"] in counts:
-                raise ValueError(f"the word {row['word']!r} is given twice")
-            counts[row["word"]] = int(row["audio"]), int(row["image"])
+            word = of_cell(row["word"])
+            if word in counts:
+                raise ValueError(f"the word {word!r} is given twice")
+            counts[word] = _count(row["audio"]), _count(row["image"])
         totals, (types, _) = counts.pop(TOTAL), counts.pop(TYPES)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None

@@ -7,7 +7,7 @@ PyTorch's otherwise and in compiled graphs. All give the same values up to round
 """
 
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from avbench.core.errors import AvbenchError
-
-Backend = Literal["auto", "sdpa", "xformers", "reference"]
+from avbench.models.settings import Backend
 
 ALIGNMENT = 8
 """The rows of a mask for xformers start at multiples of this many elements."""

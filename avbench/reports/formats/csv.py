@@ -3,13 +3,13 @@
 Each dataset's metric has a column with the mean, rounded as in other formats. Further columns
 follow if any row needs them: standard deviation or ends of the interval, number of seeds,
 difference, its significance, rank (1 best, 2 second) and numbers of footnotes. Title, footnotes
-and notes are lines that begin with ``#``. The long rows have all digits.
+and notes are lines that begin with ``#``. The long rows have all digits. A text that a spreadsheet
+would run as a formula begins with an apostrophe.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 
+from avbench.core.visible import as_comment, csv_text
 from avbench.reports.table import SIGNIFICANT, Sheet, TableCell
 
 
@@ -27,14 +27,9 @@ def _table(sheet: Sheet) -> str:
         header += [f"{name} {part}".strip() for part in parts]
         for line, i in zip(body, range(len(cells)), strict=True):
             line += [values[i] for values in parts.values()]
-    out = io.StringIO()
-    out.write(_comment(sheet.title))
-    csv.writer(out, lineterminator="\n").writerows([header, *body])
-    for number, text in enumerate(sheet.footnotes, start=1):
-        out.write(_comment(f"{number}: {text}"))
-    for text in sheet.notes:
-        out.write(_comment(text))
-    return out.getvalue()
+    numbered = [f"{number}: {text}" for number, text in enumerate(sheet.footnotes, start=1)]
+    under = "".join(map(as_comment, [*numbered, *sheet.notes]))
+    return as_comment(sheet.title) + csv_text([header, *body]) + under
 
 
 def _parts(cells: Sequence[TableCell]) -> dict[str, list[str]]:
@@ -55,7 +50,3 @@ def _parts(cells: Sequence[TableCell]) -> dict[str, list[str]]:
     if any(cell.footnotes for cell in cells):
         parts["footnotes"] = [" ".join(map(str, cell.footnotes)) for cell in cells]
     return parts
-
-
-def _comment(text: str) -> str:
-    return f"# {' '.join(text.split())}\n"

@@ -2,8 +2,9 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
-from html import escape
+from html import escape as html_escape
 
+from avbench.core.visible import one_line
 from avbench.reports.table import Picture, Sheet, TableCell
 
 STYLE = """
@@ -34,6 +35,11 @@ figure { margin: 1.5rem 0; }
 figure img { max-width: 100%; background: #fff; }
 figcaption { color: var(--soft); font-size: .875rem; }
 """.strip()
+
+
+def escape(text: str) -> str:
+    """Escape a text so that HTML shows it as it stands, hidden characters as escapes."""
+    return html_escape(one_line(text))
 
 
 def render(sheets: Sequence[Sheet]) -> str:

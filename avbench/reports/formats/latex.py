@@ -3,8 +3,10 @@ r"""Tables as LaTeX, each a ``table`` environment; needs ``\usepackage{booktabs}
 Figures are ``figure`` environments of the PNG files; they need ``\usepackage{graphicx}``.
 """
 
+import re
 from collections.abc import Sequence
 
+from avbench.core.visible import one_line
 from avbench.reports.table import Picture, Sheet, TableCell
 
 SPECIAL = {
@@ -21,6 +23,7 @@ SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
     "[": "{[}",  # after a line's end it would begin an option of \\
     "*": "{*}",
     "±": r"$\pm$",
@@ -30,6 +33,9 @@ SPECIAL = {
     "…": r"\ldots{}",
     "†": r"\textsuperscript{$\dagger$}",
 }
+LIGATURES = r"-(?=-)|'(?=')|,(?=,)"
+"""Letters that TeX would join with the next one."""
+ACTIVE = re.compile(f"[{re.escape(''.join(SPECIAL))}]|{LIGATURES}")
 INDENT = "  "
 
 
@@ -44,7 +50,7 @@ def escape(text: str) -> str:
     >>> escape("local_global & 5 %")
     'local\\_global \\& 5 \\%'
     """
-    return "".join(SPECIAL.get(letter, letter) for letter in " ".join(text.split()))
+    return ACTIVE.sub(lambda found: SPECIAL.get(found[0], found[0] + "{}"), one_line(text))
 
 
 def _table(sheet: Sheet) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from avbench.core.visible import one_line
 from avbench.reports.table import Sheet, TableCell
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -50,5 +51,14 @@ def _cell(cell: TableCell) -> str:
     return " ".join(part for part in (figure, cell.spread, cell.change) if part) + marks(cell)
 
 
+ACTIVE = re.compile(
+    r"[\\`*|<\[\]$~]"  # anywhere
+    r"|(?<!\w)_|_(?!\w)"  # emphasis, not the _ within a name
+    r"|&(?=#?\w+;)|:(?=\w+:)"  # entities and emoji
+    r"|^[#>+-]|(?<=^\d)[.)]|(?<=^\d\d)[.)]"  # headings, quotes and lists
+)
+"""Characters that GitHub's Markdown would take as markup."""
+
+
 def _escape(text: str) -> str:
-    return re.sub(r"([\\`*|<\[])", r"\\\1", " ".join(text.split()))
+    return ACTIVE.sub(r"\\\g<0>", one_line(text))

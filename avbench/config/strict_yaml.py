@@ -284,9 +284,11 @@ class _Reader:
             name = ".".join(map(str, at)) or "the file"
             self.problems.add(line, f"{name}: a field's name must be text, got {what}")
             return None
-        key = self._scalar(node, ".".join(map(str, at)), line)
+        key = self._scalar(node, ".".join(map(str, at)) or "the file", line)
         if isinstance(key, str):
             return key
+        if key is None and not node.tag.endswith(":null"):
+            return None  # a number that is wrong in itself
         name = ".".join(map(str, (*at, shown(key))))
         self.problems.add(line, f"{name}: a field's name must be text, got {shown(key)}")
         return None

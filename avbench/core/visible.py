@@ -11,7 +11,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable
-from typing import Any, TextIO
+from typing import Any
 
 HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 """Unicode's categories of characters that are not printed, or change how others are."""
@@ -81,7 +81,7 @@ def csv_text(rows: Iterable[Iterable[str]]) -> str:
     return out.getvalue()
 
 
-def tolerant(*streams: TextIO) -> None:
+def tolerant(*streams: object) -> None:
     """Let streams replace the characters that their encoding lacks, instead of raising."""
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):

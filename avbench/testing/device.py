@@ -31,6 +31,7 @@ class _Away(Tensor):
     """A tensor on the pretended device; ``held`` has its values on the CPU."""
 
     held: Tensor
+    _is_param: bool
 
     @staticmethod
     def __new__(cls: type["_Away"], inner: Tensor) -> "_Away":
@@ -106,8 +107,10 @@ def pretended() -> Iterator[None]:
 
 
 def away(value: Tensor) -> Tensor:
-    """Return a copy of a tensor on the pretended device."""
-    return _Away(value.detach().clone())
+    """Return a copy of a tensor on the pretended device; that of a parameter passes for one."""
+    copied = _Away(value.detach().clone())
+    copied._is_param = isinstance(value, nn.Parameter)
+    return copied
 
 
 def send(network: nn.Module) -> nn.Module:

@@ -121,7 +121,7 @@ def test_names_that_are_none_are_told_with_their_line(
         ("{says: x, row: two, over: []}", "claims.3: over must name at least one, got none"),
         (
             "{says: x, row: two, over: [one], by: -1}",
-            "claims.3: by must not be negative, got -1.0; expect says the direction",
+            "claims.3.by: must be from 0 to 1,000,000 points or percent, got -1.0",
         ),
         (
             "{says: x, row: two, over: [one], expect: same}",

@@ -188,7 +188,10 @@ def test_a_word_that_no_audio_caption_has_is_worth_nothing(rule: str) -> None:
 
 @pytest.mark.parametrize("text", ["add:0", "add:-1", "add:x", "add:nan", "once:2", "none", ""])
 def test_rules_for_unseen_words_are_checked(text: str) -> None:
-    said = f"must be add:A with A above 0, once, zero or highest, got '{text}'"
+    said = (
+        "must be add:A with A above 0 and at most 1,000,000 words, once, zero or highest, "
+        f"got '{text}'"
+    )
     with pytest.raises(DataError, match=re.escape(said)):
         Unseen.of(text)
 

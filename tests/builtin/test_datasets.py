@@ -181,7 +181,7 @@ def test_a_wrong_value_is_named_with_its_place(root: Path, changes: dict, messag
         ),
         ('{"database": {"a": 1, "a": 2}}', r"the key 'a' is given twice"),
         ('{"database": {"../a": {"subset": "training"}}}', r"without separators.*'\.\./a'"),
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "arrays and objects nest too deep"),
         (None, r"trainval\.json: no such file"),
     ],
 )

@@ -26,7 +26,7 @@ def plan() -> dict:
     return {
         "suite": "s", "title": "[/x] \x1b[2J", "preset": "tiny", "data": "[ours]", "datasets": [],
         "axes": [], "seeds": [0], "trials": [{**trial, "label": label} for label in LABELS],
-        "stages": {}, "seconds_left": None,
+        "stages": {}, "trainings": [], "damaged": {}, "seconds_left": None, "unmeasured": [],
     }  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def test_progress_takes_no_label_for_markup() -> None:
     terminal = Terminal(file=io.StringIO(), force_terminal=True, markup=False, width=200)
     with Bars(terminal) as bars:
         for label in LABELS:
-            bars._bars.add_task(label, total=1, note="[/x]")
+            bars._bars.add_task(label, total=1, note="[/x]", count="")
         bars._bars.refresh()
     said = terminal.file.getvalue()  # type: ignore[attr-defined]
     assert "[/closing]" in said

@@ -177,7 +177,12 @@ def test_another_component_takes_no_options_of_the_presets(
     more = "model: {encoders: {video: {name: timm_frames, options: {name: resnet34}}}}"
     video = read(folder, registry, SMALL + more).rows[0].settings.model.encoders["video"]
     assert video.name == "timm_frames"
-    assert video.options == {"name": "resnet34", "grid": 1, "pretrained": None}
+    assert video.options == {
+        "name": "resnet34",
+        "grid": 1,
+        "pretrained": None,
+        "batch_norm": "frozen",
+    }
 
 
 def test_epochs_and_steps_replace_each_other(folder: Path, registry: Registry) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avbench.core.types import Downsample, InputSpec
+from avbench.core.input_spec import Downsample, InputSpec
 from avbench.data.media.sampling import Timeline, random_in_segments, uniform
 from avbench.data.media.spectrogram import fit, log_mel, padding, shorten, spec_augment
 

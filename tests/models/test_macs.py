@@ -28,6 +28,7 @@ from avbench.models.macs import Adapter, CountError, count
 from avbench.models.settings import ModelSettings
 from avbench.training import profile as cost
 from avbench.training.contracts import SLICE_BATCHES
+from avbench.training.costs import probes
 from avbench.training.settings import TrainSettings
 
 REGISTRY = load()
@@ -416,11 +417,11 @@ def test_probes_are_part_of_the_training_cost() -> None:
 def test_probes_are_asked_of_the_strategy() -> None:
     component = REGISTRY.get("losses", "gblend")
     strategy = component.build(component.config(mode="offline"), LossContext(streams=("a", "v")))
-    asked = cost.probes(strategy, 200)
+    asked = probes(strategy, 200)
     assert [view for view, _ in asked] == [{"a", "v"}, {"a"}, {"v"}]
     assert {length for _, length in asked} == {strategy.probe_at(200)[0]}
     plain_ = REGISTRY.get("losses", "plain")
-    assert cost.probes(plain_.build(plain_.config(), LossContext(streams=("a", "v"))), 200) == []
+    assert probes(plain_.build(plain_.config(), LossContext(streams=("a", "v"))), 200) == []
 
 
 def test_a_run_given_in_epochs_costs_as_a_long_one() -> None:

@@ -19,7 +19,7 @@ from avbench.core.components import ComponentRef
 from avbench.core.errors import AvbenchError, DataError
 from avbench.core.job import JOB, LOG, PROGRESS, RECORD, Job, read_json, write_json
 from avbench.core.options import plain
-from avbench.data.dataset import Share
+from avbench.data.dataset import Key, Share
 from avbench.models.settings import ComputeSettings
 from avbench.models.weights import WEIGHTS
 from avbench.runner.executors.local import LocalExecutor
@@ -220,7 +220,7 @@ def test_over_micro_batches_mbps_weights_follow_the_step_before(narrated, tmp_pa
 
 
 def test_shares_are_disjoint_and_together_the_step() -> None:
-    keys = [(i, 0) for i in range(24)]
+    keys = [Key(i, 0) for i in range(24)]
     shares = [Share(rank=r, world=2, parts=3).of(keys) for r in (0, 1)]
     assert [len(part) for share in shares for part in share] == [4] * 6
     assert [key for share in shares for part in share for key in part] == keys

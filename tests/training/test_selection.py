@@ -508,9 +508,11 @@ def test_what_cannot_be_selected_by_is_told(tmp_path) -> None:
         planned(tmp_path, "select: best", none)
     with pytest.raises(SuiteError, match=r"give every_epochs or every_steps, got"):
         planned(tmp_path, "selection: {every_epochs: 1, every_steps: 2}")
-    with pytest.raises(SuiteError, match=r"share must be in \(0, 1\), got 1\.0"):
+    with pytest.raises(
+        SuiteError, match=r"share: must be above 0 and below 1 \(share\), got 1\.0"
+    ):
         planned(tmp_path, "selection: {share: 1.0}")
-    with pytest.raises(SuiteError, match=r"beam must be above 0, got 0"):
+    with pytest.raises(SuiteError, match=r"beam: must be from 1 to 1,000 hypotheses, got 0"):
         planned(tmp_path, "selection: {beam: 0}")
 
 

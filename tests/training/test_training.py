@@ -16,7 +16,7 @@ from avbench.data.dataset import ClipData, Key, StepSampler
 from avbench.data.settings import SamplingSettings
 from avbench.models.settings import ComputeSettings, ModelSettings
 from avbench.models.weights import WEIGHTS
-from avbench.training import checkpoint, loss_log
+from avbench.training import checkpoint, loss_log, trainer
 from avbench.training import stage as train
 from avbench.training.schedule import hold_out, rate
 from avbench.training.settings import TrainSettings

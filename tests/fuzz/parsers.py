@@ -10,7 +10,7 @@ import json
 import math
 import resource
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,6 @@ from avbench.analysis.relevance.transcripts import Transcripts
 from avbench.config import strict_yaml
 from avbench.config.overrides import Overrides
 from avbench.config.precheck import precheck
-from avbench.config.shipped import find_suite
 from avbench.config.suite import Suite, read_suite
 from avbench.core.components import ComponentRef
 from avbench.core.digest import sha256
@@ -36,7 +35,7 @@ from avbench.data.media.tar_members import Member, member_of, sound_of, source_f
 from avbench.data.prepared.clips import PreparedClips
 from avbench.data.prepared.lost import read_lost
 from avbench.data.shards.folder import read_index
-from avbench.data.shards.manifest import ShardFile, ShardSplit, hash_of
+from avbench.data.shards.manifest import ShardFile, hash_of
 from avbench.data.text.counts import WordCounts, read_counts
 from avbench.data.tokenizer import Vocabulary
 from avbench.evaluation.caption_files import read_groups, read_hypotheses, read_references
@@ -45,7 +44,6 @@ from avbench.evaluation.statistics import sufficient
 from avbench.models.portable import TOKENIZER, FileHash, Manifest, Origin, read_manifest
 from avbench.models.settings import ComputeSettings, DecodeSettings, ModelSettings
 from avbench.models.weights import WEIGHTS, Architecture
-from avbench.reports.long_table import Table
 from avbench.runner import stage_record
 from avbench.training import loss_log
 

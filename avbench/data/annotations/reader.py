@@ -170,7 +170,8 @@ class FileDataset(Dataset):
         """Return the error for a split without clips."""
         listed = "".join(f"\n  {d.place}: {d.problem}" for d in lost[:SHOWN])
         more = f"; all {len(lost)} are malformed:{listed}" if lost else ""
-        return DataError(f"{self._files.dataset}: split '{split}' holds no clips{more}")
+        where = f"{self._files.dataset}, {self._files.root}"
+        return DataError(f"{where}: split '{split}' holds no clips{more}")
 
 
 def _without_repeats(clips: Iterable[Clip], split: str, defects: DefectLog) -> Iterator[Clip]:

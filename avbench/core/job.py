@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.core.errors import AvbenchError, DataError
+from avbench.core.options import build
 from avbench.core.registry import Registry, load
 from avbench.core.visible import brief
 
@@ -82,14 +83,8 @@ def read_job(directory: Path) -> Job:
     path = directory / JOB
     data = read_json(path)
     with as_written(path):
-        return Job(
-            kind=data["kind"],
-            id=data["id"],
-            spec=data["spec"],
-            directory=directory,
-            parents={role: Path(path) for role, path in data["parents"].items()},
-            local=data["local"],
-        )
+        own = {name: data[name] for name in ("kind", "id", "spec", "parents", "local")}
+        return build(Job, {**own, "directory": directory})
 
 
 def read_json(path: Path) -> Any:

@@ -8,6 +8,7 @@ compressed by gzip (``.gz``).
 import csv
 import difflib
 import gzip
+import itertools
 import json
 import math
 import sys
@@ -208,8 +209,12 @@ def missing(what: str, name: str, held: Iterable[str]) -> str:
     names = list(held)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"; is '{brief(near[0])}' meant?" if near else "."
-    listed = ", ".join(map(brief, names[:MOST])) or "(none)"
-    return f"the {what} '{name}' is missing{hint} It has: {listed}"
+    return f"the {what} '{name}' is missing{hint} It has: {listed(names) or '(none)'}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the first ``MOST`` of some names from a file, for a message."""
+    return ", ".join(map(brief, itertools.islice(names, MOST)))
 
 
 def kind(value: Any) -> str:
@@ -295,10 +300,8 @@ def open_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterat
                 twice = next((name for name in named if named.count(name) > 1), None)
                 if twice is not None:
                     places = [i for i, name in enumerate(head, start=1) if name == twice]
-                    listed = ", ".join(map(str, places))
-                    problem = (
-                        f"the column '{brief(twice)}' is given {len(places)} times (as {listed})"
-                    )
+                    times = f"{len(places)} times (as {listed(map(str, places))})"
+                    problem = f"the column '{brief(twice)}' is given {times}"
                     raise DataError(f"{path}: row {number}: {problem}; each needs its own name")
                 for column in columns:
                     if column not in head:

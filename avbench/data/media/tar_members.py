@@ -92,13 +92,13 @@ def member_of(path: Path) -> Member | None:
     return None if place is None else Member(shard=path.parent, name=path.name, **place)
 
 
-def member_name(name: str) -> str:
+def member_name(name: Any) -> str:
     """Return the name of a member unless it could lead out of its shard.
 
     Raises:
         ValueError: it is no file's name.
     """
-    if not name or Path(name).name != name or name == "..":
+    if not isinstance(name, str) or name in ("", "..") or Path(name).name != name:
         raise ValueError(f"a member must be named as a file is, got {shown(name)}")
     return name
 

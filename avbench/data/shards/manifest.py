@@ -71,7 +71,9 @@ class ShardSplit:
             self.protocol = str(data["protocol"])
             self.hash = str(data["hash"])
             self.files = tuple(
-                ShardFile(name=name, bytes=size, sha256=whole, index=index)
+                ShardFile(
+                    name=member_name(name), bytes=int(size), sha256=str(whole), index=str(index)
+                )
                 for name, size, whole, index in data["files"]
             )
             lost = str(data["lost_sha256"])
@@ -140,7 +142,7 @@ class ShardSplit:
             return paragraphs_from_json(read_json(path))
 
 
-def _clip(item: Mapping[str, Any], shard: Path, sample: Mapping[str, Any]) -> Clip:
+def _clip(item: Any, shard: Path, sample: Any) -> Clip:
     """Return a clip of a sample of a shard, whose media is a member of the shard."""
     start, end = item["read"]
     if sample["media"] not in sample["members"]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.fuzz.mutations import mutated
 from tests.fuzz.parsers import PARSERS, registry
 
-CASES = int(os.environ.get("AVBENCH_FUZZ_CASES", "100"))
+CASES = int(os.environ.get("AVBENCH_FUZZ_CASES", "60"))
 """Mutated files that each parser is given."""
 
 BOUNDED = settings(

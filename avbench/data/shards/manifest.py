@@ -1,6 +1,7 @@
 """Finished folders of shards: each split's manifest, and its clips shard by shard."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,7 @@ class ShardSplit:
                 for name, size, whole, index in data["files"]
             )
             lost = str(data["lost_sha256"])
+            _check_distinct("shard", [file.name for file in self.files])
         if hash_of(self.files, lost) != self.hash:
             raise DataError(
                 f"{path}: damaged: its hash is not that of what it lists; {REBUILD_HINT}"
@@ -121,6 +123,7 @@ class ShardSplit:
                     for sample in read_json(index)["samples"]
                     for item in sample["clips"]
                 ]
+                _check_distinct("clip", [clip.id for clip in clips])
             yield from clips
 
     def lost(self) -> Iterator[Defect]:
@@ -140,6 +143,12 @@ class ShardSplit:
         path = self.folder / PARAGRAPHS
         with as_written(path, hint=REBUILD_HINT):
             return paragraphs_from_json(read_json(path))
+
+
+def _check_distinct(what: str, names: Sequence[str]) -> None:
+    twice = next((name for name, n in Counter(names).items() if n > 1), None)
+    if twice is not None:
+        raise ValueError(f"the {what} {shown(twice)} is listed twice")
 
 
 def _clip(item: Any, shard: Path, sample: Any) -> Clip:

@@ -70,7 +70,8 @@ def read(folder: Path) -> dict[str, Sufficient]:
     path = folder / STATISTICS
     found = {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here, because numpy leaves the file open if it is no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             ids, videos = (arrays[name].tolist() for name in ("ids", "videos"))
             for key in arrays.files:
                 family, _, name = key.partition("/")

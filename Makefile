@@ -10,12 +10,13 @@ FAST := "not slow and not java"
 SHARED := --numprocesses 2 --dist worksteal
 UPGRADE :=
 SOAK := 600
+SECONDS := 600
 
 WITHOUT_BOUNDS = import re, tomllib; \
     project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
     print(*(re.split("[<>=]", each)[0] for each in project["dependencies"]), sep="\n")
 
-.PHONY: demo smoke test fast soak canary lowest lock bench bench-gpu lint clean
+.PHONY: demo smoke test fast soak fuzz canary lowest lock bench bench-gpu lint clean
 
 demo: $(STAMP)
 	$(BIN)/avbench run quickstart
@@ -33,6 +34,11 @@ fast: $(STAMP)
 # Kills runners and stages at random for ten minutes; `make test` does so for seconds.
 soak: $(STAMP)
 	AVBENCH_SOAK_SECONDS=$(SOAK) OMP_NUM_THREADS=1 $(BIN)/pytest tests/runner/test_soak.py -n0
+
+# Mutates the files of all parsers, guided by coverage; `make test` does so for seconds.
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.fuzz --seconds $(SECONDS)
 
 # Tomorrow's fresh machine: the newest release of everything, beyond the tested ranges.
 canary: $(STAMP)

@@ -18,6 +18,7 @@ from avbench.core.errors import AvbenchError, DataError, unknown
 from avbench.core.job import write_json
 from avbench.core.options import make
 from avbench.core.registry import Registry
+from avbench.core.visible import brief
 from avbench.evaluation.caption_files import (
     Captions,
     read_groups,
@@ -149,7 +150,7 @@ def _joined(
     if bare:
         raise DataError(
             f"{against}: {len(bare)} of {len(kept)} ids have blank references alone, the first "
-            f"'{bare[0]}'; leave such ids out of the references and of the captions"
+            f"'{brief(bare[0])}'; leave such ids out of the references and of the captions"
         )
     return kept, sum(map(len, captions.values())) - sum(map(len, kept.values()))
 
@@ -167,14 +168,14 @@ def _groups(
         for id_, group in read.items():
             if found.setdefault(id_, group) != group:
                 raise DataError(
-                    f"--group: id '{id_}' has the group '{found[id_]}' in one file of references "
-                    f"and '{group}' in another"
+                    f"--group: id '{brief(id_)}' has the group '{brief(found[id_])}' in one file "
+                    f"of references and '{brief(group)}' in another"
                 )
     bare = [id_ for id_ in ids if id_ not in found]
     if bare:
         raise DataError(
-            f"--group: {file}: {len(bare)} ids have no group, the first '{bare[0]}'; its ids are "
-            f"like '{next(iter(found))}'"
+            f"--group: {file}: {len(bare)} ids have no group, the first '{brief(bare[0])}'; "
+            f"its ids are like '{brief(next(iter(found)))}'"
         )
     return {id_: found[id_] for id_ in ids}
 
@@ -241,13 +242,13 @@ def _absent(
     if surplus:
         raise DataError(
             f"{path}: {len(surplus)} of {len(said)} ids have no reference in {references}, the "
-            f"first '{surplus[0]}'; its ids are like '{next(iter(captions))}'"
+            f"first '{brief(surplus[0])}'; its ids are like '{brief(next(iter(captions)))}'"
         )
     missing = [i for i in captions if i not in said]
     if missing and protocol != "paragraph":
         raise DataError(
             f"{path}: {len(missing)} of {len(captions)} ids of {references} have no caption, the "
-            f"first '{missing[0]}'; if a model gave none, write an empty caption"
+            f"first '{brief(missing[0])}'; if a model gave none, write an empty caption"
         )
     return len(missing)
 

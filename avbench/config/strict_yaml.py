@@ -17,6 +17,7 @@ import yaml
 from avbench.core.errors import SuiteError
 from avbench.core.numbers import shown
 from avbench.core.options import Location
+from avbench.core.visible import brief, visible
 
 LARGEST = 1 << 20
 """Bytes of a file, at most."""
@@ -26,6 +27,9 @@ MOST = 20_000
 
 DEEPEST = 40
 """Mappings and lists within each other, at most."""
+
+NAME = 200
+"""Characters of a field's name, at most."""
 
 DIGITS = 300
 """Characters of a number, at most; a float has no more before its point."""
@@ -53,7 +57,7 @@ class Problems:
 
     def add(self, mark: Mark, text: str) -> None:
         """Add a problem: ``field: what is wrong, the value got, what is allowed``."""
-        self.found.setdefault(f"{mark}: {text}", mark)
+        self.found.setdefault(f"{mark}: {visible(text)}", mark)
 
     def check(self) -> None:
         """Raise an error if there are problems.
@@ -286,7 +290,11 @@ class _Reader:
             return None
         key = self._scalar(node, ".".join(map(str, at)) or "the file", line)
         if isinstance(key, str):
-            return key
+            if len(key) <= NAME:
+                return key
+            problem = f"a field's name must have at most {NAME} characters, got {len(key)}"
+            self.problems.add(line, f"{'.'.join(map(str, (*at, brief(key))))}: {problem}")
+            return None
         if key is None and not node.tag.endswith(":null"):
             return None  # a number that is wrong in itself
         name = ".".join(map(str, (*at, shown(key))))

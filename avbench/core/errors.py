@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from avbench.core.visible import brief
+
 
 class AvbenchError(ValueError):
     """An error that a user can mend: the command line prints only the message and exits with 2."""
@@ -32,5 +34,6 @@ def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
     """
     names = sorted(allowed)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
-    return f"unknown {what} '{name}'{hint} Allowed: {', '.join(names) or '(none)'}"
+    hint = f"; did you mean '{brief(near[0])}'?" if near else "."
+    allowed = ", ".join(map(brief, names)) or "(none)"
+    return f"unknown {what} '{brief(name)}'{hint} Allowed: {allowed}"

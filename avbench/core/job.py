@@ -4,6 +4,7 @@
 needs. ``record.json``, written last and atomically, proves that the stage is done.
 """
 
+import csv
 import errno
 import json
 import os
@@ -15,7 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from avbench.core.errors import AvbenchError, DataError
+from avbench.core.options import build
 from avbench.core.registry import Registry, load
+from avbench.core.visible import brief
 
 NOTICES = (signal.SIGTERM, signal.SIGUSR1)
 """Signals that ask a stage to leave; schedulers send them before they take a machine away."""
@@ -28,6 +32,15 @@ LEFT = "left"
 
 MINUTE = 60.0
 """Seconds after which a hidden file is nobody's: writing one takes less."""
+
+SHOWN = 120
+"""Characters of a parser's own error that a message shows."""
+
+MISSHAPEN = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError),
+    csv.Error,
+)
+"""Errors of code that takes contents to be of the right form."""
 
 JOB, RECORD, PROGRESS, LOG = "job.json", "record.json", "progress.json", "log.txt"
 
@@ -62,21 +75,62 @@ class Job:
 
 
 def read_job(directory: Path) -> Job:
-    """Read a stage's ``job.json``."""
-    data = read_json(directory / JOB)
-    return Job(
-        kind=data["kind"],
-        id=data["id"],
-        spec=data["spec"],
-        directory=directory,
-        parents={role: Path(path) for role, path in data["parents"].items()},
-        local=data["local"],
-    )
+    """Read a stage's ``job.json``.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    path = directory / JOB
+    data = read_json(path)
+    with as_written(path):
+        own = {name: data[name] for name in ("kind", "id", "spec", "parents", "local")}
+        return build(Job, {**own, "directory": directory})
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file that avbench wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file that avbench wrote.
+
+    Raises:
+        DataError: the file is no JSON.
+        OSError: it cannot be opened.
+    """
+    with as_written(path):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_json_lines(path: Path) -> Iterator[Any]:
+    """Yield the values of a file of JSON lines that avbench wrote; see ``read_json``."""
+    with as_written(path):
+        text = path.read_text(encoding="utf-8")
+    # Not splitlines(), because a caption may hold a Unicode line separator.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line:
+            with as_written(path, f"line {number}"):
+                value = json.loads(line)
+            yield value
+
+
+@contextmanager
+def as_written(path: Path, place: str = "", hint: str = "") -> Iterator[None]:
+    """Refuse a file of avbench's own if its contents are not as avbench writes them.
+
+    Args:
+        path: the file, which the body parses.
+        place: the part of it that the body parses, for the message.
+        hint: an action, for the message.
+
+    Raises:
+        DataError: the body met a missing field, or a value of another type or form.
+    """
+    try:
+        yield
+    except AvbenchError:
+        raise
+    except MISSHAPEN as error:
+        reason = brief(f"{type(error).__name__}: {error}", SHOWN)
+        where = f"{path}: {place}" if place else f"{path}"
+        text = f"{where}: is damaged, or not what avbench writes ({reason})"
+        raise DataError(f"{text}; {hint}" if hint else text) from error
 
 
 def remember(path: Path, value: Any, *, indent: int | None = 1) -> None:

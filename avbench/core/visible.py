@@ -39,6 +39,15 @@ def visible(text: str, keep: str = "") -> str:
     return "".join(c if c in keep or not _hidden(c) else _escape(c) for c in text)
 
 
+def brief(text: str, most: int = 60) -> str:
+    r"""Return a text from a file for one line of an error: visible, and of ``most`` characters.
+
+    >>> brief("a\nb"), brief("x" * 100, most=3)
+    ('a\\nb', 'xxx…')
+    """
+    return visible(text if len(text) <= most else f"{text[:most]}…")
+
+
 def one_line(text: str) -> str:
     """Return a text as one visible line, with white space as single blanks."""
     return visible(" ".join(text.split()))

@@ -33,10 +33,12 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from avbench.core.errors import DataError
+from avbench.core.visible import brief
 from avbench.data.annotations.paragraphs import in_time
 from avbench.data.annotations.strict_json import (
     MalformedError,
     Node,
+    listed,
     open_csv,
     open_json,
     open_lines,
@@ -104,7 +106,7 @@ def read_hypotheses(path: Path) -> Captions[str]:
     found = Captions[str]()
     for entry in _entries(path, references=False):
         if entry.id in found:
-            raise MalformedError(entry.place, f"id '{entry.id}' has a caption already")
+            raise MalformedError(entry.place, f"id '{brief(entry.id)}' has a caption already")
         (found[entry.id],) = entry.captions
         found.note(entry)
     if not found:
@@ -126,7 +128,7 @@ def read_references(path: Path, group: str | None = None) -> Captions[tuple[str,
     found = Captions[tuple[str, ...]]()
     for entry in _entries(path, references=True, group=group):
         if entry.whole and entry.id in found:
-            raise MalformedError(entry.place, f"id '{entry.id}' has references already")
+            raise MalformedError(entry.place, f"id '{brief(entry.id)}' has references already")
         found[entry.id] = (*found.get(entry.id, ()), *entry.captions)
         found.note(entry)
     if not found:
@@ -161,7 +163,8 @@ def read_groups(path: Path) -> dict[str, str]:
 def _add_group(groups: dict[str, str], id_: str, node: Node) -> None:
     group = _id(node, "a group")
     if groups.setdefault(id_, group) != group:
-        problem = f"id '{id_}' has the group '{groups[id_]}' already, got '{group}'"
+        held = brief(groups[id_])
+        problem = f"id '{brief(id_)}' has the group '{held}' already, got '{brief(group)}'"
         raise MalformedError(node.place, problem)
 
 
@@ -170,7 +173,7 @@ def _group_field(line: Node) -> str:
     named = [name for name in GROUPS if name in others]
     if len(others) != 1 and not named:
         raise MalformedError(
-            line.place, f"needs a field 'group' beside 'id', got {', '.join(others) or 'none'}"
+            line.place, f"needs a field 'group' beside 'id', got {listed(others) or 'none'}"
         )
     return named[0] if named else others[0]
 
@@ -299,7 +302,7 @@ def _of_csv(path: Path, *, references: bool, group: str | None) -> Iterator[_Ent
         if numbered is None:
             numbered = [name for name in row.value if NUMBERED.fullmatch(name)]
         if references and numbered and "caption" in row:
-            named = ", ".join(f"'{name}'" for name in numbered)
+            named = listed(f"'{name}'" for name in numbered)
             raise MalformedError(row.place, f"has both columns, 'caption' and {named}; give one")
         if not references or not numbered:
             one = (row["caption"].string(),)

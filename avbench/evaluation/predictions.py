@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avbench.core.errors import DataError
+from avbench.core.job import as_written
 from avbench.core.types import Clip
+from avbench.core.visible import brief
 
 PREDICTIONS = "predictions.jsonl"
 
@@ -21,24 +23,26 @@ def read_predictions(path: Path, clips: Sequence[Clip]) -> dict[str, str]:
         raise DataError(f"{path}: no such file")
     wanted = {clip.id for clip in clips}
     found: dict[str, str] = {}
+    with as_written(path):
+        text = path.read_text(encoding="utf-8")
     # Not splitlines(): a caption may hold U+2028 or the like, which JSON leaves as they are.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
         try:
             entry = json.loads(line)
             clip, caption = entry["id"], entry["caption"]
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise DataError(
                 f'{where}: expected {{"id": …, "caption": …}}, got {line[:80]!r}'
             ) from None
         if not isinstance(clip, str) or not isinstance(caption, str):
             raise DataError(f"{where}: id and caption must be texts, got {line[:80]!r}")
         if clip in found:
-            raise DataError(f"{where}: id '{clip}' is there twice")
+            raise DataError(f"{where}: id '{brief(clip)}' is there twice")
         if clip not in wanted:
-            raise DataError(f"{where}: id '{clip}' is no clip of the split")
+            raise DataError(f"{where}: id '{brief(clip)}' is no clip of the split")
         found[clip] = caption
     missing = [clip.id for clip in clips if clip.id not in found]
     if missing:

@@ -21,7 +21,9 @@ from avbench.core.components import ComponentRef
 from avbench.core.digest import sha256
 from avbench.core.errors import AvbenchError, UnknownNameError
 from avbench.core.job import write_json
+from avbench.core.numbers import shown
 from avbench.core.registry import SINGULAR, Registry
+from avbench.core.visible import brief
 from avbench.data.tokenizer import FILE as TOKENIZER
 from avbench.data.tokenizer import Vocabulary
 from avbench.models.captioner import Captioner
@@ -159,14 +161,14 @@ def read_manifest(folder: Path) -> Manifest:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         got = data.get("format") if isinstance(data, dict) else data
         raise AvbenchError(
-            f"{path}: is no exported captioner: format must be '{FORMAT}', got {got!r}"
+            f"{path}: is no exported captioner: format must be '{FORMAT}', got {shown(got)}"
         )
     version = data.get("version")
     if type(version) is not int or not 1 <= version <= VERSION:
         later = type(version) is int and version > VERSION
         hint = "; a later avbench wrote it: update avbench" if later else ""
         raise AvbenchError(
-            f"{path}: version {version!r} of the format is not known; avbench "
+            f"{path}: version {shown(version)} of the format is not known; avbench "
             f"{metadata.version('avbench')} reads versions 1 to {VERSION}{hint}"
         )
     own = {k: v for k, v in data.items() if k not in ("format", "version")}
@@ -176,7 +178,7 @@ def read_manifest(folder: Path) -> Manifest:
         lines = options.problems(error, Manifest, "")
         raise AvbenchError("\n".join(f"{path}: {line.lstrip(': ')}" for line in lines)) from error
     if set(manifest.files) != {WEIGHTS, TOKENIZER}:
-        names = ", ".join(sorted(manifest.files)) or "(none)"
+        names = ", ".join(map(brief, sorted(manifest.files))) or "(none)"
         raise AvbenchError(f"{path}: files: must be {TOKENIZER}, {WEIGHTS}, got {names}")
     return manifest
 

@@ -564,7 +564,7 @@ def _progress(folder: Path) -> Mapping[str, Any]:
     """Return the last progress that a stage has written."""
     try:
         progress = read_json(folder / PROGRESS)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return {}
     return progress if isinstance(progress, Mapping) else {}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from avbench.core.digest import file_digest
+from avbench.core.errors import DataError
 from avbench.core.job import (
     JOB,
     LOG,
@@ -118,8 +119,8 @@ def examine(folder: Path, *, contents: bool = False) -> Finding:
         record = read_json(folder / RECORD)
     except (FileNotFoundError, NotADirectoryError):
         return Finding(None)
-    except (OSError, ValueError, RecursionError) as error:
-        return Finding(None, f"{RECORD} cannot be read: {_reason(error)}")
+    except (OSError, DataError) as error:
+        return Finding(None, f"{RECORD} cannot be read: {_reason(error.__cause__ or error)}")
     wrong = _wrong(record)
     if wrong:
         return Finding(None, f"{RECORD} is not a record: {wrong}")
@@ -194,5 +195,5 @@ def _sealed(folder: Path, kind: str) -> Iterator[tuple[str, tuple[int, str]]]:
         yield str(place), (path.stat().st_size, file_digest(path))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}".splitlines()[0]

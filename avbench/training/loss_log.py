@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
+from avbench.core.job import as_written
+
 CURVE = "curve.csv"
 HEADER = ("step", "name", "value")
 
@@ -38,14 +40,18 @@ class Curve:
 
 
 def read(directory: Path) -> list[tuple[int, str, float]]:
-    """Read the complete rows of a stage's curve; a row cut by a kill is skipped."""
+    """Read the complete rows of a stage's curve; a row cut by a kill is skipped.
+
+    Raises:
+        DataError: the curve is damaged.
+    """
     path = directory / CURVE
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        text = file.read()
-    whole = text[: text.rfind("\n") + 1].splitlines()
-    return [(int(s), n, float(v)) for s, n, v in csv.reader(whole[1:])]
+    with as_written(path):
+        text = path.read_bytes().decode("utf-8")
+        whole = text[: text.rfind("\n") + 1].splitlines()
+        return [(int(s), n, float(v)) for s, n, v in csv.reader(whole[1:])]
 
 
 def tail(directory: Path, share: float) -> dict[str, dict[int, float]]:

@@ -26,10 +26,10 @@ from avbench.core.types import Clip
 from avbench.data.annotations.json_stream import stream_fields
 from avbench.data.annotations.strict_json import (
     Node,
+    first_line,
     missing,
     open_csv,
     open_lines,
-    open_text_file,
 )
 from avbench.data.annotations.subtitles import open_vtt, speech_files
 
@@ -104,8 +104,7 @@ class Transcripts:
             self.texts[id_] = f"{self.texts.get(id_, '')} {text}".strip()
 
     def _read_csv(self, path: Path) -> None:
-        with open_text_file(path) as file:
-            delimiter = "\t" if "\t" in file.readline() else ","
+        delimiter = "\t" if "\t" in first_line(path) else ","
         for row in open_csv(path, (), delimiter):
             names = {}
             for what, known in (("id", IDS), ("text", TEXTS)):

@@ -88,7 +88,8 @@ class ActivityNetCaptions(FileDataset):
         """Return the references of each video: the first annotator's, then the second's."""
         if self._check_split(split) == "train":
             return {}
-        segments = open_json(self._files.annotation(SEGMENTS[split]))
+        path = self._files.annotation(SEGMENTS[split])
+        videos = [checked_id(video, str(path)) for video, _ in open_json(path).fields()]
         if split in PARAGRAPHS:
             sources = [
                 {video: text.string() for video, text in open_json(path).fields()}
@@ -102,13 +103,13 @@ class ActivityNetCaptions(FileDataset):
             ]
         references = {
             video: tuple(source[video] for source in sources if source.get(video))
-            for video, _ in segments.fields()
+            for video in videos
         }
         bare = [video for video, texts in references.items() if not texts]
         if bare:
             raise DataError(
-                f"activitynet, split '{split}': {len(bare)} videos have no paragraph reference, "
-                f"e.g. '{bare[0]}'"
+                f"activitynet, {self._files.root}: split '{split}': {len(bare)} videos have no "
+                f"paragraph reference, e.g. '{bare[0]}'"
             )
         return references
 

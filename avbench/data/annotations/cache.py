@@ -6,7 +6,6 @@ annotations of HowTo100M take minutes to read.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +54,7 @@ def examine(dataset: Dataset, split: str, who: Sequence[Any]) -> SplitSummary:
                     followed=ClipCounts(**kept["followed"]),
                     defects=defects,
                 )
-        except (OSError, json.JSONDecodeError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             pass  # absent, or of another version
     found = summarise(dataset, split)
     if stamps and settled(*files):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.core.errors import DataError
+from avbench.core.visible import brief
 from avbench.data.annotations.strict_json import (
     DAMAGED,
     TOO_DEEP,
@@ -68,12 +69,13 @@ class _Stream:
             if not isinstance(key, str):
                 raise self._error("Expecting property name enclosed in double quotes", self._at)
             if key in seen:
-                raise DataError(f"{self._path}: the key '{key}' is given twice in one object")
+                problem = f"the key '{brief(key)}' is given twice in one object"
+                raise DataError(f"{self._path}: {problem}")
             seen.add(key)
             self._next_character()
             self._expect(":")
             self._next_character()
-            yield key, Node(self._path, key, self._value())
+            yield key, Node(self._path, brief(key), self._value())
         self._at += 1
         if self._next_character():
             raise self._error("Extra data", self._at)

@@ -13,6 +13,7 @@ from typing import Literal
 
 from avbench.core.errors import DataError, unknown
 from avbench.core.types import Clip
+from avbench.core.visible import brief
 from avbench.data.annotations.local_files import LocalFiles
 from avbench.data.annotations.strict_json import MalformedError, Node
 from avbench.data.contracts import Dataset, Defect
@@ -170,7 +171,8 @@ class FileDataset(Dataset):
         """Return the error for a split without clips."""
         listed = "".join(f"\n  {d.place}: {d.problem}" for d in lost[:SHOWN])
         more = f"; all {len(lost)} are malformed:{listed}" if lost else ""
-        return DataError(f"{self._files.dataset}: split '{split}' holds no clips{more}")
+        where = f"{self._files.dataset}, {self._files.root}"
+        return DataError(f"{where}: split '{split}' holds no clips{more}")
 
 
 def _without_repeats(clips: Iterable[Clip], split: str, defects: DefectLog) -> Iterator[Clip]:
@@ -193,7 +195,7 @@ def refuse(defects: Iterable[Defect], policy: Literal["skip", "fail"], where: st
     """
     lost = [d for d in defects if d.clip is not None]
     if policy == "fail" and lost:
-        listed = "".join(f"\n  {d.place}: {d.problem} (clip '{d.clip}')" for d in lost)
+        listed = "".join(f"\n  {d.place}: {d.problem} (clip '{brief(str(d.clip))}')" for d in lost)
         raise DataError(
             f"{where}: {len(lost)} clips have malformed annotations "
             f"(policy 'fail'; 'skip' counts them as lost):{listed}"

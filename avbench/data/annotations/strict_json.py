@@ -8,6 +8,7 @@ compressed by gzip (``.gz``).
 import csv
 import difflib
 import gzip
+import itertools
 import json
 import math
 import sys
@@ -19,15 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from avbench.core.errors import DataError
-
-SHOWN = 60
-"""Characters of a wrong value that an error shows."""
+from avbench.core.numbers import shown
+from avbench.core.visible import brief
 
 LARGEST = sys.float_info.max
 """The largest number accepted; JSON can write larger integers."""
 
 DIGITS = 300
 """Characters of a whole number, at most; a float has no more before its point."""
+
+LONGEST_ID = 200
+"""Characters of an id, at most; file systems have names of 255 bytes."""
 
 TOO_DEEP = "arrays and objects nest too deep"
 
@@ -68,9 +71,8 @@ class Node:
 
     def wrong(self, allowed: str, hint: str = "") -> MalformedError:
         """Return the error for a value that is not allowed."""
-        shown = json.dumps(self.value, ensure_ascii=False)
-        shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
-        problem = f"must be {allowed}, got {kind(self.value)} {shown}{hint}"
+        got = brief(json.dumps(self.value, ensure_ascii=False))
+        problem = f"must be {allowed}, got {kind(self.value)} {got}{hint}"
         return MalformedError(self.place, problem)
 
     def __getitem__(self, key: str) -> "Node":
@@ -83,7 +85,10 @@ class Node:
             raise self.wrong(f"an object with the field '{key}'")
         if key not in self.value:
             raise MalformedError(self.place, missing("field", key, self.value))
-        return Node(self.file, f"{self.at}.{key}" if self.at else key, self.value[key])
+        return Node(self.file, self._below(key), self.value[key])
+
+    def _below(self, key: str) -> str:
+        return f"{self.at}.{brief(key)}" if self.at else brief(key)
 
     def __contains__(self, key: str) -> bool:
         return isinstance(self.value, dict) and key in self.value
@@ -93,7 +98,7 @@ class Node:
         if not isinstance(self.value, dict):
             raise self.wrong("an object")
         for key, value in self.value.items():
-            yield key, Node(self.file, f"{self.at}.{key}" if self.at else key, value)
+            yield key, Node(self.file, self._below(key), value)
 
     def items(self, length: int | None = None) -> list["Node"]:
         """Return the items of an array, of a given length if one is given."""
@@ -203,8 +208,13 @@ def missing(what: str, name: str, held: Iterable[str]) -> str:
     """
     names = list(held)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f"; is '{near[0]}' meant?" if near else "."
-    return f"the {what} '{name}' is missing{hint} It has: {', '.join(names[:MOST]) or '(none)'}"
+    hint = f"; is '{brief(near[0])}' meant?" if near else "."
+    return f"the {what} '{name}' is missing{hint} It has: {listed(names) or '(none)'}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the first ``MOST`` of some names from a file, for a message."""
+    return ", ".join(map(brief, itertools.islice(names, MOST)))
 
 
 def kind(value: Any) -> str:
@@ -217,11 +227,15 @@ def checked_id(text: str, where: str) -> str:
     """Return an id from a file unless it could lead out of the media folder.
 
     Raises:
-        DataError: the id is empty, or holds a separator or a control character.
+        DataError: the id is empty, too long for a file's name, or holds a separator or a control
+            character.
     """
+    if len(text) > LONGEST_ID:
+        problem = f"must be an id of at most {LONGEST_ID} characters, got {len(text)}"
+        raise MalformedError(where, f"{problem}: {shown(text)}")
     if not text or text in (".", "..") or any(c in "/\\" or not c.isprintable() for c in text):
         raise MalformedError(
-            where, f"must be an id without separators or control characters, got {text!r}"
+            where, f"must be an id without separators or control characters, got {shown(text)}"
         )
     return text
 
@@ -286,8 +300,8 @@ def open_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterat
                 twice = next((name for name in named if named.count(name) > 1), None)
                 if twice is not None:
                     places = [i for i, name in enumerate(head, start=1) if name == twice]
-                    listed = ", ".join(map(str, places))
-                    problem = f"the column '{twice}' is given {len(places)} times (as {listed})"
+                    times = f"{len(places)} times (as {listed(map(str, places))})"
+                    problem = f"the column '{brief(twice)}' is given {times}"
                     raise DataError(f"{path}: row {number}: {problem}; each needs its own name")
                 for column in columns:
                     if column not in head:
@@ -330,7 +344,7 @@ def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise RefusedError(f"the key '{key}' is given twice in one object")
+                raise RefusedError(f"the key '{brief(key)}' is given twice in one object")
             seen.add(key)
     return found
 
@@ -365,6 +379,19 @@ def read_text(path: Path) -> str:
     with open_text_file(path) as file:
         try:
             return file.read()
+        except DAMAGED as error:
+            raise unreadable(path, error) from error
+
+
+def first_line(path: Path) -> str:
+    """Read the first line of a text file.
+
+    Raises:
+        DataError: as for ``read_text``.
+    """
+    with open_text_file(path) as file:
+        try:
+            return file.readline()
         except DAMAGED as error:
             raise unreadable(path, error) from error
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from avbench.core.numbers import shown
 from avbench.data.annotations.strict_json import MalformedError, read_text
 
 CLOCK = r"(?:([0-9]{1,4}):)?([0-5][0-9]):([0-5][0-9]\.[0-9]{3})"
@@ -39,16 +40,16 @@ def open_vtt(path: Path) -> list[Cue]:
     lines = read_text(path).split("\n")
     if not lines[0].startswith("WEBVTT"):
         raise MalformedError(f"{path}: line 1", f"must be 'WEBVTT', got {lines[0][:20]!r}")
-    cues, shown, ended = [], [""], 0.0
+    cues, before, ended = [], [""], 0.0
     for start, end, words in _cues(path, lines):
         repeated = 0
         if start <= ended + JOINED:
-            most = min(len(words), len(shown))
-            repeated = next((n for n in range(most, 0, -1) if words[:n] == shown[-n:]), 0)
+            most = min(len(words), len(before))
+            repeated = next((n for n in range(most, 0, -1) if words[:n] == before[-n:]), 0)
         added = words[repeated:]
         if added:
             cues.append(Cue(" ".join(added), start, end))
-        shown, ended = words, end
+        before, ended = words, end
     return cues
 
 
@@ -62,7 +63,7 @@ def _cues(path: Path, lines: list[str]) -> Iterator[tuple[float, float, list[str
             continue
         match = CUE.fullmatch(line)
         if match is None:
-            problem = f"must be '00:00:00.000 --> 00:00:00.000', got {line!r}"
+            problem = f"must be '00:00:00.000 --> 00:00:00.000', got {shown(line)}"
             raise MalformedError(f"{path}: line {number}", problem)
         words = []
         # Only an empty line ends a cue; YouTube writes blank lines within cues.

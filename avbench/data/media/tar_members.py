@@ -5,6 +5,7 @@ that preparation met. So any clip takes one read of one file; the tar, in WebDat
 serves to read a whole shard in order.
 """
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from avbench.core.errors import DataError
-from avbench.core.job import read_json
+from avbench.core.job import as_written, read_json
+from avbench.core.numbers import shown
 from avbench.core.types import SoundState
 
 SHARD, INDEX = ".tar", ".json"
@@ -90,6 +92,17 @@ def member_of(path: Path) -> Member | None:
     return None if place is None else Member(shard=path.parent, name=path.name, **place)
 
 
+def member_name(name: Any) -> str:
+    """Return the name of a member unless it could lead out of its shard.
+
+    Raises:
+        ValueError: it is no file's name.
+    """
+    if not isinstance(name, str) or name in ("", "..") or Path(name).name != name:
+        raise ValueError(f"a member must be named as a file is, got {shown(name)}")
+    return name
+
+
 def media_exists(path: Path) -> bool:
     """Return True if a file, or a member of a shard, exists."""
     return path.is_file() or member_of(path) is not None
@@ -132,17 +145,21 @@ def _read(shard: Path, changed: int, size: int) -> _Index:  # noqa: ARG001
     members: dict[str, Mapping[str, int]] = {}
     sounds: dict[str, tuple[str, float]] = {}
     facts: dict[str, SourceFacts] = {}
-    try:
+    with as_written(path, hint=REBUILD_HINT):
         for sample in read_json(path)["samples"]:
             own: Mapping[str, Any] = sample["members"]
             for name, (offset, length, crc) in own.items():
-                members[name] = {"offset": int(offset), "size": int(length), "crc": int(crc)}
+                place = {"offset": int(offset), "size": int(length), "crc": int(crc)}
+                if min(place.values()) < 0:
+                    raise ValueError(f"places must be 0 or more, got {place}")
+                members[name] = place
             if sample["sound"] is not None:
-                sounds[sample["media"]] = (sample["sound"], float(sample["seconds"]))
+                seconds = float(sample["seconds"])
+                if not 0 <= seconds < math.inf:
+                    raise ValueError(f"seconds must be a number, 0 or more, got {seconds}")
+                sounds[sample["media"]] = (member_name(sample["sound"]), seconds)
             if sample["recoded"]:
                 (clip,) = sample["clips"]
                 notes = tuple(map(str, clip["notes"]))
                 facts[sample["media"]] = SourceFacts(sound=SoundState(clip["sound"]), notes=notes)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not a shard's index ({error!r}); {REBUILD_HINT}") from error
     return _Index(members, sounds, facts)

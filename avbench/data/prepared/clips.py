@@ -4,17 +4,21 @@ Scoring, the tokenizer and the baseline read this list alone, so the decoding of
 of their code. Decoding decides which clips are on the list.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from avbench.core.errors import DataError
-from avbench.core.job import read_json
-from avbench.core.options import plain
-from avbench.core.types import Clip, Slot
+from avbench.core.job import as_written, read_json, read_json_lines
+from avbench.core.options import build, plain
+from avbench.core.types import Clip
 
 SPLIT, CLIPS, PARAGRAPHS = "split.json", "clips.jsonl", "paragraphs.json"
+
+
+_PARAGRAPHS = TypeAdapter(dict[str, tuple[str, ...]])
 
 
 class PreparedClips:
@@ -32,29 +36,31 @@ class PreparedClips:
     def __init__(self, directory: Path) -> None:
         try:
             split = read_json(directory / SPLIT)
-            lines = _lines(directory / CLIPS)
+            lines = list(read_json_lines(directory / CLIPS))
             paragraphs = read_json(directory / PARAGRAPHS)
         except FileNotFoundError as error:
             raise DataError(
                 f"{directory}: no prepared split: {error.filename} is missing"
             ) from None
-        root = Path(split["root"])
         self.directory = directory
-        self.clips: tuple[Clip, ...] = tuple(clip_from_json(line["clip"], root) for line in lines)
-        self.role: str = split["role"]
-        self.protocol: str = split["protocol"]
-        self.paragraphs: Mapping[str, tuple[str, ...]] = {
-            video: tuple(texts) for video, texts in paragraphs.items()
-        }
-        self.list_hash: str = split["list_hash"]
-        self._read_results(split, lines)
+        with as_written(directory / SPLIT):
+            root = Path(split["root"])
+            self.role = str(split["role"])
+            self.protocol = str(split["protocol"])
+            self.list_hash = str(split["list_hash"])
+        with as_written(directory / CLIPS):
+            self.clips = tuple(clip_from_json(line["clip"], root) for line in lines)
+        with as_written(directory / PARAGRAPHS):
+            self.paragraphs = paragraphs_from_json(paragraphs)
+        with as_written(directory):
+            self._read_results(split, lines)
 
     @classmethod
     def open(cls, directory: Path) -> "PreparedClips":
         """Open the prepare stage's folder.
 
         Raises:
-            DataError: the folder holds no prepared split.
+            DataError: the folder holds no prepared split, or a damaged one.
         """
         return cls(directory)
 
@@ -73,20 +79,27 @@ def clip_to_json(clip: Clip, root: Path) -> dict[str, Any]:
     return data
 
 
-def clip_from_json(data: Mapping[str, Any], root: Path) -> Clip:
-    """Return the clip that ``clip_to_json`` described."""
-    slots = {
-        name: Slot(
-            value=slot["value"],
-            choices=tuple(slot["choices"]),
-            evidence=frozenset(slot["evidence"]),
-        )
-        for name, slot in data["slots"].items()
-    }
-    given = {**data, "media": root / data["media"], "captions": tuple(data["captions"])}
-    return Clip(**{**given, "slots": slots})
+def clip_from_json(data: Any, root: Path) -> Clip:
+    """Return the clip that ``clip_to_json`` described.
+
+    Raises:
+        ValueError: it is no clip: a field is missing or of another type, an id is empty, a time
+            is below 0, or the end lies before the start.
+        TypeError, KeyError: the same.
+    """
+    clip = build(Clip, {**data, "media": root / data["media"]})
+    known = [time for time in (clip.start, clip.end) if time is not None]
+    if not clip.id or not clip.video:
+        raise ValueError("a clip needs an id and a video")
+    if known != sorted(known) or min(known, default=0.0) < 0:
+        raise ValueError(f"a clip must end after it starts, got {clip.start} to {clip.end} s")
+    return clip
 
 
-def _lines(path: Path) -> list[Any]:
-    # Not splitlines(), because a caption may hold a Unicode line separator.
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+def paragraphs_from_json(data: Any) -> dict[str, tuple[str, ...]]:
+    """Return the references of each video, which must be lists of texts.
+
+    Raises:
+        ValueError: they are not.
+    """
+    return _PARAGRAPHS.validate_python(data)

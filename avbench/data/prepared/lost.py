@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avbench.core.errors import DataError
+from avbench.core.job import as_written, read_json_lines
+from avbench.core.options import build
 from avbench.core.types import Clip, SoundState
 from avbench.data.contracts import Defect
 from avbench.data.settings import SoundPolicy, SoundUse
@@ -54,10 +56,15 @@ class LostClip:
 
 
 def read_lost(path: Path) -> Iterator[LostClip]:
-    """Yield the clips of a ``lost.jsonl``."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield LostClip(**json.loads(line))
+    """Yield the clips of a ``lost.jsonl``.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    for data in read_json_lines(path):
+        with as_written(path):
+            clip = build(LostClip, data)
+        yield clip
 
 
 def lost_clip(clip: Clip, result: ClipResult, sound: SoundPolicy) -> LostClip | None:

@@ -1,19 +1,21 @@
 """Finished folders of shards: each split's manifest, and its clips shard by shard."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from avbench.core.digest import sha256
 from avbench.core.errors import DataError
-from avbench.core.job import read_json
+from avbench.core.job import as_written, read_json
+from avbench.core.numbers import shown
 from avbench.core.options import canonical
 from avbench.core.types import Clip
 from avbench.data.contracts import Defect
-from avbench.data.media.tar_members import INDEX, REBUILD_HINT
-from avbench.data.prepared.clips import clip_from_json
+from avbench.data.media.tar_members import INDEX, REBUILD_HINT, member_name
+from avbench.data.prepared.clips import clip_from_json, paragraphs_from_json
 from avbench.data.prepared.lost import LOST, read_lost
 
 FORM = 1
@@ -60,26 +62,23 @@ class ShardSplit:
             begun = (folder / LIST).is_file()
             why = "not all shards are written" if begun else "no shards are here"
             raise DataError(f"{folder}: {why}; run 'avbench data prepare' to the end")
-        try:
+        with as_written(path, hint=REBUILD_HINT):
             data: Mapping[str, Any] = read_json(path)
             if data["form"] != FORM:
-                raise DataError(f"{path}: form must be {FORM}, got {data['form']!r}")
+                raise DataError(f"{path}: form must be {FORM}, got {shown(data['form'])}")
             self.folder = folder
             self.name = str(data["split"])
             self.roles = tuple(map(str, data["roles"]))
             self.protocol = str(data["protocol"])
             self.hash = str(data["hash"])
             self.files = tuple(
-                ShardFile(name=name, bytes=size, sha256=whole, index=index)
+                ShardFile(
+                    name=member_name(name), bytes=int(size), sha256=str(whole), index=str(index)
+                )
                 for name, size, whole, index in data["files"]
             )
             lost = str(data["lost_sha256"])
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(
-                f"{path}: not a manifest of shards ({error!r}); {REBUILD_HINT}"
-            ) from error
+            _check_distinct("shard", [file.name for file in self.files])
         if hash_of(self.files, lost) != self.hash:
             raise DataError(
                 f"{path}: damaged: its hash is not that of what it lists; {REBUILD_HINT}"
@@ -118,12 +117,14 @@ class ShardSplit:
             if not index.is_file() or sha256(index) != file.index:
                 what = "damaged" if index.is_file() else "missing"
                 raise DataError(f"{index}: the index of {file.name} is {what}; {REBUILD_HINT}")
-            for sample in read_json(index)["samples"]:
-                for item in sample["clips"]:
-                    clip = clip_from_json(item["clip"], self.folder)
-                    start, end = item["read"]
-                    media = shard / sample["media"]
-                    yield replace(clip, media=media, start=start, end=end)
+            with as_written(index, hint=REBUILD_HINT):
+                clips = [
+                    _clip(item, shard, sample)
+                    for sample in read_json(index)["samples"]
+                    for item in sample["clips"]
+                ]
+                _check_distinct("clip", [clip.id for clip in clips])
+            yield from clips
 
     def lost(self) -> Iterator[Defect]:
         """Yield the lost clips, each as the defect that lost it.
@@ -139,8 +140,24 @@ class ShardSplit:
 
     def paragraphs(self) -> Mapping[str, tuple[str, ...]]:
         """Return the references of each video, for the paragraph protocol."""
-        found: Mapping[str, Sequence[str]] = read_json(self.folder / PARAGRAPHS)
-        return {video: tuple(texts) for video, texts in found.items()}
+        path = self.folder / PARAGRAPHS
+        with as_written(path, hint=REBUILD_HINT):
+            return paragraphs_from_json(read_json(path))
+
+
+def _check_distinct(what: str, names: Sequence[str]) -> None:
+    twice = next((name for name, n in Counter(names).items() if n > 1), None)
+    if twice is not None:
+        raise ValueError(f"the {what} {shown(twice)} is listed twice")
+
+
+def _clip(item: Any, shard: Path, sample: Any) -> Clip:
+    """Return a clip of a sample of a shard, whose media is a member of the shard."""
+    start, end = item["read"]
+    if sample["media"] not in sample["members"]:
+        raise ValueError(f"the media {shown(sample['media'])} is no member of the sample")
+    own = {**item["clip"], "media": member_name(sample["media"]), "start": start, "end": end}
+    return clip_from_json(own, shard)
 
 
 def shard_splits(root: Path) -> dict[str, ShardSplit]:

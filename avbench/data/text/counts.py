@@ -11,7 +11,7 @@ from typing import Literal
 
 from avbench.core.errors import DataError
 from avbench.core.numbers import Number, shown
-from avbench.core.visible import of_cell
+from avbench.core.visible import brief, of_cell
 from avbench.data.text.words import content, tokens
 
 Content = Callable[[Iterable[str]], list[list[str]]]
@@ -180,13 +180,13 @@ def speech_coverage(
     return 100 * covered / total
 
 
-def _count(text: str) -> int:
+def _count(text: str | None) -> int:
     """Return a count of words.
 
     Raises:
         ValueError: it is no whole number from 0 to ``MOST``.
     """
-    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST))):
+    if text is None or not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST))):
         raise ValueError(f"a count must be a whole number from 0 to {MOST:,}, got {shown(text)}")
     return int(text)
 
@@ -220,10 +220,11 @@ def read_counts(path: Path) -> tuple[WordCounts, dict[str, str]]:
         totals, (types, _) = counts.pop(TOTAL), counts.pop(TYPES)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise DataError(
             f"{path}: must be counts of words (columns word, audio, image; rows {TOTAL} and "
-            f"{TYPES}), as avbench analyse relevance writes them: {error!r}"
+            f"{TYPES}), as avbench analyse relevance writes them: "
+            f"{brief(repr(error), 200)}"
         ) from error
     found = WordCounts(
         audio={word: n for word, (n, _) in counts.items()},

@@ -9,6 +9,8 @@ The score stage writes them to ``statistics.npz`` (no pickle)::
     values/NAME     (n, K) float64: their statistics
 """
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +19,15 @@ import numpy as np
 from jaxtyping import Float64
 
 from avbench.core.errors import DataError
+from avbench.core.visible import brief
 
 STATISTICS = "statistics.npz"
+
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, NotImplementedError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""Errors of numpy and zipfile at a damaged file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -61,7 +70,8 @@ def read(folder: Path) -> dict[str, Sufficient]:
     path = folder / STATISTICS
     found = {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here, because numpy leaves the file open if it is no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             ids, videos = (arrays[name].tolist() for name in ("ids", "videos"))
             for key in arrays.files:
                 family, _, name = key.partition("/")
@@ -75,8 +85,8 @@ def read(folder: Path) -> dict[str, Sufficient]:
                 )
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; score again") from None
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+    except UNREADABLE as error:
+        raise DataError(f"{path}: cannot be read: {brief(str(error), 120)}") from error
     return found
 
 

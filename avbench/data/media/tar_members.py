@@ -16,6 +16,7 @@ from typing import Any
 from avbench.core.errors import DataError
 from avbench.core.job import read_json
 from avbench.core.types import SoundState
+from avbench.data.media.file_bytes import FileBytes
 
 SHARD, INDEX = ".tar", ".json"
 
@@ -25,12 +26,6 @@ file that was not re-encoded, FFmpeg reads the parts that it needs."""
 
 KEPT = 32
 """Indices that a process keeps, because several clips of one video share a shard."""
-
-MEMORY = {"protocol_whitelist": ""}
-"""Options that let FFmpeg open nothing beside the bytes in memory."""
-
-SUBFILE = {"protocol_whitelist": "file,subfile"}
-"""Options for FFmpeg's protocol that reads a part of a local file."""
 
 REBUILD_HINT = "delete it and run 'avbench data prepare' again"
 
@@ -62,12 +57,15 @@ class Member:
             )
         return data
 
-    def target(self) -> tuple[str | BytesIO, Mapping[str, str]]:
-        """Return the file or address for FFmpeg to open, and the options."""
+    def open(self, wait: float) -> BytesIO | FileBytes:
+        """Open it; a read may wait ``wait`` seconds for storage.
+
+        Raises:
+            DataError: the shard is damaged.
+        """
         if self.size <= WHOLE:
-            return BytesIO(self.read()), MEMORY
-        end = self.offset + self.size
-        return f"subfile,,start,{self.offset},end,{end},,:{self.shard}", SUBFILE
+            return BytesIO(self.read())
+        return FileBytes(self.shard, wait, offset=self.offset, size=self.size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -164,7 +164,7 @@ def _open_container(path: Path, file: Any, wait: float) -> InputContainer:
     """
     try:
         return av.open(
-            file, "r", options=OPTIONS, timeout=wait, io_open=_refuse_to_open, **METADATA
+            file, "r", options=OPTIONS, timeout=wait, io_open=refuse_to_open, **METADATA
         )
     except STORAGE as error:
         raise storage_timeout(path, wait) from error
@@ -175,7 +175,7 @@ def _open_container(path: Path, file: Any, wait: float) -> InputContainer:
         raise MediaError(path, LostReason.NOT_MEDIA, f"not a media file: {why}") from error
 
 
-def _refuse_to_open(url: str, flags: int, options: dict[str, str]) -> Any:  # noqa: ARG001
+def refuse_to_open(url: str, flags: int, options: dict[str, str]) -> Any:  # noqa: ARG001
     """Refuse what a container asks FFmpeg to open beside the file itself."""
     raise PermissionError(errno.EACCES, f"it asks for another file, '{url}'")
 

@@ -6,7 +6,7 @@ serves to read a whole shard in order.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -131,7 +131,7 @@ def _read(shard: Path, changed: int, size: int) -> _Index:  # noqa: ARG001
     sounds: dict[str, tuple[str, float]] = {}
     facts: dict[str, SourceFacts] = {}
     try:
-        for sample in read_json(path)["samples"]:
+        for sample in read_samples(path):
             own: Mapping[str, Any] = sample["members"]
             for name, (offset, length, crc) in own.items():
                 members[name] = {"offset": int(offset), "size": int(length), "crc": int(crc)}
@@ -141,6 +141,36 @@ def _read(shard: Path, changed: int, size: int) -> _Index:  # noqa: ARG001
                 (clip,) = sample["clips"]
                 notes = tuple(map(str, clip["notes"]))
                 facts[sample["media"]] = SourceFacts(sound=SoundState(clip["sound"]), notes=notes)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not a shard's index ({error!r}); {REBUILD_HINT}") from error
+    except DataError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _malformed(path, error) from error
     return _Index(members, sounds, facts)
+
+
+def read_samples(path: Path) -> Sequence[Mapping[str, Any]]:
+    """Read the samples of a shard's index, whose media and sounds are members of their sample.
+
+    Raises:
+        DataError: the index is malformed, or names something else.
+    """
+    try:
+        samples: Sequence[Mapping[str, Any]] = read_json(path)["samples"]
+        for sample in samples:
+            names = {*sample["members"].keys()}
+            odd = [name for name in names if not name or Path(name).name != name or name == ".."]
+            odd += [x for x in (sample["media"], sample["sound"]) if x not in {*names, None}]
+            if odd:
+                raise DataError(
+                    f"{path}: names '{odd[0]}', which is no member of its sample; an index may "
+                    f"name members alone, without folders; {REBUILD_HINT}"
+                )
+    except DataError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _malformed(path, error) from error
+    return samples
+
+
+def _malformed(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: not a shard's index ({error!r}); {REBUILD_HINT}")

@@ -12,7 +12,7 @@ from avbench.core.job import read_json
 from avbench.core.options import canonical
 from avbench.core.types import Clip
 from avbench.data.contracts import Defect
-from avbench.data.media.tar_members import INDEX, REBUILD_HINT
+from avbench.data.media.tar_members import INDEX, REBUILD_HINT, read_samples
 from avbench.data.prepared.clips import clip_from_json
 from avbench.data.prepared.lost import LOST, read_lost
 
@@ -74,6 +74,12 @@ class ShardSplit:
                 for name, size, whole, index in data["files"]
             )
             lost = str(data["lost_sha256"])
+            for file in self.files:
+                if Path(file.name).name != file.name or file.name == "..":
+                    raise DataError(
+                        f"{path}: names '{file.name}' as a shard; a shard is a file of the folder "
+                        f"{SHARDS}, named without folders; {REBUILD_HINT}"
+                    )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, DataError):
                 raise
@@ -118,7 +124,7 @@ class ShardSplit:
             if not index.is_file() or sha256(index) != file.index:
                 what = "damaged" if index.is_file() else "missing"
                 raise DataError(f"{index}: the index of {file.name} is {what}; {REBUILD_HINT}")
-            for sample in read_json(index)["samples"]:
+            for sample in read_samples(index):
                 for item in sample["clips"]:
                     clip = clip_from_json(item["clip"], self.folder)
                     start, end = item["read"]

@@ -149,7 +149,7 @@ def _uncancelled(mixed: Samples, channels: Samples) -> tuple[Samples, list[str]]
         channels: (C, S).
     """
     power = np.square(channels, dtype=np.float64).sum(axis=1)
-    loudest = int(power.argmax())
+    loudest = int((power >= 0.9 * power.max()).argmax())  # the first of those about as loud
     left = float(np.square(mixed, dtype=np.float64).sum())
     heard = float(np.abs(channels[loudest]).max(initial=0.0)) >= SILENCE
     if not heard or left >= CANCELLED**2 * power[loudest]:
@@ -209,19 +209,21 @@ def _decode(
 def _frames(
     coded: Iterable[Any], zero: float, damage: Damage
 ) -> Iterator[tuple[AudioFrame, bool]]:
-    """Yield the frames that decode, each with True if damage lies right before it."""
-    count = 0
+    """Yield the frames that decode, each with True if sound may be missing right before it."""
+    begun = hole = False
     try:
         for packet in coded:
             try:
                 frames = packet.decode()
             except BROKEN as error:
                 damage.add(error)
-                continue
+                frames = []
+            # Some decoders drop a damaged packet without a word.
+            hole |= begun and not frames
             for frame in frames:
                 damage.passed(None if frame.time is None else frame.time - zero)
-                yield frame, damage.count > count
-                count = damage.count
+                yield frame, hole
+                begun, hole = True, False
     except DataError:
         raise
     except BROKEN as error:

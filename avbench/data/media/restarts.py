@@ -49,14 +49,15 @@ class Restarts:
         part = self._part.get(index, 0)
         if packet.dts is not None and packet.stream.type in ("video", "audio"):
             stamp = packet.dts * tick
+            shown = stamp if packet.pts is None else packet.pts * tick
             last = self._last.get(index, stamp)
             if not last - BACK <= stamp <= last + AHEAD:
                 part += 1
                 if part == self.parts:  # else another stream began this part
-                    self._shifts.append(self._end - stamp)
+                    self._shifts.append(self._end - shown)
                 self._part[index] = part
             self._last[index] = stamp
-            self._end = max(self._end, stamp + (packet.duration or 0) * tick + self._shifts[part])
+            self._end = max(self._end, shown + (packet.duration or 0) * tick + self._shifts[part])
         ticks = round(self._shifts[part] / tick) if tick else 0
         if ticks and packet.dts is not None:
             packet.dts += ticks

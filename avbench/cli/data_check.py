@@ -29,10 +29,12 @@ from avbench.core.errors import AvbenchError, SuiteError
 from avbench.core.registry import Registry
 from avbench.core.types import Clip, InputSpec
 from avbench.data.annotations.clip_list import clip_list_hash
+from avbench.data.annotations.local_files import missing_hint
 from avbench.data.contracts import Dataset, Defect
-from avbench.data.media.container import LostReason
+from avbench.data.media.container import Allowance, LostReason, MediaError
 from avbench.data.media.headers import Header, read_headers
 from avbench.data.media.tar_members import media_exists
+from avbench.data.media.video import read_frames
 from avbench.data.prepared.lost import ClipResult, LostClip, count_reasons, lost_clip
 from avbench.data.prepared.part import Part, Source
 from avbench.data.prepared.pool import WorkerPool
@@ -143,9 +145,10 @@ def data_check(
     present = sorted({c.media for s in splits for c in s.clips if media_exists(c.media)})
     headers = read_headers(present, seconds=seconds, workers=workers)
     for split in splits:
-        _lose(split, headers)
+        source = sources[split.dataset]
+        _lose(split, headers, None if decode else source.clip_seconds)
         if decode:
-            _decode(split, sources[split.dataset], workers)
+            _decode(split, source, workers)
         (report,) = (r for r in reports if r["key"] == split.dataset)
         report["splits"].append(_report(split, headers))
     return {
@@ -165,18 +168,27 @@ def _splits(key: str, dataset: Dataset) -> Iterator[_Split]:
         yield _Split(key, name, roles, dataset.clips(name), dataset.defects(name))
 
 
-def _lose(split: _Split, headers: Mapping[Path, Header]) -> None:
-    """Sort the clips of a split into found and lost ones, by their headers."""
+def _lose(split: _Split, headers: Mapping[Path, Header], seconds: float | None) -> None:
+    """Sort the clips of a split into found and lost ones, by their headers.
+
+    Args:
+        split: the split.
+        headers: the headers that were read.
+        seconds: limit of decoding a clip that starts after its file's stated end, because the
+            stated end may be wrong; None: it counts as found, and is decoded later.
+    """
     for defect in split.defects:
         if defect.clip is not None:
             split.lost.append(LostClip.of_defect(defect))
     for clip in split.clips:
         header = headers.get(clip.media)
         if header is None and not media_exists(clip.media):
-            header = Header(reason=LostReason.MISSING.value, detail="no such file")
+            detail = f"no such file{missing_hint(clip.media)}"
+            header = Header(reason=LostReason.MISSING.value, detail=detail)
         reason, detail = (header.reason, header.detail) if header else (None, "")
         ends = header.seconds if header and not reason else None
-        if ends is not None and clip.start is not None and clip.start >= ends:
+        after = ends is not None and clip.start is not None and clip.start >= ends
+        if after and seconds is not None and not _has_frames(clip, seconds):
             reason = LostReason.NO_FRAME.value
             detail = f"starts at {clip.start:g} s, the file ends at {ends:g} s"
         if reason:
@@ -184,6 +196,22 @@ def _lose(split: _Split, headers: Mapping[Path, Header]) -> None:
             split.lost.append(LostClip(id=clip.id, reason=reason, detail=said))
         else:
             split.found.append(clip)
+
+
+def _has_frames(clip: Clip, seconds: float) -> bool:
+    """Return True if a frame of a clip decodes."""
+    try:
+        read_frames(
+            clip.media,
+            start=clip.start,
+            end=clip.end,
+            size=16,
+            pick=lambda _: [0],
+            allowance=Allowance(seconds),
+        )
+    except MediaError:
+        return False
+    return True
 
 
 def _decode(split: _Split, source: DataSource, workers: int) -> None:
@@ -286,6 +314,8 @@ def _seconds(clip: Clip, headers: Mapping[Path, Header]) -> float | None:
     """Return a clip's length; None if its file was not opened or does not give it."""
     header = headers.get(clip.media)
     whole = header.seconds if header else None
+    if whole is not None and whole <= (clip.start or 0.0):
+        whole = None  # the clip was found after the stated end
     end = clip.end if clip.end is not None else whole
     if end is None:
         return None

@@ -14,8 +14,11 @@ from avbench.cli.data_check import data_check, print_data_check
 from avbench.cli.main import app
 from avbench.core.errors import SuiteError
 from avbench.core.registry import load
+from avbench.core.types import InputSpec
 from avbench.data.annotations.clip_list import clip_list_hash
+from avbench.data.media.clip import read_clip
 from avbench.data.media.headers import read_header, read_headers
+from tests.data.test_media_repair import shorten_header
 
 NAME = "youcookii_annotations_trainval.json"
 
@@ -204,11 +207,11 @@ def test_the_split_for_selection_is_told_and_is_apart_from_the_reported_one(data
 def test_decoding_tells_what_headers_do_not(
     test_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file that breaks after 28 of its 50 frames, at 2.7 of 5 s, and one without sound."""
+    """A file of 5 s with a damaged packet at 2.8 s, and one without sound."""
     root = tmp_path / "cooking"
     (root / "videos").mkdir(parents=True)
     videos: dict[str, tuple[str, list[list[float]]]] = {
-        "aaaaaaaaaaa": ("training", [[0, 2], [1, 4], [4, 5]]),
+        "aaaaaaaaaaa": ("training", [[0, 2], [1, 4], [6, 7]]),
         "bbbbbbbbbbb": ("training", [[1, 3]]),
         "ccccccccccc": ("validation", [[0, 2]]),
     }
@@ -222,12 +225,12 @@ def test_decoding_tells_what_headers_do_not(
     path = tmp_path / "my_data.yaml"
     path.write_text("datasets: {cooking: {reader: youcook2, root: cooking}}")
     train, _ = check(path)["datasets"][0]["splits"]
-    assert (train["found"], train["lost"], train["decoded"]) == (4, {}, None)
+    assert (train["found"], train["lost"], train["decoded"]) == (3, {"no_frame": 1}, None)
     found = check(path, decode=True)
     train, validation = found["datasets"][0]["splits"]
     assert (train["found"], train["lost"]) == (3, {"no_frame": 1})
     assert (
-        "the clip starts at 4.00 s, the picture ends at 2.70 s" in train["lost_clips"][0]["detail"]
+        "the clip starts at 6.00 s, the picture ends at 4.90 s" in train["lost_clips"][0]["detail"]
     )
     assert train["decoded"]["sound"] == {"absent": 2, "present": 1}
     assert train["decoded"]["partial"] == 1
@@ -243,6 +246,26 @@ def test_decoding_tells_what_headers_do_not(
     train, validation = check(path, decode=True)["datasets"][0]["splits"]
     assert train["lost"] == {"no_frame": 1, "sound_absent": 2}
     assert validation["lost"] == {"sound_absent": 1}
+
+
+@pytest.mark.parametrize("decode", [False, True])
+def test_packets_decide_where_a_file_ends_and_not_its_header(tmp_path: Path, decode: bool) -> None:
+    root = tmp_path / "cooking"
+    (root / "videos").mkdir(parents=True)
+    videos = {"aaaaaaaaaaa": ("training", [[0, 1], [6, 8], [30, 31]])}
+    (root / NAME).write_text(json.dumps(cooking(videos)))
+    media = root / "videos/aaaaaaaaaaa.mkv"
+    film(media, 1, seconds=10)
+    shorten_header(media, 2.0)
+    path = tmp_path / "my_data.yaml"
+    path.write_text("datasets: {cooking: {reader: youcook2, root: cooking, report: training}}")
+    (train, *_) = check(path, decode=decode)["datasets"][0]["splits"]
+    assert (train["found"], train["lost"]) == (2, {"no_frame": 1})
+    assert train["clip_seconds"]["sum"] == pytest.approx(3)
+    if decode:
+        clip = read_clip(media, InputSpec(size=16), lambda _: [0], start=6, end=8)
+        assert [item["note"] for item in train["decoded"]["notes"]] == [*clip.notes]
+        assert clip.notes[0] == "the header states 2.00 s, the picture goes on to 8.00 s"
 
 
 def test_time_bounds_what_is_opened_not_what_is_looked_for(data: Path) -> None:

@@ -46,7 +46,7 @@ VIDEOS = {
     "GGSY1Qvo990": ("video_features/v_GGSY1Qvo990.mp4", [(0.0, 4.2), (4.2, 9.77)]),
     "flippancake": ("decord/flipping_a_pancake.mkv", [(3.1, 6.0), (5.5, 8.0)]),
     "nosoundtrac": ("mmaction2/demo.mp4", [(1.0, 3.0)]),
-    "breaksearly": ("decord/corrupted.mp4", [(0.0, 2.0), (2.0, 4.0), (4.0, 5.0)]),
+    "breaksearly": ("decord/corrupted.mp4", [(0.0, 2.0), (2.0, 4.0), (6.0, 7.0)]),
     "turned90deg": ("decord/video_90.mov", [(0.0, 1.0)]),
     "disordered1": ("mmaction2/test.avi", [(1.0, 4.0)]),
     "nothingatal": (None, [(0.0, 1.0)]),

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from avbench.analysis.relevance.transcripts import Transcripts
 from avbench.core.errors import DataError
+from avbench.core.options import make
+from avbench.core.registry import load
 from avbench.data.annotations.subtitles import open_vtt, speech_files
 
 
@@ -68,3 +71,55 @@ def test_a_video_has_one_file(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{tmp_path / 'a.fr.vtt'}: the video 'a' has a file already, a.en.vtt; leave one"
     )
+
+
+@pytest.mark.parametrize("suffix", [".vtt", ".srt"])
+def test_character_references_are_characters(tmp_path: Path, suffix: str) -> None:
+    head, comma = ("WEBVTT\n\n", ".") if suffix == ".vtt" else ("1\n", ",")
+    path = tmp_path / f"a.en{suffix}"
+    text = "&gt;&gt; <i>salt</i> &amp; pepper,&nbsp;then it&#39;s &lt;done&gt; at AT&T"
+    path.write_text(f"{head}00:00:01{comma}000 --> 00:00:02{comma}500\n{text}\n")
+    assert open_vtt(path) == [(">> salt & pepper, then it's <done> at AT&T", 1.0, 2.5)]
+
+
+def test_a_srt_serves_a_video_without_another_file(tmp_path: Path) -> None:
+    for name in ("a.csv", "a.en.srt", "b.en.srt"):
+        (tmp_path / name).write_text("")
+    assert {k: v.name for k, v in speech_files(tmp_path).items()} == {
+        "a": "a.csv", "b": "b.en.srt",
+    }  # fmt: skip
+
+
+BROKEN = {
+    "latin": ("latin.csv", "start,end,text\n0,6,café\n".encode("latin-1"), "not in UTF-8"),
+    "empty": ("empty.csv", b"", "is empty"),
+    "quote": ("quote.csv", b'start,end,text\n0,6,"he said "hi" to us"\n', "not csv"),
+    "short": ("short.csv", b"start,end\n0,6\n", "the column 'text' is missing"),
+    "times": ("times.csv", b"start,end,text\n0,x,hi\n", "must be a number"),
+    "wide": ("wide.en.vtt", "WEBVTT\n\n".encode("utf-16"), "not in UTF-8"),
+    "blank": ("blank.en.vtt", b"", "must be 'WEBVTT'"),
+    "clock": ("clock.en.srt", b"1\n0 --> 1\nhi\n", "must be '00:00:00.000"),
+}
+"""A video's file, its content, and the message's words."""
+
+
+def test_a_speech_file_that_cannot_be_read_costs_its_video_alone(tmp_path: Path) -> None:
+    asr = tmp_path / "asr"
+    asr.mkdir()
+    (tmp_path / "videos").mkdir()
+    (asr / "good.csv").write_text("start,end,text\n0,6,hello there\n")
+    (asr / "gone.csv").symlink_to(tmp_path / "nowhere.csv")
+    for name, content, _ in BROKEN.values():
+        (asr / name).write_bytes(content)
+    reader = load().get("datasets", "howto100m")
+    dataset = make(reader, {"root": str(tmp_path), "file": "asr"})
+    assert [clip.video for clip in dataset.clips("train")] == ["good"]
+    lost = {defect.clip: defect for defect in dataset.defects("train")}
+    assert lost.keys() == {*BROKEN, "gone"}
+    for video, (name, _, said) in BROKEN.items():
+        assert said in lost[video].problem, video
+        assert lost[video].place.startswith(str(asr / name))
+    assert lost["gone"].problem == "no such file"
+    heard = Transcripts.read(asr)
+    assert {*heard.lines} == {"good"}
+    assert len(heard.unread) == len(lost)

@@ -113,7 +113,7 @@ class CaptionSet:
         spoken = Transcripts.read(file)
         return replace(
             self,
-            speech_from=short(file),
+            speech_from=short(file) + _left_out(spoken),
             splits={
                 split: [replace(clip, speech=spoken.of(clip)) for clip in clips]
                 for split, clips in self.splits.items()
@@ -127,6 +127,12 @@ def _of(clip: Clip) -> list[Caption]:
         Caption(text=text, video=clip.video, clip=clip.id, span=span, speech=clip.speech)
         for text in clip.captions
     ]
+
+
+def _left_out(spoken: Transcripts) -> str:
+    if not spoken.unread:
+        return ""
+    return f" without {len(spoken.unread)} files that cannot be read, e.g. {spoken.unread[0]}"
 
 
 def short(path: Path) -> str:

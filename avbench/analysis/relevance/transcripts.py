@@ -8,7 +8,8 @@ csv or tsv
     an id in a column ``id``, ``clip``, ``video_id`` or ``video``, the text in ``text``, ``subs``
     or ``speech``; optional ``start`` and ``end``
 a folder
-    of ``<video>.csv`` with the columns ``start``, ``end``, ``text``, or ``<video>.….vtt``
+    of ``<video>.csv`` with the columns ``start``, ``end``, ``text``, or ``<video>.….vtt`` or
+    ``.srt``; a file that cannot be read is left out
 
 A text without times belongs to the clip with its id. A line with times belongs to the clip of its
 video with the same times (within 10 ms). If there is none, it belongs to each clip whose interval
@@ -25,13 +26,14 @@ from avbench.core.errors import DataError
 from avbench.core.types import Clip
 from avbench.data.annotations.json_stream import stream_fields
 from avbench.data.annotations.strict_json import (
+    MalformedError,
     Node,
     first_line,
     missing,
     open_csv,
     open_lines,
 )
-from avbench.data.annotations.subtitles import open_vtt, speech_files
+from avbench.data.annotations.subtitles import open_speech, speech_files
 
 SAME = 0.01
 """Times count as equal within this, seconds."""
@@ -56,6 +58,8 @@ class Transcripts:
     """Texts without times, by id."""
     lines: dict[str, list[Line]] = field(default_factory=dict)
     """Lines with times, by video (without the prefix ``v_``)."""
+    unread: list[str] = field(default_factory=list)
+    """Why each file of a folder that cannot be read is left out."""
 
     @classmethod
     def read(cls, path: Path) -> "Transcripts":
@@ -68,11 +72,10 @@ class Transcripts:
         suffixes = path.suffixes[-2:]
         if path.is_dir():
             for video, file in speech_files(path).items():
-                if file.suffix == ".vtt":
-                    made.lines[_bare(video)] = [Line(*cue) for cue in open_vtt(file)]
-                    continue
-                for row in open_csv(file, ("start", "end", "text")):
-                    made._add(video, row["text"].string(), row)
+                try:
+                    made.lines[_bare(video)] = [Line(*cue) for cue in open_speech(file)]
+                except MalformedError as error:
+                    made.unread.append(str(error))
         elif ".jsonl" in suffixes:
             for entry in open_lines(path):
                 made._add(_id(entry, entry["id"]), entry["text"].string(), entry)
@@ -81,7 +84,7 @@ class Transcripts:
         else:
             made._read_json(path)
         if not made.texts and not made.lines:
-            raise DataError(f"{path}: holds no speech")
+            raise DataError("; ".join([f"{path}: holds no speech", *made.unread[:1]]))
         return made
 
     def of(self, clip: Clip) -> str | None:

@@ -2,8 +2,9 @@
 
 It reads ``raw_caption.json`` or ``caption.json`` (the same without stop words) as released:
 ``{video: {"text": […], "start": […], "end": […]}}``; or a folder of ``<video>.csv`` with the
-columns ``start``, ``end`` and ``text``, or of ``<video>.<language>.vtt`` as downloaded; and
-``HowTo100M_v1.csv`` if categories are chosen. An ASR sentence is short, so clips are made as the
+columns ``start``, ``end`` and ``text``, or of subtitles as downloaded (``<video>.<language>.vtt``
+or ``.srt``), where a file that cannot be read costs its video; and ``HowTo100M_v1.csv`` if
+categories are chosen. An ASR sentence is short, so clips are made as the
 paper says (Sec. 4.1): start with one sentence, and extend it by neighbouring sentences until the
 clip is longer than five seconds.
 
@@ -29,7 +30,7 @@ from avbench.data.annotations.json_stream import stream_fields
 from avbench.data.annotations.local_files import LocalFiles
 from avbench.data.annotations.reader import DefectLog, FileDataset
 from avbench.data.annotations.strict_json import Node, checked_id, open_csv
-from avbench.data.annotations.subtitles import open_vtt, speech_files
+from avbench.data.annotations.subtitles import open_speech, speech_files
 
 SPLITS = ("train",)
 
@@ -45,7 +46,7 @@ class Options:
     media: str = "videos"
     """Folder of the videos, from the root: ``<video id>.<extension>`` at any depth."""
     file: str = "raw_caption.json"
-    """``raw_caption.json``, ``caption.json`` without stop words, or a folder of csv or vtt."""
+    """``raw_caption.json``, ``caption.json``, or a folder of csv, vtt or srt."""
     videos: str = "HowTo100M_v1.csv"
     """File of the videos' categories."""
     categories: tuple[str, ...] = ()
@@ -208,21 +209,13 @@ def _sentences(entry: Node) -> list[Sentence]:
 
 
 def _videos_of_folder(path: Path) -> Iterator[tuple[str, Lines]]:
-    """Yield the videos of a folder with one csv or vtt file a video."""
+    """Yield the videos of a folder with one csv, vtt or srt file a video."""
     for video, file in speech_files(path).items():
-        yield video, partial(_rows if file.suffix == ".csv" else _subtitles, file)
+        yield video, partial(_sentences_of_file, file)
 
 
-def _subtitles(path: Path) -> list[Sentence]:
-    return [Sentence(*cue) for cue in open_vtt(path)]
-
-
-def _rows(path: Path) -> list[Sentence]:
-    lines = [
-        Sentence(row["text"].string(), row["start"].seconds(), row["end"].seconds())
-        for row in open_csv(path, ("start", "end", "text"))
-    ]
-    return [line for line in lines if line.text]
+def _sentences_of_file(path: Path) -> list[Sentence]:
+    return [Sentence(*cue) for cue in open_speech(path)]
 
 
 @hookimpl

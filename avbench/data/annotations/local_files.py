@@ -4,8 +4,9 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from avbench.core.digest import file_digest
 from avbench.core.errors import DataError
@@ -115,11 +116,7 @@ class LocalFiles:
 
         A downloader's double extension (``id.mp4.mkv``) counts as one.
         """
-        stem, extension = os.path.splitext(name)
-        while extension.lower() in self._extensions:
-            name = stem
-            stem, extension = os.path.splitext(name)
-        return name
+        return _stem(name, self._extensions)
 
     def media_or_missing(self, *ids: str) -> Path:
         """Return the media file of an id, or the path at which it was expected."""
@@ -151,33 +148,113 @@ class LocalFiles:
             )
         digest = hashlib.sha256()
         for path in self.existing_files(names):
-            digest.update(f"{path.name}\0{file_digest(path)}\0".encode())
+            digest.update(os.fsencode(f"{path.name}\0{file_digest(path)}\0"))
         for file_id, name in sorted(self._index.items()):
             extension = os.path.splitext(name)[1]
-            digest.update(f"{file_id}\0{extension}\0{os.stat(name).st_size}\0".encode())
+            size = os.stat(name).st_size if os.path.exists(name) else "a dangling link"
+            digest.update(os.fsencode(f"{file_id}\0{extension}\0{size}\0"))
         return digest.hexdigest()[:32]
 
     @cached_property
     def _index(self) -> Mapping[str, str]:
         """Media files by id, the name without its extensions."""
-        found: dict[str, tuple[int, str]] = {}
-        titled: dict[str, tuple[int, str]] = {}
-        for stem, rank in self._media_files():
-            if stem not in found or rank < found[stem]:
-                found[stem] = rank
-            match = TITLED.fullmatch(stem)
-            if match is not None:
-                id_ = match[1] or match[2]
-                titled[id_] = min(rank, titled.get(id_, rank))
-        return {id_: path for id_, (_, path) in ({**titled, **found}).items()}
+        found: dict[str, MediaFile] = {}
+        titled: dict[str, MediaFile] = {}
+        for file in _walk(self.media, self._extensions, accepted=True):
+            _keep(found, file.stem, file)
+            if file.id is not None:
+                _keep(titled, file.id, file)
+        return {id_: file.path for id_, file in ({**titled, **found}).items()}
 
-    def _media_files(self) -> Iterator[tuple[str, tuple[int, str]]]:
-        """Yield each file's name without extensions, its container's rank and its path."""
-        order = {extension: i for i, extension in enumerate(self._extensions)}
-        for folder, folders, names in os.walk(self.media):
-            folders.sort()
-            for name in sorted(names):
-                extension = os.path.splitext(name)[1].lower()
-                if extension in order:
-                    rank = (order[extension], os.path.join(folder, name))
-                    yield self.without_extension(name), rank
+
+class MediaFile(NamedTuple):
+    """A file of a media folder; the smaller is preferred."""
+
+    rank: int
+    """Place of its extension among those accepted."""
+    path: str
+    stem: str
+    """Its name without extensions."""
+    id: str | None
+    """The id after a title."""
+
+
+def _keep(files: dict[str, MediaFile], id_: str, file: MediaFile) -> None:
+    """Keep the better of an id's files: one that is there, before a link to one that is not."""
+    if id_ in files:
+        file = min(file, files[id_], key=lambda f: (not os.path.exists(f.path), f))
+    files[id_] = file
+
+
+def _walk(media: Path, extensions: Sequence[str], *, accepted: bool) -> Iterator[MediaFile]:
+    """Yield the files of a media folder whose extensions are accepted, or the others.
+
+    A file whose path is not in UTF-8 is one of the others.
+    """
+    order = {extension: i for i, extension in enumerate(extensions)}
+    for folder, folders, names in os.walk(media):
+        folders.sort()
+        for name in sorted(names):
+            stem, extension = os.path.splitext(name)
+            path = os.path.join(folder, name)
+            if (extension.lower() in order and _is_utf8(path)) != accepted:
+                continue
+            rank = order.get(extension.lower(), 0)
+            stem = _stem(stem, extensions)
+            match = TITLED.fullmatch(stem)
+            id_ = None if match is None else match[1] or match[2]
+            yield MediaFile(rank, path, stem, id_)
+
+
+def _stem(name: str, extensions: Sequence[str]) -> str:
+    """Return a file's name without the extensions at its end."""
+    stem, extension = os.path.splitext(name)
+    while extension.lower() in extensions:
+        name = stem
+        stem, extension = os.path.splitext(name)
+    return name
+
+
+def _is_utf8(path: str) -> bool:
+    """Return True if a path can be written down in a text file."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(path: str) -> str:
+    """Return a path for messages, with bytes that are not UTF-8 as escapes."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def missing_hint(path: Path) -> str:
+    """Return what there is in place of a missing media file, for an error; empty: nothing.
+
+    Args:
+        path: the file, as a reader expected it, see ``LocalFiles.media_or_missing``.
+    """
+    if path.is_symlink():
+        return f"; it is a link to {_shown(os.readlink(path))}, which is not there"
+    for extensions in (EXTENSIONS, SOUNDS, IMAGES):
+        if path.suffix == extensions[0] and path.parent.is_dir():
+            others = _others(path.parent, path.parent.stat().st_mtime_ns, extensions)
+            other = others.get(path.stem)
+            if other is not None and not _is_utf8(other):
+                return f"; found {_shown(other)}, whose name is not in UTF-8: rename it"
+            if other is not None:
+                return f"; found {other}; accepted: {', '.join(extensions)}"
+    return ""
+
+
+@lru_cache(maxsize=8)
+def _others(media: Path, changed: int, extensions: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG001
+    """Return the files of a media folder with another extension, by id."""
+    found: dict[str, str] = {}
+    for file in _walk(media, extensions, accepted=False):
+        name = os.path.relpath(file.path, media)
+        found.setdefault(file.stem, name)
+        if file.id is not None:
+            found.setdefault(file.id, name)
+    return found

@@ -1,21 +1,26 @@
-"""WebVTT subtitles, as downloaders of YouTube's ASR write them (``<video>.<language>.vtt``).
+"""Subtitles, as downloaders write them (``<video>.<language>.vtt``, or ``.srt``): WebVTT, SubRip.
+
+Their character references (``&amp;``) stand for characters, as in HTML.
 
 YouTube's subtitles roll: a cue repeats the lines still on the screen and adds some, and between
 two such cues lies one of 10 ms that adds none. Repeated lines are read once.
 """
 
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from avbench.core.errors import DataError
 from avbench.core.numbers import shown
-from avbench.data.annotations.strict_json import MalformedError, read_text
+from avbench.data.annotations.strict_json import MalformedError, open_csv, read_text
 
-CLOCK = r"(?:([0-9]{1,4}):)?([0-5][0-9]):([0-5][0-9]\.[0-9]{3})"
+CLOCK = r"(?:([0-9]{1,4}):)?([0-5][0-9]):([0-5][0-9][.,][0-9]{3})"
 CUE = re.compile(rf"{CLOCK}[ \t]+-->[ \t]+{CLOCK}(?:[ \t].*)?")
-TAG = re.compile(r"<[^>]*>")
-SUBTITLED = re.compile(r"(\.[A-Za-z][\w-]*)*\.vtt$")
+TAG = re.compile(r"<[^>]*>|\{\\[^}]*\}")
+VTT, SRT = ".vtt", ".srt"
+SUBTITLED = re.compile(r"(\.[A-Za-z][\w-]*)*\.(vtt|srt)$")
 """The end of a file name after the video's id, which may hold a dot (``Storm 2.1.en.vtt``)."""
 
 JOINED = 0.05
@@ -31,14 +36,14 @@ class Cue(NamedTuple):
 
 
 def open_vtt(path: Path) -> list[Cue]:
-    """Read a WebVTT file: the cues that add words, with the added words alone.
+    """Read a WebVTT or SubRip file: the cues that add words, with the added words alone.
 
     Raises:
-        DataError: the file is missing, not in UTF-8, does not begin with ``WEBVTT``, or a cue's
-            times are malformed; the message names the line.
+        DataError: the file is missing, not in UTF-8, a ``.vtt`` that does not begin with
+            ``WEBVTT``, or a cue's times are malformed; the message names the line.
     """
     lines = read_text(path).split("\n")
-    if not lines[0].startswith("WEBVTT"):
+    if path.suffix == VTT and not lines[0].startswith("WEBVTT"):
         raise MalformedError(f"{path}: line 1", f"must be 'WEBVTT', got {lines[0][:20]!r}")
     cues, before, ended = [], [""], 0.0
     for start, end, words in _cues(path, lines):
@@ -68,26 +73,49 @@ def _cues(path: Path, lines: list[str]) -> Iterator[tuple[float, float, list[str
         words = []
         # Only an empty line ends a cue; YouTube writes blank lines within cues.
         while number < len(lines) and lines[number].rstrip("\r"):
-            words.append(" ".join(TAG.sub("", lines[number]).split()))
+            words.append(" ".join(html.unescape(TAG.sub("", lines[number])).split()))
             number += 1
         yield _seconds(*match.groups()[:3]), _seconds(*match.groups()[3:]), [w for w in words if w]
 
 
 def _seconds(hours: str | None, minutes: str, seconds: str) -> float:
-    return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds)
+    return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))
 
 
 def speech_files(folder: Path) -> dict[str, Path]:
-    """Return a folder's speech files by video: ``<video>.csv``, or ``<video>.<language>.vtt``.
+    """Return a folder's speech files by video: ``<video>.csv`` or ``<video>.<language>.vtt``.
+
+    A ``.srt`` serves a video that has neither.
 
     Raises:
         DataError: a video has two files.
     """
     found: dict[str, Path] = {}
-    for file in sorted([*folder.glob("*.csv"), *folder.glob("*.vtt")]):
+    others = [*folder.glob("*.csv"), *folder.glob(f"*{VTT}")]
+    for file in [*sorted(others), *sorted(folder.glob(f"*{SRT}"))]:
         video = file.stem if file.suffix == ".csv" else SUBTITLED.sub("", file.name)
+        if video in found and file.suffix == SRT != found[video].suffix:
+            continue
         if video in found:
             problem = f"the video '{video}' has a file already, {found[video].name}; leave one"
             raise MalformedError(f"{file}", problem)
         found[video] = file
     return found
+
+
+def open_speech(path: Path) -> list[Cue]:
+    """Read the lines of a video's own speech file that hold words.
+
+    Raises:
+        MalformedError: anything in the file, or all of it, cannot be read: this costs the video.
+    """
+    try:
+        if path.suffix != ".csv":
+            return open_vtt(path)
+        rows = open_csv(path, ("start", "end", "text"))
+        cues = [Cue(r["text"].string(), r["start"].seconds(), r["end"].seconds()) for r in rows]
+        return [cue for cue in cues if cue.text]
+    except MalformedError:
+        raise
+    except DataError as error:
+        raise MalformedError(f"{path}", str(error).removeprefix(f"{path}: ")) from error

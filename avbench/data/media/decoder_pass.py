@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from avbench.core.errors import DataError
 from avbench.data.media.container import BROKEN, error_text
+from avbench.data.media.demuxing import Damage
 from avbench.data.media.packets import Need
 from avbench.data.media.stream import Span, Video
 
@@ -33,8 +34,70 @@ TimedFrame = tuple[float | None, VideoFrame]
 """Start of a frame, seconds (None: no stamp), and the frame."""
 
 
+def timed_frames(
+    video: Video,
+    span: Span,
+    *,
+    needs: list[Need] | None = None,
+    damage: Damage | None = None,
+) -> Iterator[TimedFrame]:
+    """Yield the frames of a clip as they decode, from the seek point on, with their times.
+
+    Args:
+        video: the open stream.
+        span: the clip.
+        needs: need of each packet, see ``Index``: the needed frames and some others; None: all.
+        damage: takes the errors, and decoding goes on after each; None: the first one ends it.
+    """
+    try:
+        for frame in _decoded(video, span, needs, damage):
+            time = None if frame.pts is None else video.seconds(frame.pts)
+            if damage is not None:
+                damage.passed(time)
+            yield time, frame
+    except DataError:
+        raise
+    except BROKEN as error:
+        if damage is not None:
+            damage.add(error)
+        video.mark_damaged()
+
+
+def _decoded(
+    video: Video, span: Span, needs: list[Need] | None, damage: Damage | None
+) -> Iterator[VideoFrame]:
+    if needs is None:
+        for packet in video.packets(span, damage):
+            try:
+                frames = video.decode(packet)
+            except BROKEN as error:
+                if damage is None:
+                    raise
+                damage.add(error)
+                video.mark_damaged()
+                frames = []
+            yield from frames
+        return
+    place, holds = -1, False
+    for packet in video.packets(span):
+        if packet.size:
+            place += 1
+        if place < len(needs) and packet.size and needs[place] is not Need.NONE:
+            yield from video.decode(packet, needs[place])
+            holds = True
+        elif holds and packet.size:
+            yield from video.drain()
+            holds = False
+        if place >= len(needs) - 1:
+            break
+    if holds:
+        yield from video.drain()
+
+
 class Pass:
-    """Passes of the decoder over a clip, each up to the first error.
+    """Passes of the decoder over a clip.
+
+    Those by stamp end at the first error; the others go on after it.
 
     Attributes:
         notes: defects met so far.
@@ -51,7 +114,8 @@ class Pass:
         """Return each frame's time from the seek point to the clip's end, in decoding order."""
         found: list[float] = []
         self._held, pixels = [], 0
-        for stamp, frame in self._frames(None):
+        damage = _damage()
+        for stamp, frame in timed_frames(self._video, self._span, damage=damage):
             pixels += frame.width * frame.height
             if pixels > HELD:
                 self._held = None
@@ -63,6 +127,7 @@ class Pass:
             found.append(time)
             if time >= self._span.high + DISORDER:
                 break
+        self.notes += damage.notes()
         if any(b < a for a, b in pairwise(found)):
             self.notes.append("time stamps out of order: frames taken in the decoder's order")
         return found
@@ -78,7 +143,7 @@ class Pass:
         kept: dict[float, Frame] = {}
         last = -np.inf
         converter = _Converter(self._video.aspect, self._size)
-        for time, frame in self._frames(needs):
+        for time, frame in timed_frames(self._video, self._span, needs=needs):
             if time is None or time <= last or (needs is not None and frame.is_corrupt):
                 return {}
             last = time
@@ -93,13 +158,16 @@ class Pass:
         """Return frames by their place in decoding order; call ``stamps`` before."""
         kept: dict[int, Frame] = {}
         converter = _Converter(self._video.aspect, self._size)
-        frames = self._held or (frame for _, frame in self._frames(None))
+        damage = _damage()
+        again = timed_frames(self._video, self._span, damage=damage)
+        frames = self._held or (frame for _, frame in again)
         for place, frame in enumerate(frames):
             if place in wanted:
                 if not self._convert(converter, frame, place, kept):
                     break
                 if len(kept) == len(wanted):
                     break
+        self.notes += damage.notes()
         return kept
 
     def _convert(
@@ -113,40 +181,9 @@ class Pass:
             return False
         return True
 
-    def _frames(self, needs: list[Need] | None) -> Iterator[TimedFrame]:
-        video, time = self._video, None
-        try:
-            for frame in self.decoded(needs):
-                time = None if frame.pts is None else video.seconds(frame.pts)
-                yield time, frame
-        except DataError:
-            raise
-        except BROKEN as error:
-            video.mark_damaged()
-            where = "at once" if time is None else f"after the frame at {time:.2f} s"
-            self.notes.append(f"the picture breaks {where}: {error_text(error)}")
 
-    def decoded(self, needs: list[Need] | None = None) -> Iterator[VideoFrame]:
-        """Yield frames as they decode: all, or the needed ones and some others."""
-        video = self._video
-        if needs is None:
-            for packet in video.packets(self._span):
-                yield from video.decode(packet)
-            return
-        place, holds = -1, False
-        for packet in video.packets(self._span):
-            if packet.size:
-                place += 1
-            if place < len(needs) and packet.size and needs[place] is not Need.NONE:
-                yield from video.decode(packet, needs[place])
-                holds = True
-            elif holds and packet.size:
-                yield from video.drain()
-                holds = False
-            if place >= len(needs) - 1:
-                break
-        if holds:
-            yield from video.drain()
+def _damage() -> Damage:
+    return Damage("picture", "after the frame at")
 
 
 class _Converter:

@@ -12,9 +12,9 @@ from typing import Any
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
 
-from avbench.data.media.container import LostReason, MediaError, open_media
+from avbench.data.media.container import MediaError, open_media
+from avbench.data.media.stream import first_stream
 from avbench.data.media.tar_members import sound_of
 
 CHUNK = 32
@@ -29,7 +29,7 @@ class Header:
     """A value of ``container.LostReason`` if all its clips are lost; None: none known."""
     detail: str = ""
     seconds: float | None = None
-    """Length; None: not stated."""
+    """Length as stated, which packets may exceed; None: not stated."""
     container: str = ""
     video: str = ""
     """Codec of the picture; empty: no picture."""
@@ -62,17 +62,17 @@ def _header(path: Path, container: InputContainer) -> Header:
     seconds = None if container.duration is None else container.duration / av.time_base
     header = Header(seconds=seconds, container=container.format.name)
     header = replace(header, **_sound(container))
-    for stream in container.streams.video:
-        context = stream.codec_context
-        if context is not None and not stream.disposition & Disposition.attached_pic:
-            return replace(
-                header,
-                video=context.codec.canonical_name,
-                size=(context.width, context.height),
-                rate=float(stream.average_rate) if stream.average_rate else None,
-            )
-    why = f"{path}: no video stream that can be decoded"
-    return replace(header, reason=LostReason.NO_VIDEO.value, detail=why)
+    try:
+        stream = first_stream(container, path, 1)
+    except MediaError as error:
+        return replace(header, reason=error.reason.value, detail=error.detail)
+    context = stream.codec_context
+    return replace(
+        header,
+        video=context.codec.canonical_name,
+        size=(context.width, context.height),
+        rate=float(stream.average_rate) if stream.average_rate else None,
+    )
 
 
 def _sound(container: InputContainer) -> dict[str, Any]:

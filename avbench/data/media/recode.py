@@ -9,7 +9,7 @@ shape. Sound is mono at the rate that the spectrogram needs.
 One thread encodes, so that equal input gives equal bytes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -35,10 +35,11 @@ from avbench.data.media.container import (
     MediaError,
     error_text,
 )
-from avbench.data.media.decoder_pass import SLIM, Pass
+from avbench.data.media.decoder_pass import SLIM, Pass, timed_frames
+from avbench.data.media.demuxing import Damage
 from avbench.data.media.sampling import EPSILON, Timeline
 from avbench.data.media.stream import Span, Video
-from avbench.data.media.video import check_interval, cut, early_end_notes, no_frame_reason, scan
+from avbench.data.media.video import check_interval, cut, end_notes, no_frame_reason, scan
 
 CLOCK = 90_000
 """Ticks a second if the source's clock does not suit MP4."""
@@ -169,13 +170,13 @@ def _picture(
             raise MediaError(path, LostReason.NO_FRAME, why) from error
         if made is None:
             raise MediaError(path, LostReason.NO_FRAME, "decoding it twice gave different frames")
-        return made, timeline.times[0], [*notes, *early_end_notes(timeline, span, video)]
+        return made, timeline.times[0], [*notes, *end_notes(timeline, span, video)]
 
 
 def _encode_by_stamps(video: Video, span: Span, timeline: Timeline, how: Encoding) -> bytes | None:
     """Encode the clip by its packets' stamps, in one pass; None: decoding does not match them."""
     writer, left, last = _Writer(how, video), set(timeline.times), -np.inf
-    for time, frame in _decode_frames(video, span):
+    for time, frame in timed_frames(video, span):
         if time is None or time <= last:
             return None
         last = time
@@ -194,25 +195,14 @@ def _encode_by_places(
 ) -> bytes | None:
     """Encode the clip by its frames' places in decoding order; None: frames are missing."""
     writer, last = _Writer(how, video), places[-1]
-    for place, (_, frame) in enumerate(_decode_frames(video, span)):
+    damage = Damage("picture")  # noted before
+    for place, (_, frame) in enumerate(timed_frames(video, span, damage=damage)):
         if place >= places[0] and place < len(times):
             writer.add(frame, times[place])
         if place > last:
             break
     whole = writer.frames >= len(places) or (how.fps is not None and writer.frames > 0)
     return writer.close() if whole else None
-
-
-def _decode_frames(video: Video, span: Span) -> Iterator[tuple[float | None, VideoFrame]]:
-    """Yield the frames from the seek point to the first error, with their times."""
-    try:
-        for packet in video.packets(span):
-            for frame in packet.decode():
-                yield None if frame.pts is None else video.seconds(frame.pts), frame
-    except DataError:
-        raise
-    except BROKEN:
-        video.mark_damaged()
 
 
 class _Writer:

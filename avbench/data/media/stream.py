@@ -18,21 +18,21 @@ from avbench.core.errors import DataError
 from avbench.data.media.container import (
     BROKEN,
     MOST_PIXELS,
+    PLAIN,
     Allowance,
     LostReason,
     MediaError,
+    late_end_notes,
     open_media,
     origin,
-    packets,
+    stated_end,
 )
+from avbench.data.media.demuxing import Damage, packets
 from avbench.data.media.packets import Index, Need
+from avbench.data.media.restarts import is_joined, may_restart
 
 DEFAULT_INTERVAL = 0.04
 """Duration of a frame, seconds, if the file states none."""
-
-PLAIN = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
-"""Containers that state when each frame is shown, and that can be rewound to their first packet.
-For others (AVI) FFmpeg guesses the times, and they are opened anew."""
 
 REFERRING = ("h264", "hevc", "mpeg4", "vp8", "vp9")
 """Codecs that make one frame of a packet and mark the frames that others refer to."""
@@ -77,6 +77,7 @@ class Video:
         self._skip: Skip = "DEFAULT"
         self.interval = DEFAULT_INTERVAL
         self.duration: float | None = None
+        self._stated: float | None = None
 
     def __enter__(self) -> "Video":
         try:
@@ -89,9 +90,16 @@ class Video:
     def __exit__(self, *error: object) -> None:
         self._files.close()
 
-    def packets(self, span: Span) -> Iterator[Any]:
-        """Yield the packets from the start of reading for a clip to the file's end."""
+    def packets(self, span: Span, damage: Damage | None = None) -> Iterator[Any]:
+        """Yield the packets from the start of reading for a clip to the file's end.
+
+        Args:
+            span: the clip.
+            damage: takes the errors of demuxing; None: the first one is raised.
+        """
         target = span.low - span.back if span.back is not None else -1.0
+        if target > 0 and may_restart(self._container) and is_joined(self._path):
+            target = -1.0
         if self._damaged or (self._was_read and target <= 0 and not self._rewind()):
             self._files.close()
             self._open()
@@ -99,7 +107,7 @@ class Video:
         if target > 0 and self._tick:
             place = int((target + self._zero) / self._tick)
             self._container.seek(place, stream=self._stream, backward=True)
-        yield from packets(self._container, self._stream, self._path, self._allowance)
+        yield from packets(self._container, self._stream, self._path, self._allowance, damage)
 
     def can_skip_packets(self, index: Index) -> bool:
         """Return True if the packets' stamps tell which packets a frame needs.
@@ -142,6 +150,10 @@ class Video:
         """Convert a duration of the stream's clock to seconds."""
         return ticks * self._tick
 
+    def late_end_notes(self, end: float) -> list[str]:
+        """Return a note if the picture ends after the length that the header states."""
+        return late_end_notes(self._stated, "picture", end)
+
     @property
     def aspect(self) -> float:
         """Width over height of a pixel."""
@@ -161,9 +173,10 @@ class Video:
     def _open(self) -> None:
         self._container = self._files.enter_context(open_media(self._path, self._allowance))
         self._skip = "DEFAULT"
-        self._stream = stream = _first_stream(self._container, self._path, self._threads)
+        self._stream = stream = first_stream(self._container, self._path, self._threads)
         self._was_read = self._damaged = False
         self._zero, self._tick = origin(self._container), float(stream.time_base or 0)
+        self._stated = stated_end(self._container)
         if stream.average_rate:
             self.interval = 1 / float(stream.average_rate)
         if stream.duration is not None:
@@ -178,11 +191,14 @@ def index(video: Video, span: Span) -> Index:
     durations: list[float] = []
     order: list[float] = []
     keys: list[int] = []
-    whole = True
+    whole, damage = True, Damage("picture")
     try:
-        for packet in video.packets(span):
+        for packet in video.packets(span, damage):
             if packet.size == 0:
                 continue
+            if damage.count:  # the picture goes on after a hole
+                whole = False
+                break
             if packet.pts is None and not packet.is_discard:
                 whole = False
                 break
@@ -200,7 +216,9 @@ def index(video: Video, span: Span) -> Index:
                 durations.append(video.length(packet.duration or 0))
     except DataError:
         raise
-    except BROKEN:
+    except BROKEN as error:
+        damage.add(error)
+    if damage.count:
         video.mark_damaged()  # decoding meets the error too, and notes it
     usual = median(durations) if durations else 0.0
     return Index(
@@ -212,8 +230,12 @@ def index(video: Video, span: Span) -> Index:
     )
 
 
-def _first_stream(container: InputContainer, path: Path, threads: int) -> VideoStream:
-    """Return the first video stream that can be decoded and is no cover picture."""
+def first_stream(container: InputContainer, path: Path, threads: int) -> VideoStream:
+    """Return the first video stream that can be decoded and is no cover picture.
+
+    Raises:
+        MediaError: NO_VIDEO or TOO_LARGE.
+    """
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
             context = stream.codec_context

@@ -7,7 +7,7 @@ serves to read a whole shard in order.
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -18,6 +18,7 @@ from avbench.core.errors import DataError
 from avbench.core.job import as_written, read_json
 from avbench.core.numbers import shown
 from avbench.core.types import SoundState
+from avbench.data.media.file_bytes import FileBytes
 
 SHARD, INDEX = ".tar", ".json"
 
@@ -27,12 +28,6 @@ file that was not re-encoded, FFmpeg reads the parts that it needs."""
 
 KEPT = 32
 """Indices that a process keeps, because several clips of one video share a shard."""
-
-MEMORY = {"protocol_whitelist": ""}
-"""Options that let FFmpeg open nothing beside the bytes in memory."""
-
-SUBFILE = {"protocol_whitelist": "file,subfile"}
-"""Options for FFmpeg's protocol that reads a part of a local file."""
 
 REBUILD_HINT = "delete it and run 'avbench data prepare' again"
 
@@ -64,12 +59,15 @@ class Member:
             )
         return data
 
-    def target(self) -> tuple[str | BytesIO, Mapping[str, str]]:
-        """Return the file or address for FFmpeg to open, and the options."""
+    def open(self, wait: float) -> BytesIO | FileBytes:
+        """Open it; a read may wait ``wait`` seconds for storage.
+
+        Raises:
+            DataError: the shard is damaged.
+        """
         if self.size <= WHOLE:
-            return BytesIO(self.read()), MEMORY
-        end = self.offset + self.size
-        return f"subfile,,start,{self.offset},end,{end},,:{self.shard}", SUBFILE
+            return BytesIO(self.read())
+        return FileBytes(self.shard, wait, offset=self.offset, size=self.size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,9 +96,13 @@ def member_name(name: Any) -> str:
     Raises:
         ValueError: it is no file's name.
     """
-    if not isinstance(name, str) or name in ("", "..") or Path(name).name != name:
+    if not _is_name(name):
         raise ValueError(f"a member must be named as a file is, got {shown(name)}")
     return name
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and name not in ("", "..") and Path(name).name == name
 
 
 def media_exists(path: Path) -> bool:
@@ -146,7 +148,7 @@ def _read(shard: Path, changed: int, size: int) -> _Index:  # noqa: ARG001
     sounds: dict[str, tuple[str, float]] = {}
     facts: dict[str, SourceFacts] = {}
     with as_written(path, hint=REBUILD_HINT):
-        for sample in read_json(path)["samples"]:
+        for sample in read_samples(path):
             own: Mapping[str, Any] = sample["members"]
             for name, (offset, length, crc) in own.items():
                 place = {"offset": int(offset), "size": int(length), "crc": int(crc)}
@@ -163,3 +165,23 @@ def _read(shard: Path, changed: int, size: int) -> _Index:  # noqa: ARG001
                 notes = tuple(map(str, clip["notes"]))
                 facts[sample["media"]] = SourceFacts(sound=SoundState(clip["sound"]), notes=notes)
     return _Index(members, sounds, facts)
+
+
+def read_samples(path: Path) -> Sequence[Mapping[str, Any]]:
+    """Read the samples of a shard's index, whose media and sounds are members of their sample.
+
+    Raises:
+        DataError: the index is malformed, or names something else.
+    """
+    with as_written(path, hint=REBUILD_HINT):
+        samples: Sequence[Mapping[str, Any]] = read_json(path)["samples"]
+        for sample in samples:
+            names = set(sample["members"])
+            odd = [name for name in names if not _is_name(name)]
+            odd += [x for x in (sample["media"], sample["sound"]) if x not in {*names, None}]
+            if odd:
+                raise DataError(
+                    f"{path}: names '{odd[0]}', which is no member of its sample; an index "
+                    f"may name members alone, without folders; {REBUILD_HINT}"
+                )
+    return samples

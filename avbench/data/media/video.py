@@ -4,8 +4,9 @@ Frames are chosen by their presentation time stamps, which come from the packets
 Then the chosen frames, and those that they refer to, are decoded (see ``packets``). Only the
 chosen frames are converted and kept, so memory does not grow with the clip. If decoding does not
 match the packets' stamps (a damaged file, stamps out of order), the whole clip is decoded once to
-find its frames, and the choice is made anew. Decoding stops at the first error: the frames before
-it are used, and the error is noted. An error that no chosen frame depends on is not met.
+find its frames, and the choice is made anew. Then damaged packets are left out and noted, and
+decoding goes on with the next one that decodes, to the clip's end and within its time. An error
+that no chosen frame depends on is not met.
 
 Conversion is one pass of FFmpeg's swscale (bilinear, with a filter that widens when it shrinks):
 the short side to ``size`` pixels, non-square pixels made square, then the centre crop, then the
@@ -101,7 +102,7 @@ def read_frames(
             if found is None:
                 why = "; ".join(run.notes[len(notes) :]) or "they decode but once"
                 raise MediaError(path, LostReason.NO_FRAME, f"the chosen frames are gone: {why}")
-    notes += early_end_notes(timeline, span, video)
+    notes += end_notes(timeline, span, video)
     return Picture(
         frames=np.stack([found[i] for i in chosen]),
         chosen=chosen,
@@ -199,16 +200,18 @@ def _decode_by_places(
     return frames if all(i in frames for i in chosen) else None
 
 
-def early_end_notes(timeline: Timeline, span: Span, video: Video) -> list[str]:
-    """Return a note if the picture ends before the clip, or before the file's stated end."""
+def end_notes(timeline: Timeline, span: Span, video: Video) -> list[str]:
+    """Return a note if the picture ends before the clip, or not at the file's stated end."""
     stated = min(span.high, math.inf if video.duration is None else video.duration)
     if timeline.end < stated - SHORT and math.isfinite(stated):
         return [f"the picture ends at {timeline.end:.2f} s of {stated:.2f} s"]
-    return []
+    return video.late_end_notes(timeline.end)
 
 
 def no_frame_reason(stamps: Sequence[float], span: Span, notes: Sequence[str]) -> str:
     """Return the reason why a clip has no frame."""
+    if stamps and min(stamps) >= span.high - EPSILON:
+        return f"the clip ends at {span.high:.2f} s, the picture starts at {min(stamps):.2f} s"
     if stamps:
         return f"the clip starts at {span.low:.2f} s, the picture ends at {max(stamps):.2f} s"
     return "; ".join(["no frame decodes", *notes])

@@ -17,7 +17,9 @@ from avbench.core.errors import DataError
 from avbench.core.job import as_written, read_json_lines
 from avbench.core.options import build
 from avbench.core.types import Clip, SoundState
+from avbench.data.annotations.local_files import missing_hint
 from avbench.data.contracts import Defect
+from avbench.data.media.container import LostReason
 from avbench.data.settings import SoundPolicy, SoundUse
 
 LOST = "lost.jsonl"
@@ -71,6 +73,8 @@ def lost_clip(clip: Clip, result: ClipResult, sound: SoundPolicy) -> LostClip | 
     """Return a clip as lost if decoding or the sound policy says so, else None."""
     if "lost" in result:
         detail = f"cannot be decoded: {result['detail']}"
+        if result["lost"] == LostReason.MISSING:
+            detail += missing_hint(clip.media)
         return LostClip(id=clip.id, reason=result["lost"], detail=detail)
     if _sound_use(result, sound) == "use":
         return None

@@ -14,7 +14,7 @@ from avbench.core.numbers import shown
 from avbench.core.options import canonical
 from avbench.core.types import Clip
 from avbench.data.contracts import Defect
-from avbench.data.media.tar_members import INDEX, REBUILD_HINT, member_name
+from avbench.data.media.tar_members import INDEX, REBUILD_HINT, member_name, read_samples
 from avbench.data.prepared.clips import clip_from_json, paragraphs_from_json
 from avbench.data.prepared.lost import LOST, read_lost
 
@@ -120,7 +120,7 @@ class ShardSplit:
             with as_written(index, hint=REBUILD_HINT):
                 clips = [
                     _clip(item, shard, sample)
-                    for sample in read_json(index)["samples"]
+                    for sample in read_samples(index)
                     for item in sample["clips"]
                 ]
                 _check_distinct("clip", [clip.id for clip in clips])

@@ -98,7 +98,7 @@ def member_name(name: Any) -> str:
     """
     if not _is_name(name):
         raise ValueError(f"a member must be named as a file is, got {shown(name)}")
-    return name
+    return str(name)
 
 
 def _is_name(name: Any) -> bool:

@@ -288,7 +288,7 @@ class _Reader:
             name = ".".join(map(str, at)) or "the file"
             self.problems.add(line, f"{name}: a field's name must be text, got {what}")
             return None
-        key = self._scalar(node, ".".join(map(str, at)) or "the file", line)
+        key = self._scalar(node, ".".join(map(str, at)) or "a field's name", line)
         if isinstance(key, str):
             if len(key) <= NAME:
                 return key

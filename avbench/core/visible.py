@@ -68,14 +68,13 @@ def as_cell(text: str) -> str:
     ("'=1+1", '-0.5')
     """
     text = visible(text, keep="\n")
-    if RUN.match(text) and not NUMERAL.fullmatch(text):
-        return f"'{text}"
-    return text
+    safe = NUMERAL.fullmatch(text) or not RUN.match(text.lstrip("'"))
+    return text if safe else f"'{text}"
 
 
 def of_cell(text: str) -> str:
     """Return the text of which ``as_cell`` made a cell."""
-    return text[1:] if text.startswith("'") and RUN.match(text[1:]) else text
+    return text[1:] if text.startswith("'") and RUN.match(text.lstrip("'")) else text
 
 
 def as_comment(text: str) -> str:

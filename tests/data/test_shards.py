@@ -556,11 +556,11 @@ def test_other_settings_are_refused_in_a_folder_that_was_begun(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"--crf": "99"}, "data prepare: crf must be from 0 to 51, got 99"),
+        ({"--crf": "99"}, "data prepare.crf: must be from 0 to 51 (quality), got 99"),
         ({"--preset": "fastt"}, "preset must be one of ultrafast, superfast, "),
         ({"--sample-rate": "12345"}, "sample_rate must be one of (8000, 11025, "),
         ({"--sound": "mp3"}, "data prepare.sound: Input should be 'aac' or 'flac', got 'mp3'"),
-        ({"--short-side": "3"}, "short_side must be from 16 to 4320, got 3"),
+        ({"--short-side": "3"}, "short_side: must be from 16 to 4,320 pixels, got 3"),
         ({"--fps": "0"}, "fps: must be above 0 and at most 1,000 frames a second, got 0.0"),
         ({"--dataset": "youcook"}, "unknown dataset 'youcook'; did you mean 'youcook2'?"),
         ({"--split": "train"}, "youcook2: unknown split 'train'; did you mean 'training'?"),

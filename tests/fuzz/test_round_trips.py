@@ -48,17 +48,17 @@ def clips(draw: st.DrawFn) -> dict[str, Any]:
     start = draw(st.none() | SECONDS)
     choices = tuple(draw(st.lists(NAMES, min_size=1, max_size=3)))
     slot = {"value": choices[0], "choices": choices, "evidence": frozenset(draw(st.sets(NAMES)))}
-    return dict(
-        id=draw(TEXTS.filter(bool)),
-        video=draw(TEXTS.filter(bool)),
-        media=Path("/data") / draw(NAMES),
-        captions=tuple(draw(st.lists(TEXTS, max_size=3))),
-        start=start,
-        end=draw(st.none() | st.floats(min_value=start or 0, max_value=2e6)),
-        next_caption=draw(st.none() | TEXTS),
-        speech=draw(st.none() | TEXTS),
-        slots=draw(st.sampled_from([{}, {"colour": slot}])),
-    )
+    return {
+        "id": draw(TEXTS.filter(bool)),
+        "video": draw(TEXTS.filter(bool)),
+        "media": Path("/data") / draw(NAMES),
+        "captions": tuple(draw(st.lists(TEXTS, max_size=3))),
+        "start": start,
+        "end": draw(st.none() | st.floats(min_value=start or 0, max_value=2e6)),
+        "next_caption": draw(st.none() | TEXTS),
+        "speech": draw(st.none() | TEXTS),
+        "slots": draw(st.sampled_from([{}, {"colour": slot}])),
+    }
 
 
 @MADE

@@ -89,16 +89,11 @@ def csv_text(rows: Iterable[Iterable[str]]) -> str:
     return out.getvalue()
 
 
-def tolerant(*streams: object) -> None:
-    """Let streams replace the characters that their encoding lacks, instead of raising."""
-    for stream in streams:
+def tolerate_output() -> None:
+    """Let the output and the errors replace the characters that their encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-
-
-def tolerate_output() -> None:
-    """Make standard output and standard error tolerant."""
-    tolerant(sys.stdout, sys.stderr)
 
 
 def _hidden(character: str) -> bool:

@@ -6,15 +6,21 @@ import shutil
 import struct
 import subprocess
 import sys
+import tarfile
+import zlib
 from pathlib import Path
 
 import pytest
 
+from avbench.core.errors import DataError
+from avbench.core.job import write_json
 from avbench.core.types import InputSpec
 from avbench.data.media import container
 from avbench.data.media.clip import read_clip
 from avbench.data.media.container import LostReason, MediaError
+from avbench.data.media.tar_members import read_samples
 from avbench.data.media.video import read_frames
+from avbench.data.shards.manifest import FORM, MANIFEST, ShardSplit
 from tests.data.test_media import every, film
 
 SECRET = "secret.mp4"
@@ -207,3 +213,59 @@ def test_no_other_file_and_no_socket_is_opened(hostile: dict[str, Path], tmp_pat
             opened.append(line)
     assert seen == {os.fspath(path) for path in hostile.values()}
     assert opened == []
+
+
+def shard(folder: Path, **changes: object) -> Path:
+    """A shard of one clip and its sound, whose index says something else."""
+    data = film(folder / "a.mp4", 3).read_bytes()
+    with tarfile.open(folder / "000000.tar", "w") as tar:
+        tar.add(folder / "a.mp4", "0.mp4")
+    with tarfile.open(folder / "000000.tar") as tar:
+        offset = tar.getmember("0.mp4").offset_data
+    sample = {
+        "key": "0", "media": "0.mp4", "sound": None, "seconds": 0.3, "recoded": False,
+        "members": {"0.mp4": [offset, len(data), zlib.crc32(data)]}, "clips": [],
+    }  # fmt: skip
+    write_json(folder / "000000.json", {"samples": [{**sample, **changes}]})
+    return folder / "000000.tar"
+
+
+def test_a_sound_index_serves_its_members(tmp_path: Path) -> None:
+    path = shard(tmp_path) / "0.mp4"
+    assert len(read_clip(path, InputSpec(size=16), every).frames) == 3
+
+
+@pytest.mark.parametrize("place", ["{folder}/secret.mp4", "../secret.mp4", ".."])
+@pytest.mark.parametrize("kind", ["media", "sound", "members"])
+def test_an_index_names_members_alone(tmp_path: Path, place: str, kind: str) -> None:
+    film(tmp_path / SECRET, 3)
+    named = place.format(folder=tmp_path)
+    members = {"0.mp4": [0, 1, 0], named: [0, 1, 0]}
+    path = shard(tmp_path, **{kind: members if kind == "members" else named})
+    with pytest.raises(DataError) as caught:
+        read_clip(path / "0.mp4", InputSpec(size=16), every)
+    assert str(caught.value).startswith(
+        f"{tmp_path}/000000.json: names '{named}', which is no member of its sample; an index "
+        "may name members alone, without folders"
+    )
+    with pytest.raises(DataError, match="which is no member of its sample"):
+        read_samples(tmp_path / "000000.json")
+
+
+@pytest.mark.parametrize("kind", ["media", "sound"])
+def test_what_a_sample_names_is_its_own(tmp_path: Path, kind: str) -> None:
+    film(tmp_path / SECRET, 3)
+    path = shard(tmp_path, **{kind: SECRET})
+    with pytest.raises(DataError, match=f"names '{SECRET}', which is no member of its sample"):
+        read_clip(path / "0.mp4", InputSpec(size=16), every)
+
+
+@pytest.mark.parametrize("name", ["/etc/000000.tar", "../../000000.tar", ".."])
+def test_a_manifest_names_shards_of_its_folder_alone(tmp_path: Path, name: str) -> None:
+    manifest = {
+        "form": FORM, "split": "train", "roles": [], "protocol": "coco", "hash": "",
+        "files": [[name, 1, "", ""]], "lost_sha256": "",
+    }  # fmt: skip
+    write_json(tmp_path / MANIFEST, manifest)
+    with pytest.raises(DataError, match=f"must be named as a file is, got '{name}'"):
+        ShardSplit(tmp_path)

@@ -266,7 +266,7 @@ def test_packets_decide_where_a_file_ends_and_not_its_header(tmp_path: Path, dec
     assert (train["found"], train["lost"]) == (2, {"no_frame": 1})
     assert train["clip_seconds"]["sum"] == pytest.approx(3)
     if decode:
-        clip = read_clip(media, InputSpec(size=16), lambda _: [0], start=6, end=8)
+        clip = read_clip(media, InputSpec(size=16), lambda _: [0], start=6.0, end=8.0)
         assert [item["note"] for item in train["decoded"]["notes"]] == [*clip.notes]
         assert clip.notes[0] == "the header states 2.00 s, the picture goes on to 8.00 s"
 

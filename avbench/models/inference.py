@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from avbench.core import registry
+from avbench.core import options, registry
 from avbench.core.errors import AvbenchError, DataError
 from avbench.core.types import SoundState
 from avbench.data.dataset import Sample, collate
@@ -144,15 +144,12 @@ class TrainedCaptioner:
         yield from self._flush(waiting, settings)
 
     def _settings(self, beam: int | None, batch: int | None) -> DecodeSettings:
-        own = self.manifest.decode
+        asked = {k: v for k, v in (("beam", beam), ("batch", batch)) if v is not None}
         try:
-            return replace(
-                own,
-                beam=own.beam if beam is None else beam,
-                batch=own.batch if batch is None else batch,
-            )
-        except ValueError as error:
-            raise AvbenchError(str(error)) from error
+            return options.build(DecodeSettings, {**options.plain(self.manifest.decode), **asked})
+        except options.ValidationError as error:
+            lines = options.problems(error, DecodeSettings, "")
+            raise AvbenchError("\n".join(lines)) from error
 
     def _check_speech(self, request: Request) -> None:
         if self.reads_text and request.speech is None:

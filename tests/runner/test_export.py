@@ -393,7 +393,7 @@ def test_a_device_that_is_not_there(trained: Trained) -> None:
     said = raised(trained.model("one"), device="gpu")
     assert said.startswith("device 'gpu' cannot be used: ")
     assert said.endswith(". Allowed: cpu, cuda, auto")
-    with pytest.raises(AvbenchError, match=r"beam must be at least 1, got -1"):
+    with pytest.raises(AvbenchError, match=r"beam: must be from 1 to 1,000 hypotheses, got -1"):
         avbench.load_captioner(trained.model("one")).caption("x.mp4", beam=-1)
 
 

@@ -13,6 +13,7 @@ from avbench.data.media.clip import DecodedClip, read_clip
 from avbench.data.media.container import LostReason, MediaError
 from avbench.data.media.defects import HANDLING
 from tests.data.test_media import every, film, levels, tone
+from tests.data.test_media_repair import joined, late_picture, shorten_header
 
 SPEC = InputSpec(size=32)
 ELSEWHERE = {"crashes the decoder"}
@@ -160,6 +161,35 @@ def _(folder: Path) -> DecodedClip:
     assert levels(clip.frames.numpy()) == [round(10 * time) for time in clip.timeline.times]
     assert len(clip.frames) == 10
     assert any("breaks after the frame" in note for note in clip.notes)
+    return clip
+
+
+@case("picture starts after the clip")
+def _(folder: Path) -> DecodedClip:
+    return read(late_picture(folder / "a.mkv"), 0.0, 4.0)
+
+
+@case("header that states too short a length")
+def _(folder: Path) -> DecodedClip:
+    path = film(folder / "a.mkv", 40, sound=tone(4.0))
+    shorten_header(path, 1.0)
+    clip = read(path)
+    assert (len(clip.frames), len(clip.sound)) == (40, pytest.approx(4 * 22_050, abs=1100))
+    return clip
+
+
+@case("joined recordings")
+def _(folder: Path) -> DecodedClip:
+    clip = read(joined(folder / "a.ts", (20, 2.0), (30, 3.0)))
+    assert len(clip.frames) == 50
+    return clip
+
+
+@case("channels that cancel")
+def _(folder: Path) -> DecodedClip:
+    both = np.stack([tone(2.0), -tone(2.0)])
+    clip = read(film(folder / "a.mkv", sound=both, layout="stereo"))
+    assert clip.state is SoundState.PRESENT
     return clip
 
 

@@ -228,8 +228,8 @@ def test_quiet_and_silent_stereo_stay_what_they_are(tmp_path: Path, peak: float)
     assert clip.notes == ()
 
 
-def test_a_picture_that_starts_after_the_clip_is_said_to(tmp_path: Path) -> None:
-    path = tmp_path / "a.mkv"
+def late_picture(path: Path) -> Path:
+    """A file with sound from its start, and a picture from 5 s on."""
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=10)
         video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
@@ -242,6 +242,11 @@ def test_a_picture_that_starts_after_the_clip_is_said_to(tmp_path: Path) -> None
             frame.pts, frame.time_base = 50 + i, Fraction(1, 10)
             out.mux(video.encode(frame))
         out.mux(video.encode())
+    return path
+
+
+def test_a_picture_that_starts_after_the_clip_is_said_to(tmp_path: Path) -> None:
+    path = late_picture(tmp_path / "a.mkv")
     with pytest.raises(MediaError) as caught:
         read(path, 0.0, 4.0)
     assert caught.value.reason is LostReason.NO_FRAME

@@ -53,10 +53,13 @@ def spoil(path: Path, stream: str, which: Sequence[int], fill: bytes = b"\0") ->
     """Overwrite some packets of a file."""
     with av.open(str(path)) as container:
         packets = [bytes(p) for p in container.demux(**{stream: 0}) if p.size]
-    data = path.read_bytes()
-    for i in which:
-        assert data.count(packets[i]) == 1
-        data = data.replace(packets[i], fill * len(packets[i]))
+    data = bytearray(path.read_bytes())
+    at = 0
+    for i, packet in enumerate(packets):
+        at = data.index(packet, at)
+        if i in which:
+            data[at : at + len(packet)] = fill * len(packet)
+        at += len(packet)
     path.write_bytes(data)
 
 

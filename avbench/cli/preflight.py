@@ -79,13 +79,14 @@ def check(run: "Run", plugins_dir: Path | None = None) -> None:
     """Check what the waiting stages of a run need of this machine.
 
     Raises:
-        AvbenchError: a folder of stages cannot be written, the device is not there, or initial
-            weights or a vocabulary cannot be loaded; names them all, one per line.
+        AvbenchError: a folder of stages cannot be written, the device is not there, a batch does
+            not divide among the processes, or initial weights or a vocabulary cannot be loaded;
+            names them all, one per line.
     """
     waiting = [run.plan.stages[id_] for id_, state in run.status.items() if state == "waiting"]
     if not waiting:
         return
-    found = [*_folders(run, waiting), *_device(run)]
+    found = [*_folders(run, waiting), *_device(run), *_batches(run, waiting)]
     # Weights may take long, so they are only tried where the rest is well.
     found = found or [*_vocabularies(waiting), *_weights(run, waiting, plugins_dir)]
     if found:
@@ -122,6 +123,19 @@ def _device(run: "Run") -> Iterator[str]:
             f"--processes {processes}: each needs a device of its own, and this machine has "
             f"{torch.cuda.device_count()}"
         )
+
+
+def _batches(run: "Run", stages: Iterable["Stage"]) -> Iterator[str]:
+    """Yield the trainings whose batch does not divide among their processes."""
+    processes = run.executor.processes
+    for stage in stages if processes > 1 else ():  # the settings themselves divide
+        if KINDS[stage.kind].distributed:
+            batch, each = (stage.spec["train"][name] for name in ("batch", "accumulate"))
+            if batch % (processes * each):
+                yield (
+                    f"--processes: the batch of {stage.kind} must divide among {processes} "
+                    f"processes of {each} micro-batches, got {batch}"
+                )
 
 
 def _vocabularies(stages: Iterable["Stage"]) -> Iterator[str]:

@@ -349,6 +349,15 @@ def test_weights_that_cannot_be_loaded_are_refused_before_the_first_stage(
     assert err.count("\n") == 1
 
 
+def test_a_batch_that_does_not_divide_among_processes_is_refused_before_the_first_stage(
+    command: Command, no_stage: None
+) -> None:
+    status, _, err = command("run", "s.yaml", "--processes", "5", "--device", "cpu")
+    assert status == 2
+    assert err.startswith("error: --processes: the batch of ")
+    assert "must divide among 5 processes of 1 micro-batches, got " in err
+
+
 def test_nothing_is_examined_for_a_run_that_has_nothing_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -322,22 +322,6 @@ def _report(
     )
 
 
-def _check_processes(plan: "Plan", processes: int) -> None:
-    """Check that every training's batch divides among its processes.
-
-    Raises:
-        AvbenchError: one does not.
-    """
-    for stage in plan.stages.values():
-        train = stage.spec.get("train")
-        batch, each = (train or {}).get("batch", 0), (train or {}).get("accumulate", 1)
-        if batch % (processes * each):
-            raise AvbenchError(
-                f"--processes: the batch of {stage.kind} must divide among {processes} processes "
-                f"of {each} micro-batches, got {batch}"
-            )
-
-
 def _plugins(plugins_dir: Path | None) -> str | None:
     """Return the absolute folder of plugins, for the stages' processes; None: there is none."""
     folder = plugins_dir or Path("plugins")

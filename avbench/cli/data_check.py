@@ -128,10 +128,10 @@ def data_check(
             "checks": [],
             "splits": [],
         }
+        read: list[_Split] = []
         try:
             dataset = source.open(registry)
-            read = list(_splits(source.key, dataset))
-            splits += read
+            read.extend(_splits(source.key, dataset))
             report["fingerprint"] = dataset.fingerprint()
             found = check_clips(
                 partial(source.open, registry),
@@ -141,6 +141,7 @@ def data_check(
             report["checks"] = [options.plain(finding) for finding in found]
         except AvbenchError as error:
             report["problem"] = str(error)
+        splits += read  # also those before one that cannot be read
         reports.append(report)
     present = sorted({c.media for s in splits for c in s.clips if media_exists(c.media)})
     headers = read_headers(present, seconds=seconds, workers=workers)

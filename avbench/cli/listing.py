@@ -263,7 +263,7 @@ def options_from(registry: "Registry", component: "Component", given: Sequence[s
         SuiteError: lists every option that is unknown or has a wrong value.
     """
     from avbench.config.builder import Builder
-    from avbench.config.strict_yaml import Document, Mark, Problems, constant, literal
+    from avbench.config.strict_yaml import Mark, Problems, constant, literal
 
     if not given:
         return None
@@ -277,9 +277,7 @@ def options_from(registry: "Registry", component: "Component", given: Sequence[s
             continue
         plain = types.get(key) in (str, "str", str | None)
         doc = doc.set((key,), constant(value, here) if plain else literal(value, "--option"))
-    made = Builder(registry, problems).section(
-        component.config, Document(doc.data, doc.marks), component.name
-    )
+    made = Builder(registry, problems).section(component.config, doc, component.name)
     problems.check()
     return made
 

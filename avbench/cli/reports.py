@@ -2,7 +2,6 @@
 
 import errno
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from avbench.cli.commands.common import print_json
+from avbench.cli.commands.common import print_json, say
 from avbench.cli.progress import console as make_console
 from avbench.core.errors import AvbenchError
 from avbench.core.job import replacing, sweep
@@ -106,7 +105,7 @@ class Written:
         said = f"{self.folder}: the tables are only printed, not written: {self.fault.strerror}"
         if self.fault.errno not in READ_ONLY:
             raise AvbenchError(said)
-        print(f"note: {said}", file=sys.stderr)
+        say(f"note: {said}", stderr=True)
 
 
 def _write(sheets: Sequence["Sheet"], folder: Path, stem: str, formats: Sequence[str]) -> Written:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from avbench.core.errors import SuiteError
-from avbench.core.numbers import shown
+from avbench.core.numbers import DIGITS, shown
 from avbench.core.options import Location
 from avbench.core.visible import brief, visible
 
@@ -30,9 +30,6 @@ DEEPEST = 40
 
 NAME = 200
 """Characters of a field's name, at most."""
-
-DIGITS = 300
-"""Characters of a number, at most; a float has no more before its point."""
 
 FILES_READ: set[Path] = set()
 """All files read so far; the plan cache depends on their contents."""

@@ -18,6 +18,8 @@ FAULT = "number"
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
+DIGITS = 300
+"""Characters of a number in a file, at most; a float has no more before its point."""
 
 UNCOUNTED = frozenset(
     ("amplitude", "factor", "gradient norm", "per step", "power", "quality", "seed", "share")
@@ -30,7 +32,7 @@ class Number:
     """Bounds, unit and source of a number; it is finite in any case."""
 
     unit: str
-    """What is counted or measured: ``frames``, ``s``, ``Hz``; ``share`` or ``factor`` if it has
+    """The thing counted or measured: ``frames``, ``s``, ``Hz``; ``share`` or ``factor`` if it has
     no unit."""
     least: int | float | None = None
     """Smallest value; give either this or ``above``."""

@@ -282,7 +282,3 @@ class Store:
             for name in os.listdir(folder)
         }
         return Findings((s.id, self.examine(s)) for s in stages if s.folder in folders)
-
-    def all_done(self, stages: Iterable[Stage]) -> set[str]:
-        """Return the ids of those of the stages that are done."""
-        return self.examine_all(stages).done

@@ -200,14 +200,16 @@ def _write_record(
 
     If the disk is full, removing what the stage began may leave room for the record of that.
     """
-    failed = isinstance(outcome, Exception)
-    error = _log_failure(outcome, job.directory / LOG) if isinstance(outcome, Exception) else None
-    results = {} if isinstance(outcome, Exception) else outcome
+    error, results = None, {}
+    if isinstance(outcome, Exception):
+        error = _log_failure(outcome, job.directory / LOG)
+    else:
+        results = outcome
     try:
         stage_record.write(job.directory, job, results=results, error=error, provenance=provenance)
     except OSError as problem:
-        return not failed and _write_record(job, problem, provenance)
-    if failed:
+        return error is None and _write_record(job, problem, provenance)
+    if error is not None:
         return False
     for name in KINDS[job.kind].dropped_folders:
         shutil.rmtree(job.directory / name, ignore_errors=True)

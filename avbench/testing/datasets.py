@@ -422,7 +422,7 @@ def _reversed() -> Iterator[None]:
     listdir, scandir = os.listdir, os.scandir
 
     class Scan:
-        """What ``os.scandir`` returns, backwards."""
+        """The result of ``os.scandir``, backwards."""
 
         def __init__(self, *path: Any) -> None:
             with scandir(*path) as found:

@@ -16,6 +16,9 @@ AS_EXPECTED = "as expected"
 SHOWN = 3
 """Largest number of names that a finding lists."""
 
+PLACES = (7, 61, 118, 173)
+"""Steps at which a long run is saved and restored."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
@@ -108,6 +111,11 @@ def common_checks(component: Component, options: Any) -> list[Check]:
             run=source,
         ),
     ]
+
+
+def restored_at(step: int) -> int:
+    """Return the step of a long run at which it was last saved and restored."""
+    return max((place for place in PLACES if place <= step), default=0)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from avbench.testing.networks import (
     Inputs,
     NetworkChecks,
     copied,
+    mode_name,
     wrong_form,
 )
 
@@ -262,8 +263,10 @@ class _Subject(NetworkChecks):
             )
             by = gap(changed, whole)
             if by is not None:
-                where = "in training" if training else "in eval mode"
-                return f"{where}, kept tokens differ by {by:.2g} with other values in the padding"
+                return (
+                    f"{mode_name(training)}, kept tokens differ by {by:.2g} with other values in "
+                    "the padding"
+                )
         return None
 
     def inputs(self) -> str | None:
@@ -280,8 +283,7 @@ class _Subject(NetworkChecks):
                 else:
                     lacking += [f"{m}, row {row}" for row in range(B) if not grad[row].any()]
             if lacking:
-                where = "in training" if training else "in eval mode"
-                return list_names(f"{where}, no gradient on", lacking)
+                return list_names(f"{mode_name(training)}, no gradient on", lacking)
         return None
 
     def countable(self) -> str | None:

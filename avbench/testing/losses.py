@@ -14,7 +14,16 @@ from torch import nn
 from avbench.core.registry import Component
 from avbench.core.types import Modality, View, ViewLoss
 from avbench.testing.device import DEVICE, away, pretended
-from avbench.testing.findings import Check, Finding, common_checks, on, run_checks, seeded
+from avbench.testing.findings import (
+    PLACES,
+    Check,
+    Finding,
+    common_checks,
+    on,
+    restored_at,
+    run_checks,
+    seeded,
+)
 from avbench.testing.sources import sources
 from avbench.training.contracts import LossContext, LossStrategy, Objective, ProbeCurve
 
@@ -27,8 +36,6 @@ STREAMS: tuple[tuple[Modality, ...], ...] = (
 STEPS = 100
 LONG = 200
 """Steps of the long run, and calls that must give the same."""
-PLACES = (7, 61, 118, 173)
-"""Steps at which the long run is saved and restored."""
 FALL = 0.5
 """Nats per token by which losses fall where the total must follow."""
 
@@ -262,11 +269,13 @@ class _Subject:
         for view in strategy.views():
             risen = strategy.combine(_losses(strategy, 0, lower=[view])).total.item() - before
             if risen > 1e-6:
-                name = "+".join(sorted(view))
-                return f"the total rises by {risen:.3g} when the loss of {name} falls by {FALL}"
+                return (
+                    f"the total rises by {risen:.3g} when the loss of {_name(view)} falls by "
+                    f"{FALL}"
+                )
         for view, slope in _slopes(strategy, losses).items():
             if slope < 0:
-                return f"a gradient of {slope:.3g} on the loss of {'+'.join(sorted(view))}"
+                return f"a gradient of {slope:.3g} on the loss of {_name(view)}"
         return None
 
     def weights(self) -> str | None:
@@ -281,8 +290,7 @@ class _Subject:
         for view, slope in _slopes(strategy, losses).items():
             logged = weights.get(view, 0.0)
             if abs(slope - logged) > 1e-4 * max(1.0, abs(slope)):
-                name = "+".join(sorted(view))
-                return f"{logged:.4g} in the log for {name}, {slope:.4g} in the total"
+                return f"{logged:.4g} in the log for {_name(view)}, {slope:.4g} in the total"
         return None
 
     def observed(self) -> str | None:
@@ -293,9 +301,8 @@ class _Subject:
         for others in (_losses(strategy, 7), _equal(strategy, 0.5)):
             for view, slope in _slopes(strategy, others).items():
                 if abs(slope - first[view]) > 1e-5 * max(1.0, abs(slope)):
-                    name = "+".join(sorted(view))
                     return (
-                        f"the weight of {name} is {first[view]:.4g} for some losses and "
+                        f"the weight of {_name(view)} is {first[view]:.4g} for some losses and "
                         f"{slope:.4g} for others, after the same observe"
                     )
         return None
@@ -434,8 +441,7 @@ class _Subject:
         for step, (one, other) in enumerate(zip(straight, broken, strict=True)):
             problem = _difference(other, one)
             if problem:
-                last = max((place for place in PLACES if place <= step), default=0)
-                return f"saved and restored at step {last}, {problem} at step {step}"
+                return f"saved and restored at step {restored_at(step)}, {problem} at step {step}"
         return None
 
     def long_run(self, places: Sequence[int]) -> list[list[Any]]:
@@ -519,7 +525,11 @@ def _same(a: Objective, b: Objective) -> bool:
 
 
 def _shown(weights: Mapping[View, float]) -> dict[str, float]:
-    return {"+".join(sorted(view)): float(weight) for view, weight in weights.items()}
+    return {_name(view): float(weight) for view, weight in weights.items()}
+
+
+def _name(view: View) -> str:
+    return "+".join(sorted(view))
 
 
 def _difference(got: list[Any], expected: list[Any]) -> str | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from avbench.core.types import Tokens
 from avbench.testing.device import DEVICE, away, pretended, send
-from avbench.testing.findings import Check, gap, list_names, seeded
+from avbench.testing.findings import PLACES, Check, gap, list_names, restored_at, seeded
 from avbench.testing.sources import sources
 
 Inputs = Mapping[str, Tensor]
@@ -26,8 +26,6 @@ MODES = (False, True)
 """Eval mode, training mode."""
 STEPS = 200
 """Steps of the long run."""
-PLACES = (7, 61, 118, 173)
-"""Steps at which the long run is saved and restored."""
 FEW = 4
 """Calls that are compared where chance is looked for."""
 LARGE = 20_000_000
@@ -273,7 +271,7 @@ class NetworkChecks(ABC):
                     self.call(network, given)
                 changed = [k for k, v in kept.items() if not torch.equal(v, given[k])]
                 if changed:
-                    return list_names(f"{_mode(training)}, a call changes", changed)
+                    return list_names(f"{mode_name(training)}, a call changes", changed)
         return None
 
     def deterministic(self) -> str | None:
@@ -300,7 +298,7 @@ class NetworkChecks(ABC):
                     by = gap(self.output(two, given, draw=call), first, within=0.0)
                     if by is not None:
                         return (
-                            f"{_mode(training)}, the output differs by {by:.2g} while inputs, "
+                            f"{mode_name(training)}, the output differs by {by:.2g} while inputs, "
                             "weights and torch's seed are equal"
                         )
         for training in MODES:
@@ -310,7 +308,7 @@ class NetworkChecks(ABC):
                     self.call(network, copied(given))
                     ends.append(torch.get_rng_state())
             if torch.equal(*ends):
-                return f"{_mode(training)}, a call sets torch's seed"
+                return f"{mode_name(training)}, a call sets torch's seed"
         return None
 
     def alone(self) -> str | None:
@@ -355,7 +353,7 @@ class NetworkChecks(ABC):
             mixed = self.output(self.reset(network), self.but(row, given, other))
             by = gap(mixed[row], whole[row])
             if by is not None:
-                mode = _mode(network.training)
+                mode = mode_name(network.training)
                 return f"{mode}, row {row} differs by {by:.2g} in a batch with other rows"
         return None
 
@@ -389,7 +387,7 @@ class NetworkChecks(ABC):
                 )
                 by = gap(then, now, within=0.0)
                 if by is not None:
-                    return f"{_mode(training)}, the restored output differs by {by:.2g}"
+                    return f"{mode_name(training)}, the restored output differs by {by:.2g}"
         return None
 
     def restored(self, network: nn.Module) -> Any:
@@ -405,7 +403,7 @@ class NetworkChecks(ABC):
             self.backward(network, self.variants()[0])
             lacking = [n for n, p in network.named_parameters() if p.requires_grad and _unset(p)]
             if lacking:
-                return list_names(f"{_mode(training)}, no gradient on", lacking)
+                return list_names(f"{mode_name(training)}, no gradient on", lacking)
         return None
 
     def backward(self, network: nn.Module, given: Inputs) -> None:
@@ -422,11 +420,11 @@ class NetworkChecks(ABC):
             network = self.fresh(training=training)
             found = self.call(copy.deepcopy(network).double(), wide).values.dtype
             if found != torch.float64:
-                return f"{_mode(training)}, {_name(found)} from weights and inputs of float64"
+                return f"{mode_name(training)}, {_name(found)} from weights and inputs of float64"
             with torch.autocast("cpu", torch.bfloat16):
                 values = self.call(network, copied(given)).values
             if not torch.isfinite(values).all():
-                return f"{_mode(training)}, values that are not finite under autocast"
+                return f"{mode_name(training)}, values that are not finite under autocast"
         return None
 
     def device(self) -> str | None:
@@ -439,7 +437,7 @@ class NetworkChecks(ABC):
             found = [tokens.values, *([] if tokens.keep is None else [tokens.keep])]
             left = [t.device.type for t in found if t.device != DEVICE]
             if left:
-                return f"{_mode(training)}, an output on the {left[0]}, not with the inputs"
+                return f"{mode_name(training)}, an output on the {left[0]}, not with the inputs"
         return None
 
     def gradient(self) -> str | None:
@@ -496,10 +494,9 @@ class NetworkChecks(ABC):
         for (step, mode, one), (_, _, other) in zip(straight, self.long_run(PLACES), strict=True):
             by = gap(other, one, within=0.0)
             if by is not None:
-                last = max((place for place in PLACES if place <= step), default=0)
                 return (
-                    f"{_mode(mode)}, step {step} differs by {by:.2g} if the network is saved and "
-                    f"restored at step {last}"
+                    f"{mode_name(mode)}, step {step} differs by {by:.2g} if the network is saved "
+                    f"and restored at step {restored_at(step)}"
                 )
         return None
 
@@ -572,7 +569,8 @@ def _unset(parameter: nn.Parameter) -> bool:
     return parameter.grad is None
 
 
-def _mode(training: bool) -> str:
+def mode_name(training: bool) -> str:
+    """Return a mode as messages name it."""
     return "in training" if training else "in eval mode"
 
 

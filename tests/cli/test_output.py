@@ -1,4 +1,4 @@
-"""What commands print, whatever labels hold and whatever the output's encoding is."""
+"""The output of commands, with any labels and in any encoding."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What a run shows: progress, the time left, damage and second attempts."""
+"""The output of a run: progress, the time left, damage and second attempts."""
 
 import io
 import time
@@ -42,7 +42,7 @@ def report(run: Run, done: int, total: int) -> None:
 
 
 class Shown:
-    """What a watcher prints of a run, in a terminal or in a log."""
+    """The lines that a watcher prints of a run, in a terminal or in a log."""
 
     def __init__(self, run: Run, *, terminal: bool) -> None:
         self.run = run

@@ -8,7 +8,7 @@ from avbench.testing import Finding, check
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """Which fault a component has."""
+    """The fault of a component."""
 
     fault: str = ""
     root: str = ""

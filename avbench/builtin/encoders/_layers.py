@@ -7,6 +7,11 @@ from torch.nn import functional
 from avbench.api import linear, packed, portable, transformer_layer_macs
 
 
+def heads_fault(width: int, heads: int) -> str | None:
+    """Return why attention of a width cannot have so many heads, or None."""
+    return f"heads must divide width, got {heads} and {width}" if width % heads else None
+
+
 class Linear(nn.Linear):
     """A linear layer in the type of its input.
 

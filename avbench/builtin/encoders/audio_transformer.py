@@ -20,7 +20,7 @@ from avbench.api import (
     initialise,
 )
 
-from ._layers import transformer_encoder_macs
+from ._layers import heads_fault, transformer_encoder_macs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,14 +43,13 @@ class AudioTransformerOptions:
     """Divisor of the log-mel values after that, nats; ten real clips had 2.8."""
 
     def __post_init__(self) -> None:
-        if self.width is not None and self.width % self.heads:
-            raise ValueError(f"heads must divide width, got {self.heads} and {self.width}")
+        fault = heads_fault(self.width, self.heads) if self.width is not None else None
+        if fault is not None:
+            raise ValueError(fault)
 
     def width_fault(self, D: int) -> str | None:
         """Return why the encoder cannot have the model's width, or None."""
-        width = self.width or D
-        fault = f"heads must divide width, got {self.heads} and {width}"
-        return fault if width % self.heads else None
+        return heads_fault(self.width or D, self.heads)
 
 
 @final

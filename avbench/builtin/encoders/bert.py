@@ -21,7 +21,7 @@ from avbench.api import (
     initialise,
 )
 
-from ._layers import transformer_encoder_macs
+from ._layers import heads_fault, transformer_encoder_macs
 from ._weights import reason
 
 HEADS = ("cls.", "pooler.", "bert.pooler.", "classifier.")
@@ -81,16 +81,15 @@ class BertOptions:
     """Branch, tag or commit of a named model; None: its main branch, which may move."""
 
     def __post_init__(self) -> None:
-        if self.width is not None and self.width % self.heads:
-            raise ValueError(f"heads must divide width, got {self.heads} and {self.width}")
+        fault = heads_fault(self.width, self.heads) if self.width is not None else None
+        if fault is not None:
+            raise ValueError(fault)
         if self.revision is not None and self.pretrained is None:
             raise ValueError(f"revision is of pretrained, which is not set; got {self.revision}")
 
     def width_fault(self, D: int) -> str | None:
         """Return why the encoder cannot have the model's width, or None."""
-        width = self.width or D
-        fault = f"heads must divide width, got {self.heads} and {width}"
-        return fault if width % self.heads else None
+        return heads_fault(self.width or D, self.heads)
 
 
 @final

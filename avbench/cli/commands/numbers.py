@@ -12,11 +12,9 @@ THREADS = Number(unit="threads", least=1, most=10_000)
 WORKERS = Number(unit="workers", least=0, most=10_000)
 MINUTES = Number(unit="minutes", least=0, most=1_000_000)
 SECONDS = Number(unit="s", least=0, most=10_000_000)
-STEPS = Number(unit="steps", least=1, most=1_000_000_000)
 CHECKPOINTS = Number(unit="checkpoints", least=1, most=10_000)
 CLIPS = Number(unit="clips", least=1, most=1_000_000_000)
 WORDS = Number(unit="words", least=1, most=10_000)
-RESAMPLES = Number(unit="resamples", least=0, most=1_000_000)
 
 
 def within(bounds: Number) -> Callable[[Any], Any]:

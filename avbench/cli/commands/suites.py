@@ -30,12 +30,12 @@ from avbench.cli.commands.numbers import (
     CHECKPOINTS,
     MINUTES,
     PROCESSES,
-    STEPS,
     THREADS,
     WORKERS,
     within,
 )
 from avbench.core.errors import AvbenchError
+from avbench.training.settings import STEPS
 
 if TYPE_CHECKING:
     from avbench.runner.plan import Plan, Store

@@ -99,6 +99,8 @@ class _Stream:
         while True:
             try:
                 value, end = self._decode(self._text, self._at)
+                if any(self._text.find(f"\\u{d}", self._at, end) >= 0 for d in "dD"):
+                    check_unicode(value)
             except json.JSONDecodeError as error:
                 # A value that ends too soon may continue in the file; other errors stand.
                 cut = error.pos > len(self._text) - 16 or error.msg.startswith("Unterminated")
@@ -109,18 +111,10 @@ class _Stream:
                 raise DataError(f"{self._path}: {error}") from None
             except RecursionError:
                 raise DataError(f"{self._path}: {TOO_DEEP}") from None
-            if any(self._text.find(f"\\u{d}", self._at, end) >= 0 for d in "dD"):
-                self._check(value)
             # Without a separator after it, a number might continue.
             if self._text[end : end + 1] in SEPARATORS or not self._read_more():
                 self._at = end
                 return value
-
-    def _check(self, value: Any) -> None:
-        try:
-            check_unicode(value)
-        except RefusedError as error:
-            raise DataError(f"{self._path}: {error}") from None
 
     def _read_more(self) -> bool:
         """Read on and forget the part before; each read doubles the text, so time is linear."""

@@ -20,14 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from avbench.core.errors import DataError
-from avbench.core.numbers import shown
+from avbench.core.numbers import DIGITS, shown
 from avbench.core.visible import brief
 
 LARGEST = sys.float_info.max
 """The largest number accepted; JSON can write larger integers."""
-
-DIGITS = 300
-"""Characters of a whole number, at most; a float has no more before its point."""
 
 LONGEST_ID = 200
 """Characters of an id, at most; file systems have names of 255 bytes."""

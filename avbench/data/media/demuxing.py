@@ -22,7 +22,7 @@ FAILURES = 16
 
 
 class Damage:
-    """What a pass over a stream could not read, and skipped.
+    """The packets that a pass over a stream could not read, and skipped.
 
     Attributes:
         count: packets that could not be read or decoded.

@@ -159,7 +159,7 @@ def _read(shard: Path, changed: int, size: int) -> _Index:  # noqa: ARG001
                 seconds = float(sample["seconds"])
                 if not 0 <= seconds < math.inf:
                     raise ValueError(f"seconds must be a number, 0 or more, got {seconds}")
-                sounds[sample["media"]] = (member_name(sample["sound"]), seconds)
+                sounds[sample["media"]] = (sample["sound"], seconds)
             if sample["recoded"]:
                 (clip,) = sample["clips"]
                 notes = tuple(map(str, clip["notes"]))

@@ -14,34 +14,21 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from unittest.mock import patch
+
+from avbench.runner.executors import fork_server
+from avbench.runner.executors.local import MEMORY
+from avbench.runner.stage_process import THREADS
 
 ROOT = Path(__file__).resolve().parents[1]
 
-WARM = (
-    "timm",
-    "torch._dynamo",
-    "torchvision",
-    "transformers",
-    "avbench.cli.commands",
-    "avbench.evaluation.generate",
-    "avbench.evaluation.score",
-    "avbench.runner.planner",
-    "avbench.runner.stage_process",
-    "avbench.training.stage",
-)
+fork_server.PRELOAD = (*fork_server.PRELOAD, "avbench.cli.commands", "avbench.runner.planner")
 
 
 @cache
-def _server() -> ForkServerContext:
-    """Start the server from which processes are forked, with one thread, as stages have."""
-    from multiprocessing import forkserver
-
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(WARM))
-    with patch.dict(os.environ, OMP_NUM_THREADS="1"):
-        forkserver.ensure_running()
-    return context
+def server() -> ForkServerContext:
+    """Start the server of stages, from which these processes are forked as well."""
+    fork_server.fork_server({**MEMORY, **os.environ, **dict.fromkeys(THREADS, "1")})
+    return multiprocessing.get_context("forkserver")
 
 
 class Process:
@@ -74,7 +61,7 @@ class Process:
             cwd or Path.cwd(),
             {**(env or os.environ)},
         )
-        self._process = _server().Process(target=_run, args=given)
+        self._process = server().Process(target=_run, args=given)
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid

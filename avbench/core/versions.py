@@ -33,7 +33,8 @@ class Installed:
     @property
     def suits(self) -> bool:
         """True if the installed version is within the tested range."""
-        return self.requirement.specifier.contains(self.version, prereleases=True)
+        found = self.version
+        return bool(found) and self.requirement.specifier.contains(found, prereleases=True)
 
     def __str__(self) -> str:
         held = self.version or "is not installed"

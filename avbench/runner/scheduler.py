@@ -351,7 +351,8 @@ class Run:
                 break
             try:
                 folders = [self._write_job(s, slots) for s in here]
-                self.executor.start(folders, slots, processes)
+                device = str(self.local.get("device", "cpu"))
+                self.executor.start(folders, slots, processes, device)
             except OSError as error:
                 where = error.filename or self.store.directory(here[0])
                 why = f"the stage could not be started: {where}: {error.strerror}"

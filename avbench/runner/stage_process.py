@@ -104,7 +104,7 @@ def _run_folders(folders: list[Path], *, attended: bool) -> int:
     ok = len(mine) == len(folders)
     for group in _groups(jobs):
         if attended:
-            _log_to(group[0].directory / LOG)
+            log_to(group[0].directory / LOG)
         ready = [job for job in group if _parents_done(job)]
         ok = (not ready or run_stages(ready)) and len(ready) == len(group) and ok
         for job in group:
@@ -270,7 +270,7 @@ def _watch_launcher(launcher: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _log_to(path: Path) -> None:
+def log_to(path: Path) -> None:
     """Redirect standard output and error, also of child processes, to the stage's log."""
     sys.stdout.flush()
     sys.stderr.flush()

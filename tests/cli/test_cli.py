@@ -335,6 +335,7 @@ def test_an_environment_that_breaks_every_stage_stops_the_run_and_is_told_once_f
     """As a PyAV whose ``open`` takes other arguments did: no table of dashes, one error."""
     broken = "import av\ndef open(*a, **k):\n    raise TypeError('open() got an argument')\n"
     (tmp_path / "sitecustomize.py").write_text(broken + "av.open = open\n")
+    processes.server()  # began without it; stages must not be forked from it
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     result = avbench("run", "quickstart", "--jobs", "2", status=1)
     first, second = result.stderr.splitlines()

@@ -13,6 +13,12 @@ from avbench.core.errors import AvbenchError
 from avbench.core.versions import UNTESTED, check_versions, installed
 
 
+@pytest.fixture(autouse=True)
+def _refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable that the canary sets is not set here."""
+    monkeypatch.delenv(UNTESTED, raising=False)
+
+
 def folder(place: Path, name: str, release: str, *needed: str) -> None:
     """An installed distribution, as pip leaves it."""
     info = place / f"{name.replace('-', '_')}-{release}.dist-info"

@@ -14,6 +14,7 @@ from avbench.core.errors import AvbenchError, DataError
 from avbench.data.annotations.json_stream import stream_fields
 from avbench.data.annotations.strict_json import open_csv, open_json, open_lines, open_words
 from avbench.data.annotations.subtitles import open_vtt
+from avbench.data.prepared.clips import clip_from_json, paragraphs_from_json
 from avbench.data.text.counts import Unseen, read_counts
 from avbench.evaluation.caption_files import read_hypotheses, read_references
 
@@ -142,3 +143,15 @@ def test_a_launchers_variable_that_is_no_number_is_named(
         whole_number("WORLD_SIZE", 1)
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert whole_number("WORLD_SIZE", 1) == 4
+
+
+@pytest.mark.parametrize("field", ["id", "video", "captions", "next_caption", "speech"])
+def test_a_listed_clip_must_be_unicode(field: str, tmp_path: Path) -> None:
+    """Found by fuzzing a shard's index: no other file could hold such a caption."""
+    clip = {"id": "a", "video": "v", "media": "a.mp4", "captions": ["a dog"]}
+    assert clip_from_json(clip, tmp_path).captions == ("a dog",)
+    half = json.loads('"a \\ud800"')
+    with pytest.raises(ValueError, match=r"'\\ud800'.*surrogates not allowed"):
+        clip_from_json({**clip, field: [half] if field == "captions" else half}, tmp_path)
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        paragraphs_from_json({"v": ["a dog", half]})

@@ -4,7 +4,7 @@ Scoring, the tokenizer and the baseline read this list alone, so the decoding of
 of their code. Decoding decides which clips are on the list.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def clip_from_json(data: Any, root: Path) -> Clip:
 
     Raises:
         ValueError: it is no clip: a field is missing or of another type, an id is empty, a time
-            is below 0, or the end lies before the start.
+            is below 0, the end lies before the start, or a text is not Unicode.
         TypeError, KeyError: the same.
     """
     clip = build(Clip, {**data, "media": root / data["media"]})
@@ -93,6 +93,7 @@ def clip_from_json(data: Any, root: Path) -> Clip:
         raise ValueError("a clip needs an id and a video")
     if known != sorted(known) or min(known, default=0.0) < 0:
         raise ValueError(f"a clip must end after it starts, got {clip.start} to {clip.end} s")
+    _check_texts([clip.id, clip.video, *clip.captions, clip.next_caption or "", clip.speech or ""])
     return clip
 
 
@@ -102,4 +103,12 @@ def paragraphs_from_json(data: Any) -> dict[str, tuple[str, ...]]:
     Raises:
         ValueError: they are not.
     """
-    return _PARAGRAPHS.validate_python(data)
+    paragraphs = _PARAGRAPHS.validate_python(data)
+    for references in paragraphs.values():
+        _check_texts(references)
+    return paragraphs
+
+
+def _check_texts(texts: Iterable[str]) -> None:
+    """Refuse half of a surrogate pair, which JSON can write and no file can hold."""
+    "".join(texts).encode()

@@ -6,12 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from avbench.core.job import LOG, NOTICES
+from avbench.runner.executors.fork_server import ForkedProcess, fork_server
 from avbench.runner.stage_process import ATTENDED, THREADS
+
+FRESH = (sys.executable, "-m", "avbench.runner.stage_process")
+"""The command of a stage's process, before the folders."""
 
 KEPT = str(2**36)
 MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), KEPT)
@@ -76,7 +80,7 @@ class LocalProcess:
     folders: tuple[Path, ...]
     slots: int
     """Number of the executor's slots that it takes."""
-    process: subprocess.Popen[bytes]
+    process: "FreshProcess | ForkedProcess"
     start: float
     """Time of its start, in seconds on the monotonic clock."""
     kills: int
@@ -99,13 +103,16 @@ class LocalExecutor:
 
     Every process is a session of its own, so that an interrupt at the terminal reaches only the
     runner. It holds a pipe from the runner, so that it notices the runner's death.
+
+    Processes are forked from a server that has imported PyTorch, where that is safe. Those that
+    share a training, those that may take CUDA, and those of another ``command`` start afresh.
     """
 
     def __init__(
         self,
         slots: int,
         threads: int = 1,
-        command: Sequence[str] = (sys.executable, "-m", "avbench.runner.stage_process"),
+        command: Sequence[str] = FRESH,
         processes: int = 1,
     ) -> None:
         self.slots = max(slots, processes)
@@ -119,19 +126,19 @@ class LocalExecutor:
         """Number of free slots."""
         return self.slots - sum(p.slots for p in self.running)
 
-    def start(self, folders: Sequence[Path], slots: int = 1, processes: int = 1) -> LocalProcess:
+    def start(
+        self, folders: Sequence[Path], slots: int = 1, processes: int = 1, device: str = "cpu"
+    ) -> LocalProcess:
         """Start a process for the stages in these folders, or several that share their work."""
         environment = {**MEMORY, **os.environ, **dict.fromkeys(THREADS, str(self.threads))}
+        arguments, log = [ATTENDED, *map(str, folders)], folders[0] / LOG
         kills = memory_kills()
-        with (folders[0] / LOG).open("ab") as log:
-            process = subprocess.Popen(
-                [*self._command_of(processes), ATTENDED, *map(str, folders)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
+        process: FreshProcess | ForkedProcess | None = None
+        if self._command == FRESH and processes == 1 and not may_take_cuda(device):
+            process = _forked(arguments, log, environment)
+        if process is None:
+            command = [*self._command_of(processes), *arguments]
+            process = FreshProcess(command, log, environment)
         local = LocalProcess(tuple(folders), slots, process, time.monotonic(), kills)
         self.running.append(local)
         return local
@@ -153,7 +160,7 @@ class LocalExecutor:
         ended = [p for p in self.running if p.exit_status() is not None]
         for process in ended:
             self.running.remove(process)
-            _close(process)
+            process.process.close()
             # End workers that have outlived their stage.
             _signal_group(process, signal.SIGKILL)
         return ended
@@ -172,15 +179,45 @@ class LocalExecutor:
                 process.process.wait(max(0.0, deadline - time.monotonic()))
             _signal_group(process, signal.SIGKILL)
             process.process.wait()
-            _close(process)
+            process.process.close()
         self.running.clear()
+
+
+class FreshProcess(subprocess.Popen[bytes]):
+    """A process that imports all for itself; its output is appended to a log."""
+
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+        with log.open("ab") as file:
+            super().__init__(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def close(self) -> None:
+        """Close the pipe to a process that has ended."""
+        assert self.stdin is not None
+        self.stdin.close()
+
+
+def may_take_cuda(device: str) -> bool:
+    """Return True if a stage on this device may use CUDA, which no forked process should."""
+    return device != "cpu" and (device != "auto" or any(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def _forked(
+    arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> ForkedProcess | None:
+    """Start a forked process; None: it must be a fresh one."""
+    with contextlib.suppress(OSError, EOFError):
+        server = fork_server(environment)
+        return None if server is None else server.start(arguments, log, environment)
+    return None
 
 
 def _signal_group(process: LocalProcess, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):  # the group has ended
         os.killpg(process.process.pid, number)
-
-
-def _close(process: LocalProcess) -> None:
-    if process.process.stdin is not None:
-        process.process.stdin.close()

@@ -945,11 +945,15 @@ def test_media_are_found_by_id_and_preferred_by_container(root: Path) -> None:
             files.media_or_missing(bad)
 
 
-def test_wrong_speech_is_refused(root: Path) -> None:
+def test_wrong_speech_costs_its_clip(root: Path) -> None:
     put(root / "youcookii_annotations_trainval.json", cooking())
-    put(root / "asr.json", {"GLd3aX16zBg#0": ["a"]})
-    with pytest.raises(DataError, match=r"asr\.json: GLd3aX16zBg#0: must be a text, got array"):
-        youcook2_reader(root).clips("training")
+    put(root / "asr.json", {"GLd3aX16zBg#0": ["a"], "GLd3aX16zBg#2": "now we fry"})
+    reader = youcook2_reader(root)
+    (kept,) = reader.clips("training")
+    (lost,) = reader.defects("training")
+    assert (kept.id, kept.speech) == ("GLd3aX16zBg#2", "now we fry")
+    assert (lost.clip, lost.problem) == ("GLd3aX16zBg#0", 'must be a text, got array ["a"]')
+    assert lost.place == f"{root / 'asr.json'}: GLd3aX16zBg#0"
 
 
 def test_every_reader_is_registered_under_its_files_name() -> None:

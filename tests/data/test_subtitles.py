@@ -8,7 +8,8 @@ from avbench.analysis.relevance.transcripts import Transcripts
 from avbench.core.errors import DataError
 from avbench.core.options import make
 from avbench.core.registry import load
-from avbench.data.annotations.subtitles import open_vtt, speech_files
+from avbench.data.annotations.strict_json import MalformedError
+from avbench.data.annotations.subtitles import open_speech, open_vtt, speech_files
 
 
 def vtt(folder: Path, *cues: str) -> Path:
@@ -60,16 +61,18 @@ def test_a_malformed_file_names_the_line(tmp_path: Path, text: str, said: str) -
 
 def test_a_video_has_one_file(tmp_path: Path) -> None:
     for name in ("b.csv", "a.en.vtt", "c-_d.vtt"):
-        (tmp_path / name).write_text("")
+        (tmp_path / name).write_text("WEBVTT\n" if name != "b.csv" else "start,end,text\n")
     assert [*speech_files(tmp_path)] == ["a", "b", "c-_d"]
     for name in ("Storm 2.1.en.vtt", "Storm 2.7.en-US.vtt", "d.en.auto.vtt"):
         (tmp_path / name).write_text("")
     assert {"Storm 2.1", "Storm 2.7", "d"} <= set(speech_files(tmp_path))
     (tmp_path / "a.fr.vtt").write_text("")
-    with pytest.raises(DataError) as caught:
-        speech_files(tmp_path)
+    found = speech_files(tmp_path)
+    assert open_speech(found["b"]) == []
+    with pytest.raises(MalformedError) as caught:
+        open_speech(found["a"])
     assert str(caught.value) == (
-        f"{tmp_path / 'a.fr.vtt'}: the video 'a' has a file already, a.en.vtt; leave one"
+        f"{tmp_path}: a video must have one speech file, got a.en.vtt, a.fr.vtt"
     )
 
 
@@ -85,8 +88,8 @@ def test_character_references_are_characters(tmp_path: Path, suffix: str) -> Non
 def test_a_srt_serves_a_video_without_another_file(tmp_path: Path) -> None:
     for name in ("a.csv", "a.en.srt", "b.en.srt"):
         (tmp_path / name).write_text("")
-    assert {k: v.name for k, v in speech_files(tmp_path).items()} == {
-        "a": "a.csv", "b": "b.en.srt",
+    assert {k: [f.name for f in v] for k, v in speech_files(tmp_path).items()} == {
+        "a": ["a.csv"], "b": ["b.en.srt"],
     }  # fmt: skip
 
 

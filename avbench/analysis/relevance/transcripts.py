@@ -71,9 +71,9 @@ class Transcripts:
         made = cls()
         suffixes = path.suffixes[-2:]
         if path.is_dir():
-            for video, file in speech_files(path).items():
+            for video, files in speech_files(path).items():
                 try:
-                    made.lines[_bare(video)] = [Line(*cue) for cue in open_speech(file)]
+                    made.lines[_bare(video)] = [Line(*cue) for cue in open_speech(files)]
                 except MalformedError as error:
                     made.unread.append(str(error))
         elif ".jsonl" in suffixes:

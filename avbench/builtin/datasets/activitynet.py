@@ -136,7 +136,7 @@ class ActivityNetCaptions(FileDataset):
                         start=start,
                         end=end,
                         next_caption=following,
-                        speech=self._files.speech.get(clip_id),
+                        speech=self._files.speech(clip_id),
                     )
 
 

@@ -97,7 +97,7 @@ class AudioCaps(FileDataset):
             captions=captions,
             start=start if whole else None,
             end=start + SECONDS if whole else None,
-            speech=self._files.speech.get(clip_id),
+            speech=self._files.speech(clip_id),
         )
 
     def _media(self, video: str, start: int) -> tuple[Path | None, bool]:

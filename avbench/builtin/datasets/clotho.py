@@ -85,7 +85,7 @@ class Clotho(FileDataset):
                         video=clip_id,
                         media=self._files.media_or_missing(clip_id),
                         captions=texts,
-                        speech=self._files.speech.get(clip_id),
+                        speech=self._files.speech(clip_id),
                     )
 
 

@@ -210,12 +210,12 @@ def _sentences(entry: Node) -> list[Sentence]:
 
 def _videos_of_folder(path: Path) -> Iterator[tuple[str, Lines]]:
     """Yield the videos of a folder with one csv, vtt or srt file a video."""
-    for video, file in speech_files(path).items():
-        yield video, partial(_sentences_of_file, file)
+    for video, files in speech_files(path).items():
+        yield video, partial(_sentences_of_files, files)
 
 
-def _sentences_of_file(path: Path) -> list[Sentence]:
-    return [Sentence(*cue) for cue in open_speech(path)]
+def _sentences_of_files(files: Sequence[Path]) -> list[Sentence]:
+    return [Sentence(*cue) for cue in open_speech(files)]
 
 
 @hookimpl

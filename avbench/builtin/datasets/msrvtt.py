@@ -120,7 +120,7 @@ class MsrVtt(FileDataset):
             video=video_id,
             media=self._files.media_or_missing(video_id),
             captions=tuple(sentences),
-            speech=self._files.speech.get(video_id),
+            speech=self._files.speech(video_id),
         )
 
     def _paths(self) -> list[Path]:

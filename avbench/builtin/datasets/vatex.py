@@ -111,7 +111,7 @@ class Vatex(FileDataset):
             captions=tuple(captions),
             start=float(start) if whole else None,
             end=float(end) if whole else None,
-            speech=self._files.speech.get(clip_id),
+            speech=self._files.speech(clip_id),
         )
 
     def _numbers(self) -> Mapping[str, str]:

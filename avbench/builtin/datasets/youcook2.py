@@ -80,7 +80,7 @@ class YouCook2(FileDataset):
                     start=start,
                     end=end,
                     next_caption=next(map(_sentence, segments[place + 1 : place + 2]), None),
-                    speech=self._files.speech.get(clip_id),
+                    speech=self._files.speech(clip_id),
                 )
 
 

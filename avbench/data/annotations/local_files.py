@@ -5,12 +5,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from avbench.core.digest import file_digest
 from avbench.core.errors import DataError
-from avbench.data.annotations.strict_json import checked_id, open_json
+from avbench.data.annotations.strict_json import Node, checked_id, open_json
 from avbench.data.annotations.subtitles import speech_files
 
 EXTENSIONS = (
@@ -100,7 +101,7 @@ class LocalFiles:
         """Return the annotation files that exist, a folder's one by one, and the sidecars."""
         files: list[Path] = []
         for path in self.existing(names):
-            files += speech_files(path).values() if path.is_dir() else [path]
+            files += chain(*speech_files(path).values()) if path.is_dir() else [path]
         return [*files, *(p for p in (self.root / ASR, self.root / EVIDENCE) if p.is_file())]
 
     def find(self, *ids: str) -> Path | None:
@@ -123,17 +124,20 @@ class LocalFiles:
         expected = checked_id(ids[0], self.dataset) + self._extensions[0]
         return self.find(*ids) or self.media / expected
 
-    @cached_property
-    def speech(self) -> Mapping[str, str]:
-        """Speech by clip id, from ``asr.json``; empty without that file.
+    def speech(self, clip: str) -> str | None:
+        """Return the speech of a clip from ``asr.json``; None if that file has none.
 
         Raises:
+            MalformedError: the clip's speech is no text: this costs the clip.
             DataError: the file is malformed.
         """
+        found = self._speech.get(clip)
+        return None if found is None else found.string()
+
+    @cached_property
+    def _speech(self) -> Mapping[str, Node]:
         path = self.root / ASR
-        if not path.exists():
-            return {}
-        return {clip: text.string() for clip, text in open_json(path).fields()}
+        return dict(open_json(path).fields()) if path.exists() else {}
 
     def fingerprint(self, names: Sequence[str]) -> str:
         """Return a hash of the annotation files and sidecars, and of the media's list and sizes.

@@ -8,7 +8,7 @@ two such cues lies one of 10 ms that adds none. Repeated lines are read once.
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,33 +82,33 @@ def _seconds(hours: str | None, minutes: str, seconds: str) -> float:
     return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))
 
 
-def speech_files(folder: Path) -> dict[str, Path]:
+def speech_files(folder: Path) -> dict[str, tuple[Path, ...]]:
     """Return a folder's speech files by video: ``<video>.csv`` or ``<video>.<language>.vtt``.
 
-    A ``.srt`` serves a video that has neither.
-
-    Raises:
-        DataError: a video has two files.
+    A ``.srt`` serves a video that has neither. A video should have one file; ``open_speech``
+    refuses several.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, tuple[Path, ...]] = {}
     others = [*folder.glob("*.csv"), *folder.glob(f"*{VTT}")]
     for file in [*sorted(others), *sorted(folder.glob(f"*{SRT}"))]:
         video = file.stem if file.suffix == ".csv" else SUBTITLED.sub("", file.name)
-        if video in found and file.suffix == SRT != found[video].suffix:
-            continue
-        if video in found:
-            problem = f"the video '{video}' has a file already, {found[video].name}; leave one"
-            raise MalformedError(f"{file}", problem)
-        found[video] = file
+        before = found.get(video, ())
+        if not before or file.suffix != SRT or before[0].suffix == SRT:
+            found[video] = (*before, file)
     return found
 
 
-def open_speech(path: Path) -> list[Cue]:
+def open_speech(files: Sequence[Path]) -> list[Cue]:
     """Read the lines of a video's own speech file that hold words.
 
     Raises:
-        MalformedError: anything in the file, or all of it, cannot be read: this costs the video.
+        MalformedError: the video has several files, or anything in its file, or all of it, cannot
+            be read: this costs the video.
     """
+    path, *more = files
+    if more:
+        names = ", ".join(file.name for file in files)
+        raise MalformedError(f"{path.parent}", f"a video must have one speech file, got {names}")
     try:
         if path.suffix != ".csv":
             return open_vtt(path)

@@ -37,6 +37,10 @@ INPUT = {
 }  # fmt: skip
 
 
+FEW_PROBES = {"gblend": {"first": 0.25, "then": 0.5}}
+"""Three probes a run; as many as steps, the default of so short a run, only take longer."""
+
+
 def spec(
     *, dropout: float = 0.1, loss: str = "mbp", options: dict[str, object] | None = None, **train_
 ) -> dict:
@@ -61,7 +65,7 @@ def spec(
         "input": plain(InputSpec(**INPUT)),
         "train": plain(
             TrainSettings(
-                loss=ComponentRef(name=loss, options=options or {}),
+                loss=ComponentRef(name=loss, options=options or FEW_PROBES.get(loss, {})),
                 tasks=("pcc", "pnc"),
                 **{**given, **train_},
             )

@@ -51,6 +51,10 @@ MODEL = ModelSettings(
 )
 
 
+FEW_PROBES = {"gblend": {"first": 0.25, "then": 0.5}}
+"""Three probes a run; as many as steps, the default of so short a run, only take longer."""
+
+
 def job(
     narrated, directory: Path, *, loss: str = "plain", start: Path | None = None, **train_
 ) -> Job:
@@ -65,7 +69,9 @@ def job(
             "input": plain(INPUT),
             "train": plain(
                 TrainSettings(
-                    loss=ComponentRef(name=loss), tasks=("pcc", "pnc"), **{**settings, **train_}
+                    loss=ComponentRef(name=loss, options=FEW_PROBES.get(loss, {})),
+                    tasks=("pcc", "pnc"),
+                    **{**settings, **train_},
                 )
             ),
             "fusion": {"name": "merged", "options": {}},

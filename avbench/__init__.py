@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from avbench.models.inference import TrainedCaptioner
+    from avbench.workflow.functions import diff as diff
     from avbench.workflow.functions import plan as plan
     from avbench.workflow.functions import report as report
     from avbench.workflow.functions import results as results

@@ -105,6 +105,11 @@ def write_relevance(
     _conclude(written)
 
 
+def print_sheets(sheets: Sequence["Sheet"]) -> None:
+    """Print tables."""
+    _show(sheets, {}, {})
+
+
 def _show(
     sheets: Sequence["Sheet"], failures: Mapping[str, str], files: Mapping[str, str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""The functions of ``import avbench``: plan, run, results, report.
+"""The functions of ``import avbench``: plan, run, results, report, diff.
 
 Options are those of the command line: ``rows`` is ``--only``, ``additional`` is ``--with``.
 """
@@ -18,6 +18,7 @@ from avbench.workflow.planning import RESULTS, SuitePlan, store_in
 if TYPE_CHECKING:
     import pandas as pd
 
+    from avbench.workflow.comparing import ResultsDiff
     from avbench.workflow.progress import Tell
     from avbench.workflow.reporting import Kind, SuiteReport
     from avbench.workflow.running import RunResult
@@ -310,6 +311,34 @@ def report(
         intervals=intervals,
         plugins_dir=made.plugins_dir,
     )
+
+
+def diff(
+    first: Path | str,
+    second: Path | str,
+    *,
+    suite: str | None = None,
+    plugins_dir: Path | str | None = None,
+) -> "ResultsDiff":
+    """Compare the figures of two results folders, cell by cell.
+
+    The folders' own tables count, as ``avbench report`` last wrote them. Where both keep the
+    statistics by video, a paired randomisation test decides; otherwise seeds do. p is corrected
+    over all tested cells.
+
+    Args:
+        first: results folder A.
+        second: results folder B; differences are B − A.
+        suite: name of a suite; None: every suite that either folder has tables of.
+        plugins_dir: a folder of plugins, whose metrics tests over videos need.
+
+    Raises:
+        AvbenchError: a folder or its tables are missing or damaged, or have no such suite.
+    """
+    from avbench.workflow.comparing import results_diff
+
+    folder = None if plugins_dir is None else Path(plugins_dir)
+    return results_diff(Path(first), Path(second), suite, folder)
 
 
 def _check(name: str, what: str, value: str | None, allowed: Sequence[str]) -> None:

@@ -1,7 +1,6 @@
 """A suite's tables from finished stages: as objects, as text, in a notebook, and as files."""
 
 import errno
-import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,17 +22,12 @@ from avbench.reports.pivot import pivot
 from avbench.reports.records import Records
 from avbench.reports.table import Place, Sheet
 from avbench.runner.plan import Plan, Store
+from avbench.workflow.notebook import framed
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of a folder that its owner does not want written: its tables are read all the same."""
 
 INTERVALS = ("none", "seeds", "videos")
-
-LINE = 27
-"""Estimated height of a table's line, in pixels."""
-
-PAGE = (200, 900)
-"""Least and most height of a report in a notebook, in pixels; a longer one scrolls."""
 
 Kind = Literal["table", "strata", "modality-use"]
 
@@ -140,14 +134,7 @@ class SuiteReport:
 
     def _repr_html_(self) -> str:
         """Return the page of the format ``html``, in a frame: its style stays its own."""
-        page = self.text("html")
-        lines = sum(len(s.rows) + len(s.footnotes) + len(s.notes) + 6 for s in self.sheets)
-        height = min(max(LINE * lines, PAGE[0]), PAGE[1])
-        return (
-            f'<iframe title="{html.escape(self.suite)}" sandbox="allow-scripts" '
-            f'style="width: 100%; height: {height}px; border: 0" '
-            f'srcdoc="{html.escape(page)}"></iframe>'
-        )
+        return framed(self.text("html"), self.sheets)
 
     def __str__(self) -> str:
         return self.text("md")

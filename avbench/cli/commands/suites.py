@@ -280,6 +280,38 @@ def claims(
     print_json(found) if as_json else print_claims(found)
 
 
+@app.command("diff")
+def diff_(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A results folder.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one; shown is B − A.")],
+    suite: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this suite; by default all.")
+    ] = None,
+    plugins_dir: PluginsDir = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="Print md, csv, latex, html or long in place of a table."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two results folders cell by cell; ends with 1 if they differ, with 0 if not."""
+    from avbench.cli.reports import print_sheets
+    from avbench.reports.formats import FORMATS as KNOWN
+    from avbench.workflow.functions import diff
+
+    known_value("--format", "format", format_, KNOWN)
+    if as_json and format_ is not None:
+        raise AvbenchError("--json and --format: give only one of them")
+    found = diff(first, second, suite=suite, plugins_dir=plugins_dir)
+    if as_json:
+        print_json(found.to_json())
+    elif format_ is not None:
+        say(found.text(format_).removesuffix("\n"))
+    else:
+        print_sheets([found.sheet()])
+    raise typer.Exit(1 if found.differs else 0)
+
+
 @app.command()
 def suites(as_json: Json = False) -> None:
     """List the predefined suites."""

@@ -73,11 +73,11 @@ class CellDiff:
     second: float | None = None
     """The same of B."""
     test: Literal["", "videos", "seeds"] = ""
-    """The unit that was drawn by chance; empty: not tested."""
+    """The unit that is drawn by chance; empty: not tested."""
     estimate: Estimate | None = None
-    """B − A; None: not tested."""
+    """B − A; None: not tested, or equal."""
     corrected: float | None = None
-    """Two-sided p after Holm's correction over all tested and all equal scores."""
+    """Two-sided p after Holm's correction over all tested cells; 1 for an equal one."""
     seeds: tuple[int, ...] = ()
     """Seeds that both have."""
     reason: str = ""
@@ -135,8 +135,8 @@ def compare_folders(
         places = dict.fromkeys([*figures[0].values, *figures[1].values])
         cells += [_compared(name, place, sides, figures, metrics) for place in places]
     # An equal score is a test with p = 1: whether it counts must not hang on the outcome.
-    equal = [1.0 for cell in cells if cell.verdict == "equal" and cell.dataset]
-    corrected = iter(holm([*(c.estimate.p for c in cells if c.estimate is not None), *equal]))
+    tested = [cell for cell in cells if cell.test]
+    corrected = iter(holm([c.estimate.p if c.estimate is not None else 1.0 for c in tested]))
     made = tuple(_judged(cell, corrected) for cell in cells)
     return Diff(cells=made, notes=tuple(notes), tables=(tables[0], tables[1]))
 
@@ -293,8 +293,8 @@ def _compared(
     shared = [seed for seed in ours if seed in theirs]
     if not shared:
         reason = f"no seed is in both: A {_seeds(ours)}, B {_seeds(theirs)}"
-        both = {"first": _mean(ours), "second": _mean(theirs)}
-        return replace(cell, verdict="refused", reason=reason, **both)
+        cell = replace(cell, first=_mean(ours), second=_mean(theirs))
+        return replace(cell, verdict="refused", reason=reason)
     ours, theirs = ({seed: of[seed] for seed in shared} for of in (ours, theirs))
     cell = replace(
         cell,
@@ -310,14 +310,14 @@ def _compared(
     alike = all(_close(ours[seed].value, theirs[seed].value) for seed in shared)
     if not dataset:
         return replace(cell, verdict="equal" if alike else "differs")
-    if alike:
-        return replace(cell, verdict="equal")
     try:
         pairs = _pairs(sides, ours, theirs, metric, metrics)
     except _OtherClipsError as error:
         return replace(cell, verdict="refused", reason=str(error))
     except UnknownNameError as error:
         pairs, cell = None, replace(cell, reason=str(error))
+    if alike:
+        return replace(cell, verdict="equal", test="videos" if pairs is not None else "")
     if pairs is not None:
         estimate = difference(pairs, seed=zlib.crc32(dataset.encode()))
         reason = "; ".join(filter(None, (cell.reason, estimate.reason)))
@@ -369,9 +369,11 @@ def _pairs(
 
 
 def _judged(cell: CellDiff, corrected: Iterator[float]) -> CellDiff:
-    if cell.estimate is None:
+    if not cell.test:
         return cell
     p = next(corrected)
+    if cell.verdict == "equal":
+        return replace(cell, corrected=p)
     return replace(cell, corrected=p, verdict="significant" if p <= LEVEL else "not significant")
 
 

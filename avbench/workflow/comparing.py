@@ -68,10 +68,9 @@ class ResultsDiff:
         tested = Counter(cell.test for cell in self.cells if cell.test)
         notes = [f"A: {self.first}. B: {self.second}.", *self.found.notes]
         if tested:
-            equal = sum(cell.verdict == "equal" and bool(cell.dataset) for cell in self.cells)
             notes.append(
                 f"{SIGNIFICANT}: significant at {LEVEL:.0%}, with Holm's correction over "
-                f"{sum(tested.values()) + equal} scores, equal ones included."
+                f"{sum(tested.values())} tested cells."
             )
         if tested["videos"]:
             notes.append(
@@ -85,7 +84,7 @@ class ResultsDiff:
             title=f"B − A, cell by cell: {counts or 'no cells'}",
             corner="cell",
             groups=(("", 5),),
-            columns=("A", "B", "B − A", "p", "verdict"),
+            columns=("in A", "in B", "B − A", "p", "verdict"),
             rows=tuple((_name(cell, several), _cells(cell, reasons)) for cell in self.cells),
             footnotes=tuple(reasons),
             legend=(),

@@ -282,8 +282,8 @@ def claims(
 
 @app.command("diff")
 def diff_(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A results folder.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another one; shown is B − A.")],
+    first: Annotated[Path, typer.Argument(metavar="FOLDER_A", help="A results folder.")],
+    second: Annotated[Path, typer.Argument(metavar="FOLDER_B", help="Another; shown is B − A.")],
     suite: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this suite; by default all.")
     ] = None,

@@ -180,9 +180,8 @@ def test_progress_takes_every_event_in_order(planned: Callable[[Plan], SuitePlan
 
 def test_a_failure_is_told_and_raises_nothing(planned: Callable[[Plan], SuitePlan]) -> None:
     made = planned(plan_of(stage("a", do="mistake"), stage("b", "profile", x=1)))
-    with pytest.warns(UserWarning, match="fake: 1 of 2 stages done") as told:
+    with pytest.warns(UserWarning, match="fake: 1 of 2 stages done"):
         ended = avbench.run(made)
-    assert told[0].filename == __file__
     assert (ended.ok, ended.status, ended.interrupted) == (False, 1, False)
     ((name, error),) = ended.failures.items()
     assert name == "finetune  [a]"

@@ -1,20 +1,50 @@
 """avbench: benchmarking and ablation of audio-visual video captioning.
 
-``avbench export`` writes a trained captioner as a folder. Caption media files with it::
+Plan a suite, run it, and read its results::
 
     import avbench
+
+    plan = avbench.plan("smoke")
+    ended = avbench.run(plan, progress=print)
+    frame = avbench.results(plan)
+    avbench.report(plan).write(["md", "html"])
+
+``avbench export`` writes a trained captioner as a folder. Caption media files with it::
 
     captioner = avbench.load_captioner("model")
     print(captioner.caption("clip.mp4", start=12.0, end=19.5))
 """
 
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from avbench.models.inference import TrainedCaptioner
+    from avbench.workflow.functions import diff as diff
+    from avbench.workflow.functions import plan as plan
+    from avbench.workflow.functions import report as report
+    from avbench.workflow.functions import results as results
+    from avbench.workflow.functions import run as run
 
 __version__ = "0.1.0"
+
+__all__ = ["__version__", "diff", "load_captioner", "plan", "report", "results", "run"]
+
+_FUNCTIONS = ("diff", "plan", "report", "results", "run")
+"""Functions of ``avbench.workflow.functions``, which is imported when one is first used."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FUNCTIONS:
+        raise AttributeError(f"module 'avbench' has no attribute '{name}'")
+    found = getattr(import_module("avbench.workflow.functions"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load_captioner(

@@ -16,11 +16,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from avbench.cli.preflight import probe
 from avbench.core.errors import AvbenchError
 from avbench.core.paths import cache
 from avbench.core.versions import installed, remedy
 from avbench.runner.executors.local import cores
+from avbench.workflow.preflight import probe
 
 if TYPE_CHECKING:
     from avbench.config.data_file import DataSource

@@ -1,7 +1,7 @@
 """Output of several commands, as plain data (``--json``) and as text."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +11,6 @@ from rich.text import Text
 
 from avbench.cli.progress import console as make_console
 from avbench.cli.progress import span
-from avbench.runner.plan import Plan, Store
-from avbench.runner.stage_kinds import KINDS
 
 if TYPE_CHECKING:
     from avbench.cli.doctor import Advice
@@ -21,73 +19,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 60
 """Trials that a plan prints at most; ``--json`` lists all."""
-
-
-def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
-    """Return a plan's trials and its stages by kind, with those that are done."""
-    from avbench.runner.scheduler import StageTimes
-
-    found = store.examine_all(plan.stages.values())
-    done = found.done
-    times = StageTimes()
-    for id_ in done:
-        record = found[id_].record or {}
-        if "wall_s" in record.get("provenance", {}):
-            times.add(plan.stages[id_].kind, record["provenance"]["wall_s"])
-    kinds = Counter(stage.kind for stage in plan.stages.values())
-    ready = Counter(plan.stages[id_].kind for id_ in done)
-    needed = plan.needed(done, found.changed)
-    todo = [plan.stages[id_].kind for id_ in needed if id_ not in done]
-    seconds = times.sum(todo)
-    return {
-        "suite": plan.suite,
-        "title": plan.title,
-        "preset": plan.preset,
-        "data": plan.data,
-        "datasets": list(plan.datasets),
-        "axes": list(plan.axes),
-        "seeds": list(plan.seeds),
-        "trials": [
-            {
-                "label": trial.label,
-                "axes": dict(trial.axes),
-                "seed": trial.seed,
-                "skipped": trial.skipped,
-                "done": {
-                    **({"pretrain": trial.pretrain in done} if trial.pretrain else {}),
-                    **{cell.dataset: cell.score in done for cell in trial.cells},
-                    **({"profile": trial.profile in done} if trial.profile else {}),
-                },
-                "stages": {
-                    "pretrain": trial.pretrain,
-                    "profile": trial.profile,
-                    "score": {cell.dataset: cell.score for cell in trial.cells},
-                },
-            }
-            for trial in plan.trials
-        ],
-        "stages": {k: {"done": ready[k], "all": kinds[k]} for k in KINDS if k in kinds},
-        "trainings": _trainings(plan, done),
-        "damaged": {plan.stages[i].folder: why for i, why in found.damage(needed).items()},
-        "seconds_left": None if seconds is None else seconds / slots,
-        "unmeasured": sorted({kind for kind in todo if times.of(kind) is None}),
-    }
-
-
-def _trainings(plan: Plan, done: Collection[str]) -> list[dict[str, Any]]:
-    """Return the training stages with their expected work, see ``Plan.trainings``."""
-    uses = plan.uses()
-    return [
-        {
-            "stage": id_,
-            "kind": plan.stages[id_].kind,
-            "rows": list(dict.fromkeys(use.row for use in uses[id_])),
-            "seed": plan.stages[id_].spec["seed"],
-            "done": id_ in done,
-            **size,
-        }
-        for id_, size in plan.trainings.items()
-    ]
 
 
 def print_plan(data: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -20,71 +19,27 @@ from rich.segment import Segment
 from rich.spinner import Spinner
 from rich.text import Text
 
-from avbench.core.job import LOG
 from avbench.core.visible import visible
 from avbench.runner.plan import Stage
 from avbench.runner.scheduler import Run
+from avbench.workflow.progress import (
+    Event,
+    Events,
+    damage_lines,
+    describe,
+    end_line,
+    span,
+    summary,
+    time_left,
+)
+
+__all__ = ["Bars", "Lines", "Terminal", "console", "span", "time_left", "watch", "working"]
 
 SOON = 2.0
 """Seconds after which a log says what a command does."""
 
 LOG_WIDTH = 140
 """Width of output without a terminal, in columns."""
-
-
-def span(seconds: float) -> str:
-    """Return a duration as hours, minutes and seconds.
-
-    >>> span(3725.4)
-    '1:02:05'
-    """
-    return str(timedelta(seconds=round(seconds)))
-
-
-def end_line(stage: Stage, run: Run, seconds: float) -> str:
-    """Return one line about a stage that has ended."""
-    if run.status[stage.id] == "done":
-        return f"done in {span(seconds)}: {describe(stage, run)}"
-    if run.repeats_error(stage):
-        return f"FAILED: {describe(stage, run)}: the same error"
-    log = run.store.directory(stage) / LOG
-    return f"FAILED: {describe(stage, run)}: {run.error(stage)} (log: {log})"
-
-
-def describe(stage: Stage, run: Run) -> str:
-    """Return a stage's kind, the name of its work, and the start of its id."""
-    name = run.names.get(stage.id, "")
-    return " ".join(part for part in (stage.kind, name, f"[{stage.id[:8]}]") if part)
-
-
-def summary(run: Run) -> str:
-    """Return one line about the work of a run."""
-    left = len(run.status) - run.cached
-    return (
-        f"{run.plan.suite}: {len(run.plan.trials)} trials, {left} stages to do, "
-        f"{run.cached} done before; {run.executor.slots} processes at once"
-    )
-
-
-def damage_lines(run: Run) -> list[str]:
-    """Return one line about each stage that is done again because it is damaged."""
-    stages = run.plan.stages
-    return [
-        f"damaged, and to do again: {describe(stages[id_], run)}: {damage}"
-        for id_, damage in run.damaged.items()
-    ]
-
-
-def time_left(run: Run) -> str:
-    """Return the estimated time to the end of a run, or that it is unknown."""
-    seconds = run.seconds_left()
-    return "time left unknown" if seconds is None else f"about {span(max(1.0, seconds))} left"
-
-
-def reason_unknown(run: Run) -> str:
-    """Return why the time left is unknown; empty: it is known, or soon will be."""
-    kinds = run.unmeasured() if run.seconds_left() is None else []
-    return f": no {' or '.join(kinds)} stage has ended yet" if kinds else ""
 
 
 @contextmanager
@@ -201,12 +156,12 @@ class Bars:
             )
 
 
-class Lines:
+class Lines(Events):
     """Log lines: each start and end, and the running stages every ``every`` seconds."""
 
     def __init__(self, console: Console, every: float = 30.0) -> None:
-        self._console, self._every = console, every
-        self._last = time.monotonic()
+        super().__init__(self._print, every)
+        self._console = console
 
     def __enter__(self) -> "Lines":
         return self
@@ -219,41 +174,9 @@ class Lines:
     ) -> None:
         pass
 
-    def begin(self, run: Run) -> None:
-        """Print the work of the run."""
-        for text in (summary(run), *damage_lines(run)):
-            self._print(run, text)
-
-    def started(self, stages: list[Stage], run: Run) -> None:
-        """Print one line per stage."""
-        for stage in stages:
-            self._print(run, f"started: {describe(stage, run)}")
-
-    def ended(self, stage: Stage, run: Run, seconds: float) -> None:
-        """Print one line for the stage."""
-        self._print(run, end_line(stage, run, seconds))
-
-    def tick(self, run: Run) -> None:
-        """Print notes, and every ``every`` seconds the running stages."""
-        while run.notes:
-            self._print(run, run.notes.pop(0))
-        if time.monotonic() - self._last < self._every:
-            return
-        self._last = time.monotonic()
-        for stage, seconds, progress in run.running():
-            share = f"{progress['done']}/{progress['total']} " if progress else "starting"
-            note = f"{share}{progress.get('note', '')}".strip()
-            self._print(
-                run, f"running for {span(seconds)}: {describe(stage, run)} {note}".rstrip()
-            )
-        self._print(run, time_left(run) + reason_unknown(run))
-
-    def _print(self, run: Run, text: str) -> None:
+    def _print(self, event: Event) -> None:
         stamp = time.strftime("%H:%M:%S")
-        count = f"[{run.count('done')}/{len(run.status)}]"
-        self._console.print(
-            f"{stamp} {count} {text}", markup=False, highlight=False, soft_wrap=True
-        )
+        self._console.print(f"{stamp} {event}", markup=False, highlight=False, soft_wrap=True)
 
 
 def console(*, stderr: bool = False) -> Console:

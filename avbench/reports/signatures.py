@@ -57,11 +57,17 @@ def figures_by_seed(frame: pd.DataFrame) -> dict[Place, dict[int | None, float]]
     return found
 
 
-def _difference(own: str, usual: str) -> str:
-    """Say in which parts two signatures differ."""
-    mine, theirs = own.split("|"), usual.split("|")
+def apart(own: str, other: str) -> tuple[str, str]:
+    """Return the parts that only one of two signatures has, of each; ``less``: it has none."""
+    mine, theirs = own.split("|"), other.split("|")
     here = ", ".join(part for part in mine if part not in theirs) or "less"
     there = ", ".join(part for part in theirs if part not in mine) or "less"
+    return here, there
+
+
+def _difference(own: str, usual: str) -> str:
+    """Say in which parts two signatures differ."""
+    here, there = apart(own, usual)
     return f"made with {here}, the others of this column with {there}"
 
 

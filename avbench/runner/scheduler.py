@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -161,7 +162,9 @@ class Run:
             0: all stages are done; 1: stages failed, see ``stopped`` and ``common_failures``;
             130: interrupted.
         """
-        numbers = (signal.SIGINT, *NOTICES)
+        # Only the main thread may handle signals; another one leaves them to it.
+        here = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, *NOTICES) if here else ()
         previous = {number: signal.signal(number, self._interrupt) for number in numbers}
         try:
             while not (self.finished or self.interrupted or self.stopped):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from avbench.cli import doctor, preflight
+from avbench.cli import doctor
 from avbench.cli.main import main
 from avbench.core.errors import AvbenchError
 from avbench.core.job import RECORD
@@ -19,6 +19,7 @@ from avbench.core.paths import cache
 from avbench.runner.executors.local import LocalExecutor
 from avbench.runner.plan import Store
 from avbench.runner.scheduler import Run
+from avbench.workflow import preflight
 from tests.fake_stages import plan_of, stage
 from tests.records import TINY_WORLD, Recorded
 

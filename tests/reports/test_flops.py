@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from avbench.api import EncoderContext, InputSpec
 from avbench.builtin.encoders._layers import transformer_encoder_macs
 from avbench.builtin.encoders.video_swin import video_swin_macs
-from avbench.cli.listing import plan_data, print_plan
+from avbench.cli.listing import print_plan
 from avbench.cli.reports import write_report
 from avbench.config.overrides import Overrides
 from avbench.config.suite import Cost, read_suite
@@ -44,6 +44,7 @@ from avbench.runner.plan import Plan, Store
 from avbench.runner.planner import make_plan
 from avbench.training.costs import OUTPUT, closed_form
 from avbench.training.profile import Profile, run
+from avbench.workflow.planning import plan_data
 from tests.records import write_record
 
 REGISTRY = load()

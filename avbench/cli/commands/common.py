@@ -1,6 +1,5 @@
 """Shared parts of commands: common options, the suite's plan, and JSON output."""
 
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -75,18 +74,10 @@ def plan_from_options(
 
 
 def store_in(results: Path) -> "Store":
-    """Return the store of a results folder and the user's cache.
+    """Return the store of a results folder and the user's cache; see ``workflow.planning``."""
+    from avbench.workflow import planning
 
-    Raises:
-        AvbenchError: ``results`` is no folder, or the user has no cache.
-    """
-    from avbench.core.paths import cache
-    from avbench.runner.plan import Store
-
-    for folder in (results, results / "stages"):
-        if os.path.lexists(folder) and not folder.is_dir():
-            raise AvbenchError(f"--results {results}: {folder} is no folder; give another one")
-    return Store(results=results, cache=cache())
+    return planning.store_in(results, option="--results")
 
 
 def known_value(option: str, what: str, value: str | None, allowed: Iterable[str]) -> None:

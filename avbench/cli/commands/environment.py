@@ -126,7 +126,6 @@ def data_prepare_(
 ) -> None:
     """Write a split as shards: clips cut, scaled and re-encoded with sound; resumes by itself."""
     from avbench.cli.data_check import print_shards
-    from avbench.cli.preflight import check_folder
     from avbench.cli.progress import console, watch
     from avbench.core.errors import SuiteError
     from avbench.core.options import ValidationError, build, problems
@@ -135,6 +134,7 @@ def data_prepare_(
     from avbench.runner.executors.local import cores
     from avbench.runner.prepare_shards import ShardRequest, data_prepare
     from avbench.runner.scheduler import Run
+    from avbench.workflow.preflight import check_folder
 
     asked: dict[str, Any] = {
         "recode": reencode,

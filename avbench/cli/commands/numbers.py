@@ -6,13 +6,21 @@ from typing import Any
 import typer
 
 from avbench.core.numbers import Number
+from avbench.workflow.machine import CHECKPOINTS, MINUTES, PROCESSES, THREADS, WORKERS
 
-PROCESSES = Number(unit="processes", least=1, most=10_000)
-THREADS = Number(unit="threads", least=1, most=10_000)
-WORKERS = Number(unit="workers", least=0, most=10_000)
-MINUTES = Number(unit="minutes", least=0, most=1_000_000)
+__all__ = [
+    "CHECKPOINTS",
+    "CLIPS",
+    "MINUTES",
+    "PROCESSES",
+    "SECONDS",
+    "THREADS",
+    "WORDS",
+    "WORKERS",
+    "within",
+]
+
 SECONDS = Number(unit="s", least=0, most=10_000_000)
-CHECKPOINTS = Number(unit="checkpoints", least=1, most=10_000)
 CLIPS = Number(unit="clips", least=1, most=1_000_000_000)
 WORDS = Number(unit="words", least=1, most=10_000)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -36,13 +36,12 @@ from avbench.cli.commands.numbers import (
 )
 from avbench.core.errors import AvbenchError
 from avbench.training.settings import STEPS
+from avbench.workflow.machine import Machine, Strategy
 
 if TYPE_CHECKING:
     from avbench.runner.plan import Plan, Store
 
 app = typer.Typer()
-
-Strategy = Literal["ddp", "fsdp"]
 
 
 @app.command()
@@ -101,10 +100,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a suite and print its tables; finished stages are not run again."""
-    from avbench.cli import preflight
     from avbench.cli.progress import console, watch, working
-    from avbench.runner.executors.local import LocalExecutor, cores
-    from avbench.runner.scheduler import INTERRUPT, Run
+    from avbench.workflow.planning import SuitePlan
+    from avbench.workflow.running import go, prepare
 
     formats = formats_of(format_)
     terminal = console(stderr=as_json)
@@ -112,41 +110,40 @@ def run(
     plan = plan_from_options(
         suite, preset, data, seeds, additional, only, plugins_dir, log=terminal
     )
-    executor = LocalExecutor(jobs or cores(), threads, processes=processes)
-    local = {
-        "device": device,
-        "plugins_dir": _plugins(plugins_dir),
-        "checkpoint_seconds": 60 * checkpoint_minutes,
-        "checkpoint_steps": checkpoint_steps,
-        "checkpoint_keep": checkpoint_keep,
-        "tensorboard": tensorboard,
-        "strategy": strategy,
-        "workers": workers,
-    }
+    machine = Machine(
+        jobs=jobs,
+        threads=threads,
+        device=device,
+        processes=processes,
+        strategy=strategy,
+        workers=workers,
+        checkpoint_minutes=checkpoint_minutes,
+        checkpoint_steps=checkpoint_steps,
+        checkpoint_keep=checkpoint_keep,
+        tensorboard=tensorboard,
+    )
+    planned = SuitePlan(plan=plan, store=store, plugins_dir=plugins_dir)
     with working(terminal, "checking the finished stages and this machine", logged=True):
-        current = Run(plan, store, executor, local)
-        preflight.check(current, plugins_dir)
+        prepared = prepare(planned, machine)
     with watch(terminal) as watcher:
-        watcher.begin(current)
-        code = current.go(watcher)
-    if code == INTERRUPT:
+        watcher.begin(prepared)
+        ended = go(planned, prepared, watcher)
+    if ended.interrupted:
         say("interrupted; the same command continues from here", stderr=True)
-        raise typer.Exit(code)
-    failures = current.common_failures()
-    for failure in failures:
+        raise typer.Exit(ended.status)
+    for failure in ended.common:
         say(f"error: {failure}", stderr=True)
-    if current.stopped is not None:
-        left = current.count("waiting", "elsewhere", "blocked")
+    if ended.left is not None:
         say(
-            f"stopped early, with {left} stages to go: none of their settings suggests that they "
-            "would succeed. Look for the cause with `avbench doctor`. Once it is fixed, the same "
-            f"command continues from here. `avbench report {suite}` prints what is there",
+            f"stopped early, with {ended.left} stages to go: none of their settings suggests "
+            "that they would succeed. Look for the cause with `avbench doctor`. Once it is fixed, "
+            f"the same command continues from here. `avbench report {suite}` prints what is there",
             stderr=True,
         )
-    if current.stopped is not None or (failures and current.has_no_results):
+    if ended.left is not None or (ended.common and ended.has_no_results):
         raise typer.Exit(1)
     unfinished = _report(plan, store, results, formats, as_json, None, plugins_dir)
-    raise typer.Exit(1 if code or unfinished else 0)
+    raise typer.Exit(1 if ended.status or unfinished else 0)
 
 
 @app.command()
@@ -172,8 +169,9 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show a suite's trials and stages, and those that are done; nothing runs."""
-    from avbench.cli.listing import plan_data, print_plan
+    from avbench.cli.listing import print_plan
     from avbench.runner.executors.local import cores
+    from avbench.workflow.planning import plan_data
 
     if stage is not None and not why:
         raise AvbenchError(f"'{stage}': a stage can only be given with --why")
@@ -282,6 +280,38 @@ def claims(
     print_json(found) if as_json else print_claims(found)
 
 
+@app.command("diff")
+def diff_(
+    first: Annotated[Path, typer.Argument(metavar="FOLDER_A", help="A results folder.")],
+    second: Annotated[Path, typer.Argument(metavar="FOLDER_B", help="Another; shown is B − A.")],
+    suite: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this suite; by default all.")
+    ] = None,
+    plugins_dir: PluginsDir = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="Print md, csv, latex, html or long in place of a table."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two results folders cell by cell; ends with 1 if they differ, with 0 if not."""
+    from avbench.cli.reports import print_sheets
+    from avbench.reports.formats import FORMATS as KNOWN
+    from avbench.workflow.functions import diff
+
+    known_value("--format", "format", format_, KNOWN)
+    if as_json and format_ is not None:
+        raise AvbenchError("--json and --format: give only one of them")
+    found = diff(first, second, suite=suite, plugins_dir=plugins_dir)
+    if as_json:
+        print_json(found.to_json())
+    elif format_ is not None:
+        say(found.text(format_).removesuffix("\n"))
+    else:
+        print_sheets([found.sheet()])
+    raise typer.Exit(1 if found.differs else 0)
+
+
 @app.command()
 def suites(as_json: Json = False) -> None:
     """List the predefined suites."""
@@ -320,9 +350,3 @@ def _report(
         intervals=intervals,
         plugins_dir=plugins_dir,
     )
-
-
-def _plugins(plugins_dir: Path | None) -> str | None:
-    """Return the absolute folder of plugins, for the stages' processes; None: there is none."""
-    folder = plugins_dir or Path("plugins")
-    return str(folder.resolve()) if folder.is_dir() else None

@@ -115,8 +115,9 @@ def _write(sheets: Sequence["Sheet"], folder: Path, stem: str, formats: Sequence
     written = Written(folder)
     sweep(folder)
     for name in formats:
-        render, extension = FORMATS[name]
-        written.write(name, f"{stem}.{extension}", render(sheets))
+        for number, (extension, render) in enumerate(FORMATS[name].items()):
+            shown = f"{name} {extension.partition('.')[0]}" if number else name
+            written.write(shown, f"{stem}.{extension}", render(sheets))
     for picture in (picture for sheet in sheets for picture in sheet.pictures):
         for kind, contents in (("svg", picture.svg), ("png", picture.png)):
             written.write(f"{picture.name} {kind}", f"{picture.name}.{kind}", contents)

@@ -27,7 +27,7 @@ TASKS = "tasks"
 """The axis of pre-training's tasks. The other axes of a row are AXES, dotted paths of settings,
 and the axes that the suite defines (``avbench.config.axes``)."""
 
-NOT_AXES = ("label", "published")
+NOT_AXES = ("label", "short", "published")
 """Fields of a row that are not axes."""
 
 
@@ -38,6 +38,8 @@ class Row:
     label: str
     axes: Mapping[str, str]
     """The row's value on each axis, as tables show it."""
+    short: str
+    """The row's name in tables with little room; empty: it follows from the labels."""
     published: Mapping[str, Any]
     """The paper's figures that belong to this row: column to value."""
     fusion: ComponentRef
@@ -56,6 +58,7 @@ class Combination:
     """The values of a row on its axes, as written, with their lines."""
 
     label: str | None
+    short: str
     published: Mapping[str, Any]
     values: Mapping[str, Document]
     mark: Mark
@@ -80,6 +83,7 @@ def combinations(doc: Document, most: int, problems: Problems) -> list[Combinati
         made = []
         for i, row in enumerate(doc.data["rows"]):
             label, published = row.get("label"), row.get("published", {})
+            short = row.get("short", "")
             if not isinstance(label, str | None) or not isinstance(published, dict):
                 problems.add(
                     doc.mark(("rows", i)),
@@ -87,8 +91,12 @@ def combinations(doc: Document, most: int, problems: Problems) -> list[Combinati
                     f"a mapping, got {shown(label)} and {shown(published)}",
                 )
                 continue
+            if not isinstance(short, str):
+                text = f"rows.{i}.short: must be text, got {shown(short)}"
+                problems.add(doc.mark(("rows", i, "short")), text)
+                continue
             axes = {k: doc.part(("rows", i, k)) for k in row if k not in NOT_AXES}
-            made.append(Combination(label, published, axes, doc.mark(("rows", i))))
+            made.append(Combination(label, short, published, axes, doc.mark(("rows", i))))
         if not made:
             problems.check()
         return made
@@ -98,7 +106,7 @@ def combinations(doc: Document, most: int, problems: Problems) -> list[Combinati
         for axis, choices in grid.items()
     ]
     return [
-        Combination(None, {}, dict(chosen), doc.mark(("grid",)))
+        Combination(None, "", {}, dict(chosen), doc.mark(("grid",)))
         for chosen in itertools.product(*values)
     ]
 
@@ -122,7 +130,7 @@ def additional(
             problems.add(mark, text if axes else unknown("component", name, every))
             continue
         value = strict_yaml.constant(name, mark)
-        made.append(Combination(name, {}, {**first.values, axes[0]: value}, mark))
+        made.append(Combination(name, "", {}, {**first.values, axes[0]: value}, mark))
     return made
 
 
@@ -159,6 +167,7 @@ def make_row(
     return Row(
         label=combination.label or ", ".join(texts[a] for a in combination.values if texts[a]),
         axes=texts,
+        short=combination.short,
         published=combination.published,
         fusion=fusion,
         modalities=modalities,

@@ -56,7 +56,12 @@ class _Maker:
     def suite(self) -> Schema:
         """Return the schema of a suite: its own fields, the sections, and rows or a grid."""
         own = self.fields(SuiteFields)
-        row = {"label": {"type": "string"}, "published": {"type": "object"}, **self._axes()}
+        row = {
+            "label": {"type": "string"},
+            "short": {"type": "string"},
+            "published": {"type": "object"},
+            **self._axes(),
+        }
         own["rows"] = {"type": "array", "minItems": 1, "items": _object(row, extra=True)}
         lists = {
             name: {"type": "array", "minItems": 1, "items": s} for name, s in self._axes().items()

@@ -76,6 +76,8 @@ class TableSettings:
 
     metrics: tuple[str, ...] = ("bleu4", "meteor", "rougeL", "cider")
     """Names of the scores to show, in order."""
+    corner: str = ""
+    """Header of the column with the rows' names."""
     delta_to: str | None = None
     """Label of the row that the other rows are compared with."""
     delta_metrics: tuple[str, ...] = ("cider",)

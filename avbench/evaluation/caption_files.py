@@ -151,7 +151,7 @@ def read_groups(path: Path) -> dict[str, str]:
     lines = open_csv(path, ("id",)) if _is_csv(path) else _lines(path)
     if lines is None:
         for id_, node in open_json(path).fields():
-            _add_group(found, id_, node)
+            _add_group(found, _key(id_, node), node)
     else:
         for line in lines:
             _add_group(found, _id(line["id"]), line[_group_field(line)])
@@ -196,7 +196,7 @@ def _entries(path: Path, *, references: bool, group: str | None = None) -> Itera
         if "results" in whole:
             whole = whole["results"]
         for id_, node in whole.fields():
-            yield _of_field(id_, node, references=references, group=group)
+            yield _of_field(_key(id_, node), node, references=references, group=group)
         return
     of_image: Mapping[str, Node] = {}
     if isinstance(whole.value, dict):
@@ -312,6 +312,13 @@ def _of_csv(path: Path, *, references: bool, group: str | None) -> Iterator[_Ent
         if not captions:
             raise MalformedError(row.place, "has no caption in any column caption_…")
         yield _Entry(row, _id(row["id"]), captions, whole=True, group=of_group)
+
+
+def _key(id_: str, node: Node) -> str:
+    """Return the id that is the key of a value; it must not be empty."""
+    if not id_:
+        raise MalformedError(node.place, "an id must not be empty")
+    return id_
 
 
 def _id(node: Node, what: str = "an id") -> str:

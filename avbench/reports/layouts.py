@@ -1,6 +1,6 @@
 """The tables that a suite asks for: their layouts, the long rows they show, and their notes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from avbench.core import options
 from avbench.evaluation.perturbation import Alteration, altered_label
@@ -33,8 +33,9 @@ def main_table(report: Report) -> Draft | None:
         columns=_columns(plan),
         cost_columns=cost_columns.columns(asked["costs"], asked["base"]),
         datasets=plan.datasets,
-        rows=(*(TableRow(label=label) for label in labels), *baseline),
+        rows=(*_rows(plan), *baseline),
         delta_to=asked["delta_to"] if asked["delta_to"] in labels else None,
+        corner=asked["corner"],
     )
     said = [
         *notes.preset_notes(plan),
@@ -58,7 +59,8 @@ def cost_parts(report: Report) -> Draft | None:
         title=f"{plan.title or plan.suite}: by part",
         columns=(),
         cost_columns=cost_columns.part_columns(list(shown.values())),
-        rows=tuple(TableRow(label=label) for label in shown),
+        rows=_rows(plan, shown),
+        corner=plan.table["corner"],
     )
     return layout, report.figures.where(altered=""), notes.part_notes(shown)
 
@@ -82,7 +84,8 @@ def paper(report: Report) -> Draft | None:
     layout = TableLayout(
         title=f"{plan.title or plan.suite}: as published",
         columns=_columns(plan),
-        rows=tuple(TableRow(label=label) for label in _labels(plan) if label in known),
+        rows=_rows(plan, known),
+        corner=plan.table["corner"],
         delta_to=delta_to if delta_to in known else None,
     )
     return layout, report.paper, [notes.PAPER]
@@ -112,13 +115,19 @@ def use_layout(plan: Plan, metrics: Sequence[str], *, differences: bool = False)
         known = names.setdefault(trial.label, {})
         for cell in trial.cells:
             known.update(dict.fromkeys(cell.altered))
+    short = {trial.label: trial.short for trial in plan.trials}
     rows = [
         row
         for label, known in names.items()
         for row in (
-            TableRow(label=label, ranked=False),
+            TableRow(label=label, short=short[label], ranked=False),
             *(
-                TableRow(label=altered_label(label, name), ranked=False, variant_of=label)
+                TableRow(
+                    label=altered_label(label, name),
+                    short=altered_label(short[label], name) if short[label] else "",
+                    ranked=False,
+                    variant_of=label,
+                )
                 for name in known
             ),
         )
@@ -130,6 +139,7 @@ def use_layout(plan: Plan, metrics: Sequence[str], *, differences: bool = False)
         columns=tuple(Column(metric=m, delta=differences) for m in metrics),
         datasets=plan.datasets,
         rows=(*rows, *others),
+        corner=plan.table["corner"],
     )
 
 
@@ -144,6 +154,16 @@ def use_notes(report: Report, metrics: Sequence[str]) -> list[str]:
 
 def _labels(plan: Plan) -> list[str]:
     return list(dict.fromkeys(trial.label for trial in plan.trials))
+
+
+def _rows(plan: Plan, labels: Container[str] | None = None) -> tuple[TableRow, ...]:
+    """Return the suite's rows, or those with some labels, in order."""
+    short = {trial.label: trial.short for trial in plan.trials}
+    return tuple(
+        TableRow(label=label, short=name)
+        for label, name in short.items()
+        if labels is None or label in labels
+    )
 
 
 def _columns(plan: Plan) -> tuple[Column, ...]:

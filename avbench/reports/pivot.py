@@ -15,6 +15,7 @@ import pandas as pd
 from avbench.core.errors import AvbenchError
 from avbench.reports.long_table import Table
 from avbench.reports.notes import seed_notes
+from avbench.reports.short_names import short_names
 from avbench.reports.signatures import REFUSED, agreed, figures_by_seed
 from avbench.reports.table import (
     LOWER_IS_BETTER,
@@ -110,6 +111,7 @@ class _Pivot:
                 (row.title or row.label, tuple(line))
                 for row, line in zip(self.rows, cells, strict=True)
             ),
+            short=short_names(self.rows),
             footnotes=tuple(self.footnotes),
             legend=tuple(self._legend(cells)),
             notes=(*self._notes(cells), *notes),

@@ -60,6 +60,8 @@ class TableRow:
     label: str
     title: str = ""
     """Empty: the label."""
+    short: str = ""
+    """The name in formats with little room. Empty: what tells the title from the others."""
     ranked: bool = True
     """False for baselines, references and published figures: never best or second."""
     variant_of: str | None = None
@@ -191,6 +193,8 @@ class Sheet:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[TableCell, ...]], ...]
     """Title and cells."""
+    short: tuple[str, ...]
+    """A short name of each row, see ``avbench.reports.short_names``."""
     footnotes: tuple[str, ...]
     """Reasons for empty or partial cells; the first is number 1."""
     legend: tuple[str, ...]

@@ -77,6 +77,8 @@ class Trial:
     axes: Mapping[str, str]
     published: Mapping[str, Any]
     seed: int
+    short: str = ""
+    """The row's short name, if the suite gives one; see ``reports.short_names``."""
     skipped: str | None = None
     """The reason why the combination is impossible; the trial then has no stages."""
     pretrain: str | None = None

@@ -79,7 +79,14 @@ def _trials(
         stages = _RowStages(row, book, data, networks, sizes)
         return [stages.trial(seed) for seed in seeds]
     return [
-        Trial(label=row.label, axes=row.axes, published=row.published, seed=seed, skipped=reason)
+        Trial(
+            label=row.label,
+            short=row.short,
+            axes=row.axes,
+            published=row.published,
+            seed=seed,
+            skipped=reason,
+        )
         for seed in seeds
     ]
 
@@ -148,6 +155,7 @@ class _RowStages:
         pretrain = self.train("pretrain", pretraining, seed) if pretraining else None
         return Trial(
             label=row.label,
+            short=row.short,
             axes=row.axes,
             published=row.published,
             seed=seed,

@@ -12,7 +12,7 @@ from avbench.core.errors import AvbenchError, unknown
 from avbench.core.registry import load
 from avbench.evaluation.statistics.estimate import LEVEL
 from avbench.evaluation.statistics.resampling import EXCHANGES
-from avbench.reports.formats import FORMATS
+from avbench.reports.formats import FORMATS, rendered
 from avbench.reports.long_table import Table
 from avbench.reports.table import SIGNIFICANT, TITLES, Sheet, TableCell
 from avbench.workflow.notebook import framed
@@ -86,6 +86,7 @@ class ResultsDiff:
             groups=(("", 5),),
             columns=("in A", "in B", "B − A", "p", "verdict"),
             rows=tuple((_name(cell, several), _cells(cell, reasons)) for cell in self.cells),
+            short=tuple(_name(cell, several) for cell in self.cells),
             footnotes=tuple(reasons),
             legend=(),
             notes=tuple(notes),
@@ -100,7 +101,7 @@ class ResultsDiff:
         """
         if format not in FORMATS:
             raise AvbenchError(f"format: {unknown('format', format, FORMATS)}")
-        return FORMATS[format][0]([self.sheet()])
+        return rendered([self.sheet()], format)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""

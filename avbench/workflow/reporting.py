@@ -13,7 +13,7 @@ from avbench.core.columns import ALTERED
 from avbench.core.errors import AvbenchError, unknown
 from avbench.core.job import replacing, sweep
 from avbench.reports.collect import Report, collect
-from avbench.reports.formats import FORMATS, long
+from avbench.reports.formats import FORMATS, long, rendered
 from avbench.reports.intervals import inferred
 from avbench.reports.layouts import layouts
 from avbench.reports.long_table import Table
@@ -65,8 +65,9 @@ def write_sheets(
     written = Written(folder)
     sweep(folder)
     for name in formats:
-        render, extension = FORMATS[name]
-        written.write(name, f"{stem}.{extension}", render(sheets))
+        for number, (extension, render) in enumerate(FORMATS[name].items()):
+            shown = f"{name} {extension.partition('.')[0]}" if number else name
+            written.write(shown, f"{stem}.{extension}", render(sheets))
     for picture in (picture for sheet in sheets for picture in sheet.pictures):
         for kind, contents in (("svg", picture.svg), ("png", picture.png)):
             written.write(f"{picture.name} {kind}", f"{picture.name}.{kind}", contents)
@@ -98,7 +99,7 @@ class SuiteReport:
         """
         if format not in FORMATS:
             raise AvbenchError(f"format: {unknown('format', format, FORMATS)}")
-        return FORMATS[format][0](self.sheets)
+        return rendered(self.sheets, format)
 
     def write(
         self, formats: Sequence[str] = tuple(FORMATS), folder: Path | str | None = None

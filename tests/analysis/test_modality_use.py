@@ -374,7 +374,7 @@ def test_all_formats_hold_the_tables_and_the_figure(
     stem = "modality-use"
     written = {p.name: p for p in out.iterdir()}
     assert set(written) == {
-        *(f"{stem}.{x}" for x in ("md", "csv", "tex", "html", "long.csv")),
+        *(f"{stem}.{x}" for x in ("md", "csv", "tex", "notes.tex", "html", "long.csv")),
         *("losses.svg", "losses.png"),
     }
     assert "losses.svg" in said

@@ -10,7 +10,9 @@ def peak_bytes(call: Callable[[], object]) -> int:
 
     Libraries' scratch memory is not seen. CPU only; on CUDA ``torch.cuda`` knows.
     """
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+    with profile(
+        activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
+    ) as profiled:
         call()
     events = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
     events.sort(key=lambda event: event.start_ns())

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +266,11 @@ def test_an_id_of_two_groups_is_named(tmp_path: Path) -> None:
         read_references(tmp_path / "r.csv", "vidoe")
     (tmp_path / "g.json").write_text('{"x": "v", "y": 3}')
     assert read_groups(tmp_path / "g.json") == {"x": "v", "y": "3"}
+
+
+@pytest.mark.parametrize("read", [read_groups, read_hypotheses, read_references])
+def test_no_id_is_empty(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    """Found by fuzzing the files of groups."""
+    (tmp_path / "x.json").write_text('{"a": "v", "": "w"}')
+    with pytest.raises(DataError, match=r"x\.json: an id must not be empty"):
+        read(tmp_path / "x.json")

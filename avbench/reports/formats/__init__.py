@@ -8,13 +8,19 @@ from avbench.reports.table import Sheet
 
 Render = Callable[[Sequence[Sheet]], str]
 
-FORMATS: Mapping[str, tuple[Render, str]] = {
-    "md": (markdown.render, "md"),
-    "csv": (csv.render, "csv"),
-    "latex": (latex.render, "tex"),
-    "long": (long.render, "long.csv"),
-    "html": (html.render, "html"),
+FORMATS: Mapping[str, Mapping[str, Render]] = {
+    "md": {"md": markdown.render},
+    "csv": {"csv": csv.render},
+    "latex": {"tex": latex.render, "notes.tex": latex.notes},
+    "long": {"long.csv": long.render},
+    "html": {"html": html.render},
 }
-"""Name of each format → its function and file extension."""
+"""Name of each format → the extensions of its files, and the function that makes each."""
 
-__all__ = ["FORMATS", "Render", "renderables"]
+
+def rendered(sheets: Sequence[Sheet], format: str) -> str:  # noqa: A002
+    """Return tables in a format, without what its further files hold."""
+    return next(iter(FORMATS[format].values()))(sheets)
+
+
+__all__ = ["FORMATS", "Render", "renderables", "rendered"]

@@ -8,6 +8,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from avbench.reports.formats.markdown import marks, under
+from avbench.reports.formats.panels import panels
 from avbench.reports.table import Sheet, TableCell
 
 STYLES = {"failed": "red", "skipped": "yellow", "pending": "dim", "missing": "dim"}
@@ -37,29 +38,14 @@ def renderables(sheets: Sequence[Sheet], width: int = 100) -> Iterator[Renderabl
 
 
 def _parts(sheet: Sheet, width: int) -> list[list[int]]:
-    """Return the columns of each part of a table: as many whole groups as fit into a line.
-
-    A group that is wider than a line is broken too.
-    """
+    """Return the columns of each part of a table that fits into a line."""
     names = max((len(name) for name, _ in sheet.rows), default=0) + 4
     groups = [name for name, wide in sheet.groups for _ in range(wide)]
     needed = [
-        3 + max([len(groups[j]), len(head), *(len(_cell(cells[j])) for _, cells in sheet.rows)])
+        3.0 + max([len(groups[j]), len(head), *(len(_cell(cells[j])) for _, cells in sheet.rows)])
         for j, head in enumerate(sheet.columns)
     ]
-    parts: list[list[int]] = [[]]
-    first = 0
-    for _, wide in sheet.groups:
-        group = list(range(first, first + wide))
-        first += wide
-        used = names + sum(needed[j] for j in parts[-1] + group)
-        if parts[-1] and used > width:
-            parts.append([])
-        for j in group:
-            if parts[-1] and names + sum(needed[k] for k in (*parts[-1], j)) > width:
-                parts.append([])
-            parts[-1].append(j)
-    return parts
+    return panels(sheet, float(names), needed, float(width))
 
 
 def _cell(cell: TableCell) -> Text:

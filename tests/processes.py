@@ -21,7 +21,11 @@ from avbench.runner.stage_process import THREADS
 
 ROOT = Path(__file__).resolve().parents[1]
 
-fork_server.PRELOAD = (*fork_server.PRELOAD, "avbench.cli.commands", "avbench.runner.planner")
+fork_server.PRELOAD = (
+    *fork_server.PRELOAD,
+    "avbench.cli.commands",
+    "avbench.runner.planning.planner",
+)
 
 
 @cache

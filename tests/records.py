@@ -8,7 +8,7 @@ from avbench.config.suite import read_suite
 from avbench.core.job import RECORD, write_json
 from avbench.core.registry import load
 from avbench.runner.plan import Plan, Stage, Store
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.planner import make_plan
 
 TINY_WORLD = """
 world: {narrated_videos: 4, steps_per_video: 3, clips: 12, test_clips: 12, size: 32, fps: 5}

@@ -21,7 +21,7 @@ from avbench.cli.main import app
 from avbench.config.builder import SECTIONS
 from avbench.config.suite import read_suite
 from avbench.core.registry import Registry, load
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.planner import make_plan
 from avbench.testing import check
 
 ROOT = Path(__file__).parents[1]

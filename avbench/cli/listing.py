@@ -15,7 +15,7 @@ from avbench.cli.progress import span
 if TYPE_CHECKING:
     from avbench.cli.doctor import Advice
     from avbench.core.registry import Component, Registry
-    from avbench.runner.why import Reason
+    from avbench.runner.planning.why import Reason
 
 MOST_ROWS = 60
 """Trials that a plan prints at most; ``--json`` lists all."""

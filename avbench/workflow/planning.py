@@ -78,7 +78,7 @@ class SuitePlan:
         Raises:
             AvbenchError: the suite, a plugin or the data have errors.
         """
-        from avbench.runner.plan_cache import plan_for
+        from avbench.runner.planning.plan_cache import plan_for
 
         plan = plan_for(suite, overrides, plugins_dir)
         return cls(plan=plan, store=store, plugins_dir=plugins_dir)

@@ -21,7 +21,7 @@ from avbench.evaluation.statistics import sufficient
 from avbench.evaluation.statistics.student import seeds_needed, tail
 from avbench.evaluation.statistics.sufficient import Sufficient
 from avbench.runner.plan import Plan, Stage, Store
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.planner import make_plan
 from avbench.training.loss_log import Curve
 from tests.records import write_record
 

@@ -40,7 +40,7 @@ from avbench.reports.signatures import agreed
 from avbench.reports.systems import ScoreStatistics
 from avbench.reports.table import Sheet
 from avbench.runner.plan import Stage, Store
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.planner import make_plan
 
 COUNTS = WordCounts(
     audio={"bark": 90, "dog": 10}, image={"dog": 40, "red": 60}, audio_total=100, image_total=100,

@@ -212,7 +212,7 @@ def test_a_system_error_is_one_line_with_its_file(
     def plan_for(*given: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO), "s.yaml")
 
-    monkeypatch.setattr("avbench.runner.plan_cache.plan_for", plan_for)
+    monkeypatch.setattr("avbench.runner.planning.plan_cache.plan_for", plan_for)
     assert command("plan", "s.yaml") == (2, "", "error: s.yaml: Input/output error\n")
 
 

@@ -24,7 +24,7 @@ from avbench.evaluation.perturbation import Alteration
 from avbench.reports.collect import collect
 from avbench.reports.layouts import alterations
 from avbench.runner.plan import Cell, Plan, Stage, Store, Trial
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.planner import make_plan
 from avbench.runner.stage_process import run_stages
 from tests.records import TINY_WORLD
 

@@ -17,7 +17,7 @@ from avbench.models.captioner import Captioner, build_captioner
 from avbench.models.compute import backends, compile_parts, place
 from avbench.models.settings import ComputeSettings, ModelSettings
 from avbench.models.weights import WEIGHTS
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.planner import make_plan
 from avbench.training import loss_log
 from avbench.training import stage as train
 from avbench.training.contracts import LossContext

@@ -19,8 +19,8 @@ from avbench.models.contracts import InitialWeights
 from avbench.models.settings import ModelSettings
 from avbench.reports.notes import initial_weight_notes
 from avbench.runner.plan import Plan
-from avbench.runner.plan_cache import plan_for
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.plan_cache import plan_for
+from avbench.runner.planning.planner import make_plan
 
 SUITE = """
 name: s

@@ -41,7 +41,7 @@ from avbench.reports.formats import renderables
 from avbench.reports.layouts import layouts
 from avbench.reports.pivot import pivot
 from avbench.runner.plan import Plan, Store
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.planner import make_plan
 from avbench.training.costs import OUTPUT, closed_form
 from avbench.training.profile import Profile, run
 from avbench.workflow.planning import plan_data

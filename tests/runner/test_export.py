@@ -37,7 +37,7 @@ from avbench.models.weights import MODEL, WEIGHTS
 from avbench.models.weights import load as load_stage
 from avbench.runner.export import choose, export
 from avbench.runner.plan import Plan, Store
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.planner import make_plan
 from avbench.runner.stage_process import run_stages
 from tests import processes
 from tests.records import TINY_WORLD, write_record

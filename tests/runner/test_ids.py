@@ -7,7 +7,7 @@ import pytest
 
 from avbench.core import code_hash
 from avbench.core.registry import Registry, load
-from avbench.runner.stage_book import Component, StageBook
+from avbench.runner.planning.stage_book import Component, StageBook
 
 NETWORK: list[Component] = [
     ("fusions", "merged"),
@@ -98,7 +98,7 @@ def before(registry: Registry) -> dict[str, Mapping[str, str]]:
         ("avbench.evaluation.score", {"score"}),
         ("avbench.evaluation.references", {"score", "selecting"}),
         ("avbench.builtin.metrics._ngrams", {"score", "selecting"}),
-        ("avbench.runner.planner", set()),
+        ("avbench.runner.planning.planner", set()),
         ("avbench.config.rows", set()),
         ("avbench.reports.formats.html", set()),
     ],

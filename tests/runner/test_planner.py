@@ -13,8 +13,8 @@ from avbench.config.suite import read_suite
 from avbench.core.errors import DataError
 from avbench.core.registry import load
 from avbench.runner.plan import Plan, Store
-from avbench.runner.plan_cache import plan_for
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.plan_cache import plan_for
+from avbench.runner.planning.planner import make_plan
 
 SUITE = """
 name: s
@@ -295,7 +295,7 @@ def test_a_plan_is_remembered_until_something_changes(
         made.append("made")
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("avbench.runner.planner.make_plan", counted)
+    monkeypatch.setattr("avbench.runner.planning.planner.make_plan", counted)
     assert plan() == first
     assert made == []
     replace(folder / "plugins" / "toy.py", "int = 2", "int = 3")

@@ -13,7 +13,7 @@ from avbench.core.components import ComponentRef
 from avbench.core.registry import Registry, load
 from avbench.models.captioner import build_captioner
 from avbench.runner.plan import Plan
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.planner import make_plan
 from avbench.training.contracts import build_loss
 from avbench.training.profile import Profile
 

@@ -16,9 +16,9 @@ from avbench.core.job import JOB, RECORD, read_json, write_json
 from avbench.core.registry import Registry, load
 from avbench.runner.executors.local import LocalExecutor
 from avbench.runner.plan import Plan, Store
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.planner import make_plan
+from avbench.runner.planning.why import Reason, reasons
 from avbench.runner.scheduler import Run
-from avbench.runner.why import Reason, reasons
 from tests.records import write_record
 
 SUITE = """

@@ -28,7 +28,7 @@ from avbench.evaluation.splits import ReportSplit, SelectSplit
 from avbench.models.weights import WEIGHTS
 from avbench.reports.notes import STAMP, leaking
 from avbench.runner.plan import Plan, Stage, Store
-from avbench.runner.planner import make_plan
+from avbench.runner.planning.planner import make_plan
 from avbench.training import checkpoint, loss_log
 from avbench.training import stage as train
 from avbench.training.schedule import hold_out

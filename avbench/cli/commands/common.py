@@ -59,7 +59,7 @@ def plan_from_options(
 ) -> "Plan":
     """Plan a suite with the changes of the command line; ``log`` says so if it takes long."""
     from avbench.cli.progress import console, working
-    from avbench.runner.plan_cache import plan_for
+    from avbench.runner.planning.plan_cache import plan_for
 
     overrides = Overrides(
         preset=preset,

@@ -178,7 +178,7 @@ def plan(
     made = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
     if why:
         from avbench.cli.listing import print_reasons
-        from avbench.runner.why import reasons
+        from avbench.runner.planning.why import reasons
 
         found = reasons(made, store_in(results), stage)
         print_json([reason.to_json() for reason in found]) if as_json else print_reasons(found)

@@ -15,11 +15,11 @@ from avbench.core import options
 from avbench.core.errors import DataError
 from avbench.core.registry import Registry
 from avbench.models import pretrained
-from avbench.runner.data_stages import Datasets, DataStages
-from avbench.runner.networks import Network, Networks
 from avbench.runner.plan import Cell, Plan, Trial
-from avbench.runner.stage_book import StageBook
-from avbench.runner.training_sizes import TrainingSizes
+from avbench.runner.planning.data_stages import Datasets, DataStages
+from avbench.runner.planning.networks import Network, Networks
+from avbench.runner.planning.stage_book import StageBook
+from avbench.runner.planning.training_sizes import TrainingSizes
 from avbench.training.settings import SelectionSettings, TrainSettings
 
 

@@ -53,7 +53,7 @@ def _make(suite: str, overrides: Overrides, plugins_dir: Path | None) -> tuple[P
     from avbench.config.suite import read_suite
     from avbench.core.code_hash import Code
     from avbench.core.registry import load
-    from avbench.runner.planner import make_plan
+    from avbench.runner.planning.planner import make_plan
 
     strict_yaml.FILES_READ.clear()
     registry = load(plugins_dir)

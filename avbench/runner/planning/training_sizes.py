@@ -17,8 +17,8 @@ from avbench.core.registry import Registry
 from avbench.data.settings import WorldSettings
 from avbench.models.captioner import Captioner, build_captioner
 from avbench.models.settings import ModelSettings
-from avbench.runner.data_stages import Datasets
-from avbench.runner.networks import Network
+from avbench.runner.planning.data_stages import Datasets
+from avbench.runner.planning.networks import Network
 from avbench.training.contracts import build_loss
 from avbench.training.costs import closed_form, closed_form_training
 from avbench.training.schedule import batch_size, sample_count, step_count

@@ -11,7 +11,7 @@ from avbench.core import options
 from avbench.core.registry import Registry
 from avbench.models import pretrained
 from avbench.models.settings import ModelSettings
-from avbench.runner.stage_book import Component
+from avbench.runner.planning.stage_book import Component
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from avbench.data.annotations.cache import SplitSummary, examine, summarise
 from avbench.data.annotations.reader import refuse
 from avbench.data.contracts import Dataset
 from avbench.data.settings import WorldSettings
-from avbench.runner.stage_book import StageBook
+from avbench.runner.planning.stage_book import StageBook
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import signal
 import sys
 import traceback
 from contextlib import suppress
@@ -17,6 +18,10 @@ from avbench.core.versions import check_versions
 from avbench.core.visible import tolerate_output, visible
 
 
+class ClosedOutputError(Exception):
+    """The reader of the output has seen enough."""
+
+
 class Commands(TyperGroup):
     """The commands, none of which ends by ``sys.exit``: only foreign code does."""
 
@@ -25,9 +30,12 @@ class Commands(TyperGroup):
 
         Raises:
             PluginError: a plugin or a library calls ``sys.exit``.
+            ClosedOutputError: the reader of the output has closed it, as ``head`` does.
         """
         try:
             return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ClosedOutputError from error  # typer would end with 1, the status of failures
         except SystemExit as end:
             last = traceback.extract_tb(end.__traceback__)[-1]
             raise PluginError(
@@ -50,6 +58,9 @@ for topic in (suites, captions, analyse, components, environment):
 CHECKS_NOTHING: tuple[list[str], ...] = ([], ["--help"], ["--version"], ["doctor"])
 """First arguments of commands that use no library, or that report all problems themselves."""
 
+CLOSED = 128 + signal.SIGPIPE
+"""Exit status of a command whose reader closed its output: a shell's for SIGPIPE."""
+
 
 def main() -> None:
     """Run a command; errors that users can fix end with a message and status 2."""
@@ -68,6 +79,9 @@ def main() -> None:
             _flush()
     except AvbenchError as error:
         _end(str(error))
+    except ClosedOutputError:
+        _drop(sys.stdout)
+        sys.exit(CLOSED)
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
         _end(f"{where}{error.strerror or error}")
@@ -94,12 +108,13 @@ def _flush() -> None:
     """Write standard output out, so that a table that a full disk lost is an error.
 
     Raises:
+        ClosedOutputError: its reader has closed it.
         AvbenchError: it cannot be written.
     """
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        _drop(sys.stdout)  # the reader has seen enough
+    except BrokenPipeError as error:
+        raise ClosedOutputError from error
     except OSError as error:
         _drop(sys.stdout)
         raise AvbenchError(f"standard output cannot be written: {error.strerror}") from None

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import NoReturn
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
@@ -81,6 +82,14 @@ class Terminal(Console):
         for segment in super().render(renderable, options):
             shown = segment.text if segment.control else visible(segment.text, keep="\n")
             yield segment if shown == segment.text else Segment(shown, segment.style)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Leave a closed output to the command; rich's own way ends the process.
+
+        Raises:
+            BrokenPipeError: always.
+        """
+        raise BrokenPipeError
 
 
 class Bars:

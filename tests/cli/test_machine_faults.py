@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import pwd
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -243,6 +244,18 @@ def test_closed_output_is_no_fault(command: Command, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stdout", None)
     assert command("suites")[0] == 0
     sys.stdout.close()
+
+
+@pytest.mark.parametrize("words", ["suites", "plan s.yaml", "plan s.yaml --json", "settings"])
+def test_a_reader_that_closes_the_output_ends_a_command_without_a_word(
+    command: Command, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        status, _, err = command(*words.split())
+    assert (status, err) == (128 + signal.SIGPIPE, "")
 
 
 # ------------------------------------------------------------------ reports

@@ -626,6 +626,7 @@ def test_the_command_on_files_of_ones_own(cooking: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     assert names == {
         *("table.md", "table.csv", "table.tex", "table.html", "table.long.csv", "words.csv"),
+        "table.notes.tex",
         *("top_words.svg", "top_words.png"),
     }
     assert "top_words.svg" in (folder / "table.md").read_text()

@@ -226,8 +226,9 @@ def test_the_example_of_the_package(trained: Trained, tmp_path, monkeypatch) -> 
     split, _ = clips_of(trained, "one")
     shutil.copyfile(split.clips[0].media, tmp_path / "clip.mp4")
     monkeypatch.chdir(tmp_path)
-    example = str(avbench.__doc__).partition("::")[2].replace("\n    ", "\n")
-    exec(compile(example.replace("12.0", "0.5").replace("19.5", "2.5"), "example", "exec"), {})
+    example = str(avbench.__doc__).rpartition("::")[2].replace("\n    ", "\n")
+    code = compile(example.replace("12.0", "0.5").replace("19.5", "2.5"), "example", "exec")
+    exec(code, {"avbench": avbench})
 
 
 # ------------------------------------------------------------------ the folder

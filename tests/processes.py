@@ -4,7 +4,6 @@ Each is forked from one that has loaded what most of them import, and nothing of
 type checks, no warnings as errors. A process from ``python -m`` spends seconds on the same.
 """
 
-import gc
 import multiprocessing
 import os
 import runpy
@@ -16,6 +15,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 from avbench.runner.executors import fork_server
+from avbench.runner.executors.fork_server import ForkedProcess
 from avbench.runner.executors.local import MEMORY
 from avbench.runner.stage_process import THREADS
 
@@ -35,7 +35,7 @@ def server() -> ForkServerContext:
     return multiprocessing.get_context("forkserver")
 
 
-class Process:
+class Process(ForkedProcess):
     """``python -m module arguments``, begun in a warm process, a session of its own.
 
     Args:
@@ -65,23 +65,9 @@ class Process:
             cwd or Path.cwd(),
             {**(env or os.environ)},
         )
-        self._process = server().Process(target=_run, args=given)
-        self._process.start()
-        assert self._process.pid is not None
-        self.pid: int = self._process.pid
-
-    def poll(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
-        return self._process.exitcode
-
-    def wait(self, timeout: float | None = None) -> int:
-        """The exit status, once there is one."""
-        self._process.join(timeout)
-        status = self.poll()
-        if status is None:
-            assert timeout is not None
-            raise subprocess.TimeoutExpired(self._process.name, timeout)
-        return status
+        process = server().Process(target=_run, args=given)
+        process.start()
+        super().__init__(process)
 
 
 def run(
@@ -107,19 +93,13 @@ def _run(
     env: dict[str, str],
 ) -> None:
     """In the forked process: become what was asked for."""
-    gc.freeze()  # what is shared with the warm process stays shared
-    multiprocessing.set_start_method(None, force=True)  # data workers as a new interpreter's
-    os.setsid()
-    os.chdir(cwd)
+    fork_server.become(module, arguments, env, str(cwd))
+    sys.path[:] = [place for place in sys.path if place != str(ROOT) or place == str(cwd)]
     for place, numbers in ((output, (1, 2)), (errors, (2,))):
         if place is not None:
             opened = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             for number in numbers:
                 os.dup2(opened, number)
             os.close(opened)
-    os.environ.clear()
-    os.environ.update(env)
-    sys.argv = [module, *arguments]
-    sys.path[:] = [str(cwd), *(p for p in sys.path if p not in ("", str(ROOT)))]
     sys.modules.pop(module, None)
     runpy.run_module(module, run_name="__main__", alter_sys=True)

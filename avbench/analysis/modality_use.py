@@ -90,7 +90,7 @@ class _Tables:
             title=f"{self._suite}: how pre-training ended",
             columns=columns,
             datasets=tuple(dict.fromkeys(row.dataset for row in rows if row.dataset)),
-            rows=tuple(TableRow(label=label, ranked=False) for label in self._labels),
+            rows=tuple(TableRow(label=label, ranked=False) for label in self.plan.labels),
         )
         picture = loss_picture(self.report.records)
         sheet = pivot(Table.of(rows, axes=self.plan.axes), layout, notes)
@@ -151,7 +151,7 @@ class _Tables:
                 for metric, title in titles.items()
             ),
             datasets=self.plan.datasets,
-            rows=tuple(TableRow(label=label, ranked=False) for label in self._labels),
+            rows=tuple(TableRow(label=label, ranked=False) for label in self.plan.labels),
         )
         return pivot(Table.of(rows, axes=self.plan.axes), layout, notes)
 
@@ -228,10 +228,6 @@ class _Tables:
     @property
     def _suite(self) -> str:
         return self.plan.title or self.plan.suite
-
-    @property
-    def _labels(self) -> list[str]:
-        return list(dict.fromkeys(trial.label for trial in self.plan.trials))
 
     def _base(self, trial: Trial) -> dict[str, Any]:
         name = {"suite": self.plan.suite, "trial": trial.id, "label": trial.label}

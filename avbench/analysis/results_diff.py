@@ -12,24 +12,22 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from avbench.core import options
 from avbench.core.errors import AvbenchError, DataError, UnknownNameError, unknown
 from avbench.core.registry import Registry
-from avbench.evaluation.contracts import Metric
 from avbench.evaluation.statistics.estimate import LEVEL, TIE, Estimate, holm
-from avbench.evaluation.statistics.resampling import FromSums, System, by_video
+from avbench.evaluation.statistics.resampling import System, by_video
 from avbench.evaluation.statistics.seeds import over_seeds
 from avbench.evaluation.statistics.sufficient import Sufficient, read
 from avbench.evaluation.statistics.videos import difference
 from avbench.reports.long_table import Table
 from avbench.reports.signatures import apart
+from avbench.reports.systems import Metrics
 from avbench.runner import stage_record
 
 LONG = "table.long.csv"
@@ -125,7 +123,7 @@ def compare_folders(
         every = [suite]
     if not every:
         raise AvbenchError(f"{first}, {second}: no suite has a {LONG}; {WRITE}")
-    metrics = _Metrics(registry)
+    metrics = Metrics(registry)
     cells: list[CellDiff] = []
     notes: list[str] = []
     tables = tuple(side.table(every) for side in sides)
@@ -254,30 +252,8 @@ class _Side:
         return scores, read(folder) if scores else {}
 
 
-class _Metrics:
-    """The metrics whose sums are tested, each made once."""
-
-    def __init__(self, registry: Callable[[], Registry]) -> None:
-        self._load = registry
-        self._registry: Registry | None = None
-        self._made: dict[str, Metric] = {}
-
-    def from_sums(self, ref: Mapping[str, Any], name: str) -> FromSums:
-        """Return the function that makes a score from sums.
-
-        Raises:
-            UnknownNameError: the metric is not registered here.
-        """
-        key = options.canonical(ref)
-        if key not in self._made:
-            self._registry = self._registry or self._load()
-            component = self._registry.get("metrics", ref["name"])
-            self._made[key] = options.make(component, ref["options"], where=ref["name"])
-        return partial(self._made[key].from_sums, name)
-
-
 def _compared(
-    suite: str, place: Place, sides: list[_Side], figures: list[_Figures], metrics: _Metrics
+    suite: str, place: Place, sides: list[_Side], figures: list[_Figures], metrics: Metrics
 ) -> CellDiff:
     """Compare one cell; its p is not corrected yet."""
     row, dataset, metric = place
@@ -340,7 +316,7 @@ def _pairs(
     ours: Mapping[int | None, _Figure],
     theirs: Mapping[int | None, _Figure],
     metric: str,
-    metrics: _Metrics,
+    metrics: Metrics,
 ) -> list[tuple[System, System]] | None:
     """Return the systems (B, A) of each seed; None: one has no statistics.
 

@@ -202,8 +202,7 @@ class _Tables:
     def _rows(self, found: Sequence[Measurement]) -> tuple[TableRow, ...]:
         """Return the suite's rows with figures, then the baseline."""
         has = {row.label for row in found}
-        labels = dict.fromkeys(trial.label for trial in self.plan.trials)
-        rows = [TableRow(label=label) for label in labels if label in has]
+        rows = [TableRow(label=label) for label in self.plan.labels if label in has]
         return (*rows, *(TableRow(label=x, ranked=False) for x in (MOST_FREQUENT,) if x in has))
 
     @property

@@ -8,7 +8,7 @@ the ``config`` that its plugin registered. All problems are raised at once, one 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from avbench.config import strict_yaml
 from avbench.config.axes import read_axes
@@ -45,6 +45,7 @@ Cost = Literal[
 """The cost columns; ``avbench.reports.cost_columns`` makes them."""
 
 Intervals = Literal["none", "seeds", "videos"]
+INTERVALS: tuple[str, ...] = get_args(Intervals)
 """See ``avbench.evaluation.statistics``."""
 
 PLACE = ("dataset", "metric")

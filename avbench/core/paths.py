@@ -6,6 +6,9 @@ from pathlib import Path
 
 from avbench.core.errors import AvbenchError
 
+RESULTS = Path("results")
+"""The usual folder of stages and tables."""
+
 
 def folder(package: str) -> Path:
     """Return the folder of a package's data files."""

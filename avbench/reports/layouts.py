@@ -26,7 +26,6 @@ def main_table(report: Report) -> Draft | None:
     plan, asked = report.plan, report.plan.table
     if not (plan.datasets or asked["costs"]):
         return None
-    labels = _labels(plan)
     baseline = [TableRow(label=MOST_FREQUENT, ranked=False)] if plan.baselines else []
     layout = TableLayout(
         title=plan.title or plan.suite,
@@ -34,7 +33,7 @@ def main_table(report: Report) -> Draft | None:
         cost_columns=cost_columns.columns(asked["costs"], asked["base"]),
         datasets=plan.datasets,
         rows=(*_rows(plan), *baseline),
-        delta_to=asked["delta_to"] if asked["delta_to"] in labels else None,
+        delta_to=asked["delta_to"] if asked["delta_to"] in plan.labels else None,
         corner=asked["corner"],
     )
     said = [
@@ -150,10 +149,6 @@ def use_notes(report: Report, metrics: Sequence[str]) -> list[str]:
         *report.notes.clips,
         *notes.signature_notes(report.signatures, metrics),
     ]
-
-
-def _labels(plan: Plan) -> list[str]:
-    return list(dict.fromkeys(trial.label for trial in plan.trials))
 
 
 def _rows(plan: Plan, labels: Container[str] | None = None) -> tuple[TableRow, ...]:

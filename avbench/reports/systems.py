@@ -1,6 +1,6 @@
 """The sufficient statistics of a suite's finished score stages, by dataset and system."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -31,6 +31,32 @@ class SystemScore:
     """Id of the score stage."""
 
 
+class Metrics:
+    """The metrics whose sums are tested, each made once.
+
+    Args:
+        registry: loads the components; called once a metric is needed.
+    """
+
+    def __init__(self, registry: Callable[[], Registry]) -> None:
+        self._load = registry
+        self._registry: Registry | None = None
+        self._made: dict[str, Metric] = {}
+
+    def from_sums(self, ref: Mapping[str, Any], score: str) -> FromSums:
+        """Return the function that makes a score of a metric from sums.
+
+        Raises:
+            UnknownNameError: the metric is not registered here.
+        """
+        key = options.canonical(ref)
+        if key not in self._made:
+            self._registry = self._registry or self._load()
+            component = self._registry.get("metrics", ref["name"])
+            self._made[key] = options.make(component, ref["options"], where=ref["name"])
+        return partial(self._made[key].from_sums, score)
+
+
 @dataclass(slots=True)
 class ScoreStatistics:
     """Reads each file of statistics once."""
@@ -38,8 +64,11 @@ class ScoreStatistics:
     records: Records
     registry: Registry
     _scores: dict[str, dict[str, dict[Key, SystemScore]]] = field(default_factory=dict)
-    _metrics: dict[str, Metric] = field(default_factory=dict)
     _systems: dict[tuple[str, str], dict[Key, System]] = field(default_factory=dict)
+    _metrics: Metrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._metrics = Metrics(lambda: self.registry)
 
     def scores(self, dataset: str) -> dict[str, dict[Key, SystemScore]]:
         """Return the statistics of the finished cells: score → system → statistics.
@@ -57,10 +86,9 @@ class ScoreStatistics:
                 statistics = read(self.records.store.directory(stage)) if scores else {}
                 for score in scores:
                     name = score["name"]
-                    from_sums = partial(self._metric(score["metric"]).from_sums, name)
                     found.setdefault(name, {})[key] = SystemScore(
                         statistics=statistics[name],
-                        from_sums=from_sums,
+                        from_sums=self._metrics.from_sums(score["metric"], name),
                         unit=score["unit"],
                         signature=score["signature"],
                         record=stage.id,
@@ -100,10 +128,3 @@ class ScoreStatistics:
                 (MOST_FREQUENT, None),
                 self.records.plan.stages[self.records.plan.baselines[dataset]],
             )
-
-    def _metric(self, ref: Mapping[str, Any]) -> Metric:
-        key = options.canonical(ref)
-        if key not in self._metrics:
-            component = self.registry.get("metrics", ref["name"])
-            self._metrics[key] = options.make(component, ref["options"], where=ref["name"])
-        return self._metrics[key]

@@ -1,6 +1,6 @@
 """Collects a trained cell of a suite into a folder of its own (``avbench.models.portable``)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def choose(plan: Plan, dataset: str | None, seed: int | None) -> tuple[Trial, Ce
     Raises:
         AvbenchError: the choice is ambiguous, unknown, or a skipped row.
     """
-    labels = list(dict.fromkeys(trial.label for trial in plan.trials))
+    labels = plan.labels
     _only_one("--only", "row", labels)
     seeds = {str(trial.seed): trial for trial in plan.trials}
     trial = seeds[_one("--seed", "seed", seeds, None if seed is None else str(seed))]
@@ -80,7 +80,7 @@ def _one(option: str, what: str, known: Iterable[str], asked: str | None) -> str
     return asked
 
 
-def _only_one(option: str, what: str, names: list[str]) -> None:
+def _only_one(option: str, what: str, names: Sequence[str]) -> None:
     if len(names) != 1:
         raise AvbenchError(
             f"{option}: the suite has {len(names)} {what}s; name one of: {', '.join(names)}"

@@ -121,10 +121,15 @@ class Plan:
     """The suite's claims, as plain data of ``config.claims.Claim``."""
     trainings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Expected work of each training stage, by id: plain data of
-    ``runner.training_sizes.TrainingSize``."""
+    ``runner.planning.training_sizes.TrainingSize``."""
     codes: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     """For each ``Stage.code``: ``modules``, the hashes of the modules that the stage runs, and
     ``versions``, those of the distributions that its id covers."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the rows, in order."""
+        return tuple(dict.fromkeys(trial.label for trial in self.trials))
 
     def children(self) -> dict[str, list[str]]:
         """Return the ids of the stages that read each stage, by its id."""

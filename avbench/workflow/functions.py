@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from avbench.config.overrides import Overrides
 from avbench.core.errors import AvbenchError, unknown
+from avbench.core.paths import RESULTS
 from avbench.core.versions import check_versions
 from avbench.workflow.machine import Machine, Strategy
-from avbench.workflow.planning import RESULTS, SuitePlan, store_in
+from avbench.workflow.planning import SuitePlan, store_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -218,7 +219,8 @@ def results(
     Raises:
         AvbenchError: the suite has errors, or ``intervals`` is unknown.
     """
-    from avbench.workflow.reporting import INTERVALS, tidy
+    from avbench.config.suite import INTERVALS
+    from avbench.workflow.reporting import tidy
 
     _check("intervals", "kind", intervals, INTERVALS)
     made = plan(
@@ -271,12 +273,8 @@ def report(
     Raises:
         AvbenchError: the suite has errors, or an option is unknown or of another kind.
     """
-    from avbench.workflow.reporting import (
-        INTERVALS,
-        modality_use_report,
-        strata_report,
-        suite_report,
-    )
+    from avbench.config.suite import INTERVALS
+    from avbench.workflow.reporting import modality_use_report, strata_report, suite_report
 
     _check("kind", "kind", kind, ("table", "strata", "modality-use"))
     _check("intervals", "kind", intervals, INTERVALS)

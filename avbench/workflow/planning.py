@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from avbench.config.overrides import Overrides
 from avbench.core.errors import AvbenchError
 from avbench.core.paths import cache
+from avbench.runner.common_failure import last_line
 from avbench.runner.plan import Plan, Store
 from avbench.runner.stage_kinds import KINDS
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from avbench.workflow.progress import Tell
     from avbench.workflow.reporting import SuiteReport
     from avbench.workflow.running import RunResult
-
-RESULTS = Path("results")
-"""The usual folder of stages and tables."""
 
 
 def store_in(results: Path, *, option: str = "results") -> Store:
@@ -46,7 +44,8 @@ class Cost:
 
     trainings: "pd.DataFrame"
     """One line a training: ``stage``, ``kind``, ``dataset``, ``rows``, ``seed``, ``steps``,
-    ``clips``, ``flops``, ``rough``, ``unknown`` (see ``runner.training_sizes``), ``done``."""
+    ``clips``, ``flops``, ``rough``, ``unknown``, ``done``; see
+    ``runner.planning.training_sizes``."""
     flops: float | None
     """FLOPs of all trainings, 2 per multiply-accumulate; None: unknown for one of them."""
     flops_left: float | None
@@ -91,7 +90,7 @@ class SuitePlan:
     @property
     def rows(self) -> tuple[str, ...]:
         """The labels of the rows, in order."""
-        return tuple(dict.fromkeys(trial.label for trial in self.plan.trials))
+        return self.plan.labels
 
     @property
     def stages(self) -> "pd.DataFrame":
@@ -115,7 +114,7 @@ class SuitePlan:
             elif id_ not in needed:
                 state = "not needed"
             elif record is not None and record["status"] == "failed":
-                state, reason = "failed", _last_line(record.get("error"))
+                state, reason = "failed", last_line(record["error"])
             lines.append(
                 {
                     "stage": id_,
@@ -256,7 +255,3 @@ def _trainings(plan: Plan, done: Collection[str]) -> list[dict[str, Any]]:
 def _sum(values: Iterable[float | None]) -> float | None:
     known = list(values)
     return None if None in known else float(sum(v for v in known if v is not None))
-
-
-def _last_line(error: Any) -> str:
-    return (str(error or "").strip() or "unknown error").splitlines()[-1]

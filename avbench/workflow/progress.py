@@ -26,8 +26,12 @@ def end_line(stage: Stage, run: Run, seconds: float) -> str:
         return f"done in {span(seconds)}: {describe(stage, run)}"
     if run.repeats_error(stage):
         return f"FAILED: {describe(stage, run)}: the same error"
-    log = run.store.directory(stage) / LOG
-    return f"FAILED: {describe(stage, run)}: {run.error(stage)} (log: {log})"
+    return f"FAILED: {describe(stage, run)}: {failure(stage, run)}"
+
+
+def failure(stage: Stage, run: Run) -> str:
+    """Return the last line of a failed stage's error, and the place of its log."""
+    return f"{run.error(stage)} (log: {run.store.directory(stage) / LOG})"
 
 
 def describe(stage: Stage, run: Run) -> str:

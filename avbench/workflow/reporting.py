@@ -27,8 +27,6 @@ from avbench.workflow.notebook import framed
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of a folder that its owner does not want written: its tables are read all the same."""
 
-INTERVALS = ("none", "seeds", "videos")
-
 Kind = Literal["table", "strata", "modality-use"]
 
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from avbench.core.job import LOG
 from avbench.runner.executors.local import LocalExecutor, cores
 from avbench.runner.scheduler import INTERRUPT, Run, Watcher
 from avbench.workflow import preflight
 from avbench.workflow.machine import Machine
 from avbench.workflow.planning import SuitePlan
+from avbench.workflow.progress import describe, failure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,12 +94,7 @@ def go(planned: SuitePlan, run: Run, watcher: Watcher) -> RunResult:
         status=status,
         done=run.count("done"),
         total=len(run.status),
-        failures={
-            f"{s.kind} {run.names.get(s.id, '')} [{s.id[:8]}]": (
-                f"{run.error(s)} (log: {run.store.directory(s) / LOG})"
-            )
-            for s in failed
-        },
+        failures={describe(stage, run): failure(stage, run) for stage in failed},
         common=tuple(map(str, run.common_failures())) if status != INTERRUPT else (),
         left=None if run.stopped is None else run.count("waiting", "elsewhere", "blocked"),
         has_no_results=run.has_no_results,

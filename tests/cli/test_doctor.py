@@ -103,17 +103,15 @@ def test_a_driver_that_torch_cannot_use_is_a_warning(monkeypatch: pytest.MonkeyP
 def test_a_folder_that_cannot_be_written_or_is_full_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = only(doctor._folder("cache", tmp_path / "a/b", "go elsewhere"))
-    assert good.status in ("ok", "warning")
+    for free, status in ((0, "problem"), (5 << 30, "warning"), (500 << 30, "ok")):
+        usage = SimpleNamespace(free=free)
+        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _, usage=usage: usage)
+        assert only(doctor._folder("cache", tmp_path / "a/b", "go elsewhere")).status == status
     assert not (tmp_path / "a").exists()
     (tmp_path / "file").write_text("")
     bad = only(doctor._folder("cache", tmp_path / "file/b", "go elsewhere"))
     assert bad.status == "problem"
     assert "cannot be written: Not a directory" in bad.found
-    for free, status in ((0, "problem"), (5 << 30, "warning"), (500 << 30, "ok")):
-        usage = SimpleNamespace(free=free)
-        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _, usage=usage: usage)
-        assert only(doctor._folder("cache", tmp_path, "go elsewhere")).status == status
 
 
 def test_missing_decoders_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

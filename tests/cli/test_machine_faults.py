@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -156,6 +157,7 @@ def test_doctor_tests_locks_renaming_and_syncing_of_the_results_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def advice() -> doctor.Advice:
+        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=500 << 30))
         (found,) = doctor._folder("results", tmp_path, "give another one")
         return found
 

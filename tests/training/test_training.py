@@ -20,6 +20,7 @@ from avbench.training import checkpoint, loss_log, trainer
 from avbench.training import stage as train
 from avbench.training.schedule import hold_out, rate
 from avbench.training.settings import TrainSettings
+from tests.training.test_engine import FEW_PROBES
 
 INPUT = InputSpec(
     frames=4, size=32, store_frames=6, mel_frames=64, time_mask=8, frequency_mask=8,
@@ -49,10 +50,6 @@ MODEL = ModelSettings(
         "text": ComponentRef(name="bert", options={"layers": 1, "heads": 2}),
     },
 )
-
-
-FEW_PROBES = {"gblend": {"first": 0.25, "then": 0.5}}
-"""Three probes a run; as many as steps, the default of so short a run, only take longer."""
 
 
 def job(

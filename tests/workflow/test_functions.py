@@ -184,7 +184,7 @@ def test_a_failure_is_told_and_raises_nothing(planned: Callable[[Plan], SuitePla
         ended = avbench.run(made)
     assert (ended.ok, ended.status, ended.interrupted) == (False, 1, False)
     ((name, error),) = ended.failures.items()
-    assert name == "finetune  [a]"
+    assert name == "finetune [a]"
     assert "the file is empty" in error
     assert "(log: " in error
 

@@ -7,7 +7,6 @@ import typer
 
 from avbench.cli.commands.common import (
     FORMATS,
-    RESULTS,
     Format,
     Json,
     PluginsDir,
@@ -17,6 +16,7 @@ from avbench.cli.commands.common import (
     say,
 )
 from avbench.cli.commands.numbers import CLIPS, WORDS, within
+from avbench.core.paths import RESULTS
 
 app = typer.Typer()
 analyse_app = typer.Typer(help="Analyse captions and speech of datasets.", no_args_is_help=True)

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from avbench.cli.commands.common import (
-    RESULTS,
     Data,
     Json,
     PluginsDir,
@@ -22,6 +21,7 @@ from avbench.cli.commands.common import (
 )
 from avbench.cli.commands.numbers import SECONDS, THREADS, within
 from avbench.core.numbers import SEED
+from avbench.core.paths import RESULTS
 from avbench.models.settings import BATCH, BEAM
 
 app = typer.Typer()

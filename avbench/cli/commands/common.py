@@ -42,7 +42,6 @@ Format = Annotated[
     str, typer.Option("--format", help="Formats to write, e.g. md,latex,csv,html,long.")
 ]
 
-RESULTS = Path("results")
 FORMATS = "md,csv,latex,html,long"
 
 

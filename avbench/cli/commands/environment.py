@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from avbench.cli.commands.common import RESULTS, Json, PluginsDir, Results, print_json, say
+from avbench.cli.commands.common import Json, PluginsDir, Results, print_json, say
 from avbench.cli.commands.numbers import PROCESSES, SECONDS, within
+from avbench.core.paths import RESULTS
 
 app = typer.Typer()
 data_app = typer.Typer(help="Check and prepare your datasets.", no_args_is_help=True)

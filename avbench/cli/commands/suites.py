@@ -8,7 +8,6 @@ import typer
 
 from avbench.cli.commands.common import (
     FORMATS,
-    RESULTS,
     Data,
     Format,
     Json,
@@ -35,6 +34,7 @@ from avbench.cli.commands.numbers import (
     within,
 )
 from avbench.core.errors import AvbenchError
+from avbench.core.paths import RESULTS
 from avbench.training.settings import STEPS
 from avbench.workflow.machine import Machine, Strategy
 
@@ -225,8 +225,10 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write and print a suite's tables from finished stages."""
+    from avbench.config.suite import INTERVALS
+
     formats = formats_of(format_)
-    known_value("--intervals", "kind", intervals, ("none", "seeds", "videos"))
+    known_value("--intervals", "kind", intervals, INTERVALS)
     if words is not None and not strata:
         raise AvbenchError("--words: only the tables of --strata use it")
     made = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
@@ -238,7 +240,7 @@ def report(
     if asked and delta_to is not None:
         raise AvbenchError(f"{asked[0]}: its tables compare no rows; leave out --delta-to")
     if delta_to is not None:
-        known_value("--delta-to", "row", delta_to, {trial.label for trial in made.trials})
+        known_value("--delta-to", "row", delta_to, made.labels)
         made = replace(made, table={**made.table, "delta_to": delta_to})
     folder = results / made.suite
     if strata:

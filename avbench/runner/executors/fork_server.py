@@ -108,7 +108,7 @@ class ForkedProcess:
             self._status = self._process.exitcode
         return self._status
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self, timeout: int | float | None = None) -> int:
         """Return the exit status once there is one.
 
         Raises:
@@ -157,19 +157,33 @@ def _main_hidden() -> Iterator[None]:
 
 
 def _run(arguments: list[str], log: Path, environment: Mapping[str, str], cwd: str) -> None:
-    """Become a stage's process, as ``python -m avbench.runner.stage_process`` would be one."""
+    """Become a stage's process."""
     from avbench.runner.stage_process import log_to, main
 
-    gc.freeze()  # memory that is shared with the server stays shared
-    os.setsid()
-    os.chdir(cwd)
+    become("avbench.runner.stage_process", arguments, environment, cwd)
     runner = multiprocessing.parent_process()
     assert runner is not None
     os.dup2(runner.sentinel, 0)  # reaches its end with the runner, like a pipe from it
     log_to(log)
+    sys.exit(main(arguments))
+
+
+def become(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], cwd: str
+) -> None:
+    """Give a forked process what a fresh ``python -m module arguments`` would have.
+
+    Args:
+        module: its name.
+        arguments: of the command.
+        environment: all of its variables.
+        cwd: its current folder.
+    """
+    gc.freeze()  # memory that is shared with the server stays shared
+    os.setsid()
+    os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    multiprocessing.set_start_method(None, force=True)  # as in a fresh process
-    sys.argv = ["avbench.runner.stage_process", *arguments]
+    multiprocessing.set_start_method(None, force=True)
+    sys.argv = [module, *arguments]
     sys.path[:] = [cwd, *(place for place in sys.path if place not in ("", cwd))]
-    sys.exit(main(arguments))

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from avbench import __version__
-from avbench.cli.commands import analyse, captions, components, environment, suites
+from avbench.cli.commands import analyse, captions, components, environment, results, suites
 from avbench.core.errors import AvbenchError, PluginError
 from avbench.core.versions import check_versions
 from avbench.core.visible import tolerate_output, visible
@@ -51,7 +51,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for topic in (suites, captions, analyse, components, environment):
+for topic in (suites, results, captions, analyse, components, environment):
     app.add_typer(topic.app)
 
 

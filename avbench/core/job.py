@@ -69,9 +69,14 @@ class Job:
         return loaded
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """Report the progress of the stage; the runner shows it. A full disk hides it."""
+        """Report the progress of the stage, and how far it was at the first report.
+
+        The runner and ``avbench status`` show it. A full disk hides it.
+        """
+        since, first = self.__dict__.setdefault("_first_report", (time.time(), done))
+        told = {"done": done, "total": total, "note": note, "since": since, "first": first}
         with suppress(OSError):
-            write_json(self.directory / PROGRESS, {"done": done, "total": total, "note": note})
+            write_json(self.directory / PROGRESS, told)
 
 
 def read_job(directory: Path) -> Job:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from avbench.core.job import LOG
+from avbench.runner.common_failure import last_line
 from avbench.runner.plan import Plan, Stage, Store
 
 
@@ -51,8 +52,7 @@ class Records:
 
     def error(self, stage: Stage) -> str:
         """Return the last line of a failed stage's error."""
-        error = str(self.by_stage[stage.id].get("error")).strip() or "unknown error"
-        return error.splitlines()[-1]
+        return last_line(self.by_stage[stage.id].get("error"))
 
     def log(self, stage: Stage) -> str:
         """Return the path of a stage's log."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from avbench.core.job import LOG
 from avbench.runner.plan import Plan, Stage
 
 STAGE_DETAIL = re.compile(r"(?:[\w.-]*/)+[\w.-]*|0x[0-9a-f]+|\d+")
@@ -68,6 +69,11 @@ class KindFailures:
 def last_line(error: object) -> str:
     """Return the last line of an error, which carries its message."""
     return (str(error).strip() or "unknown error").splitlines()[-1]
+
+
+def failure_line(error: object, folder: Path) -> str:
+    """Return the last line of an error, and the log in the folder of its stage."""
+    return f"{last_line(error)} (log: {folder / LOG})"
 
 
 def _same_error(errors: Iterable[str]) -> bool:

@@ -94,11 +94,26 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 def locked(directory: Path) -> bool:
-    """Return True if a process is working on the stage in a folder."""
-    if not (directory / LOCK).exists():
+    """Return True if a process is working on the stage in a folder.
+
+    The look takes a shared lock for a moment: it needs no right to write, and two looks at once
+    do not take each other for work.
+
+    Raises:
+        NoLocksError: the folder's file system has no locks.
+    """
+    try:
+        fd = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
         return False
-    lock = StageLock(directory)
-    if lock.acquire():
-        lock.release()
-        return False
-    return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        raise NoLocksError(directory, str(error.strerror)) from None
+    finally:
+        os.close(fd)
+    return False

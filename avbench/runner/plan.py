@@ -234,6 +234,11 @@ class Plan:
         return cls(**{**own, **tuples, "trials": trials, "stages": stages})
 
 
+def stage_name(kind: str, id_: str, work: str) -> str:
+    """Return the name of a stage in lines for people: kind, work, beginning of the id."""
+    return " ".join(part for part in (kind, work, f"[{id_[:8]}]") if part)
+
+
 def _seeded(label: str, seed: int | None) -> str:
     return f"{label} (seed {seed})"
 

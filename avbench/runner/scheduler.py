@@ -26,7 +26,7 @@ from avbench.runner import stage_record
 from avbench.runner.common_failure import MIN_FAILURES, CommonFailure, KindFailures, last_line
 from avbench.runner.executors.local import LocalExecutor, LocalProcess
 from avbench.runner.lock import locked
-from avbench.runner.plan import Plan, Stage, Store
+from avbench.runner.plan import Plan, Stage, Store, stage_name
 from avbench.runner.stage_kinds import KINDS
 from avbench.runner.stage_process import OUT_OF_MEMORY, VERIFY
 
@@ -38,6 +38,9 @@ FULL = 1 << 20
 
 OVERTIME = 0.1
 """Share of its time so far that a stage which takes longer than usual is expected to take yet."""
+
+TELLING = 0.05
+"""Share of a stage's work that must be done before its pace tells the rest."""
 
 
 @runtime_checkable
@@ -87,6 +90,19 @@ class StageTimes:
         seen = [(sum(v), KINDS[k].weight * len(v)) for k, v in self.seconds.items()]
         scale = sum(s for s, _ in seen) / sum(w for _, w in seen) if seen else 1.0
         return KINDS[kind].weight * scale
+
+
+def remaining(elapsed: float, share: float, usual: float | None) -> float | None:
+    """Estimate the seconds that running work still needs; None: unknown.
+
+    Args:
+        elapsed: seconds since it began.
+        share: share of it that is done, from 0 to 1.
+        usual: seconds of the whole that were measured before; None: unknown.
+    """
+    if TELLING < share <= 1:
+        return elapsed * (1 - share) / share
+    return None if usual is None else max(usual - elapsed, OVERTIME * elapsed)
 
 
 class Run:
@@ -240,7 +256,7 @@ class Run:
         for process in self.executor.running:
             stages = self._stages_of(process)
             stage = next((s for s in stages if self.status[s.id] == "running"), stages[-1])
-            progress = _progress(self.store.directory(stage))
+            progress = progress_of(self.store.directory(stage))
             shown.append((stage, self._elapsed(process), progress))
         return shown
 
@@ -275,16 +291,13 @@ class Run:
         """Estimate the seconds that a process still needs, by its progress if it tells."""
         stages = self._stages_of(process)
         first, *later = [s for s in stages if self.status[s.id] == "running"] or stages[-1:]
-        elapsed, progress = self._elapsed(process), _progress(self.store.directory(first))
+        progress = progress_of(self.store.directory(first))
         share = float(progress.get("done", 0) / (progress.get("total") or 1))
         together = KINDS[first.kind].has_run_many
-        after = 0.0 if together else self.times.sum(s.kind for s in later)
-        if 0.05 < share <= 1 and after is not None:
-            return elapsed * (1 - share) / share + after
         usual = self.times.sum(s.kind for s in ((first, *later) if together else (first,)))
-        if usual is None or after is None:
-            return None
-        return max(usual - elapsed, OVERTIME * elapsed) + after
+        own = remaining(self._elapsed(process), share, usual)
+        after = 0.0 if together else self.times.sum(s.kind for s in later)
+        return None if own is None or after is None else own + after
 
     def _stages_of(self, process: LocalProcess) -> list[Stage]:
         """Return the stages that a process runs, in order."""
@@ -498,7 +511,7 @@ class Run:
         if stage.id in self._alone:
             return False
         self._alone.add(stage.id)
-        name = " ".join(filter(None, (stage.kind, self.names.get(stage.id), f"[{stage.id[:8]}]")))
+        name = stage_name(stage.kind, stage.id, self.names.get(stage.id, ""))
         self.notes.append(f"out of memory: {name}; it is tried once more, alone")
         return True
 
@@ -564,7 +577,7 @@ class Run:
                 self.status[id_] = "done" if self._examine(stage).done else "waiting"
 
 
-def _progress(folder: Path) -> Mapping[str, Any]:
+def progress_of(folder: Path) -> Mapping[str, Any]:
     """Return the last progress that a stage has written."""
     try:
         progress = read_json(folder / PROGRESS)
@@ -590,4 +603,4 @@ def _got_notice(folder: Path, code: int) -> bool:
         code: the exit status of its process.
     """
     by_status = code in (INTERRUPTED, *(-number for number in NOTICES))
-    return by_status or _progress(folder).get("note") == LEFT
+    return by_status or progress_of(folder).get("note") == LEFT

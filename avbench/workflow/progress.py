@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from avbench.core.job import LOG
-from avbench.runner.plan import Stage
+from avbench.runner.common_failure import failure_line
+from avbench.runner.plan import Stage, stage_name
 from avbench.runner.scheduler import Run
 
 
@@ -31,13 +31,12 @@ def end_line(stage: Stage, run: Run, seconds: float) -> str:
 
 def failure(stage: Stage, run: Run) -> str:
     """Return the last line of a failed stage's error, and the place of its log."""
-    return f"{run.error(stage)} (log: {run.store.directory(stage) / LOG})"
+    return failure_line(run.error(stage), run.store.directory(stage))
 
 
 def describe(stage: Stage, run: Run) -> str:
     """Return a stage's kind, the name of its work, and the start of its id."""
-    name = run.names.get(stage.id, "")
-    return " ".join(part for part in (stage.kind, name, f"[{stage.id[:8]}]") if part)
+    return stage_name(stage.kind, stage.id, run.names.get(stage.id, ""))
 
 
 def summary(run: Run) -> str:

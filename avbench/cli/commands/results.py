@@ -1,0 +1,120 @@
+"""Commands on the stages of a results folder: state, origin of a figure, checks, clearing up."""
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avbench.cli.commands.common import (
+    Data,
+    Json,
+    Only,
+    PluginsDir,
+    Preset,
+    Results,
+    Seeds,
+    With,
+    plan_from_options,
+    print_json,
+    say,
+    store_in,
+)
+from avbench.cli.commands.numbers import SECONDS, within
+from avbench.core.errors import AvbenchError
+from avbench.core.paths import RESULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from avbench.workflow.status import Status
+
+app = typer.Typer()
+results_app = typer.Typer(help="Care for a results folder.", no_args_is_help=True)
+app.add_typer(results_app, name="results")
+
+EVERY = 2.0
+"""Seconds between two looks of ``avbench status --watch``."""
+
+AGAIN = 30.0
+"""Seconds after which output without a terminal says the same numbers again."""
+
+
+@app.command()
+def status(
+    suite: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SUITE]",
+            help="A predefined suite, or a file; by default everything in the folder.",
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again until nothing of the suite is left.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(callback=within(SECONDS), help="Seconds between looks of --watch.")
+    ] = EVERY,
+    preset: Preset = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    additional: With = None,
+    only: Only = None,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is done, running or failed, rates, and the time left, from any terminal."""
+    from avbench.workflow.status import folder_status, suite_status
+
+    store = store_in(results)
+    if watch and as_json:
+        raise AvbenchError("--watch and --json: give only one of them")
+    if suite is None:
+        asked = {"--preset": preset, "--data": data, "--seeds": seeds, "--with": additional}
+        given = [name for name, value in {**asked, "--only": only}.items() if value]
+        if given:
+            raise AvbenchError(f"{given[0]}: only with a suite")
+        look = partial(folder_status, store)
+    else:
+        plan = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
+        look = partial(suite_status, plan, store)
+    if watch:
+        _watch(look, every)
+    elif as_json:
+        print_json(look().to_json())
+    else:
+        say(str(look()))
+
+
+def _watch(look: "Callable[[], Status]", every: float) -> None:
+    """Show a state again and again: in a terminal in place, elsewhere as lines."""
+    from rich.live import Live
+    from rich.text import Text
+
+    from avbench.cli.progress import console
+
+    terminal = console()
+    if not terminal.is_terminal:
+        _log(look, every)
+        return
+    with Live(console=terminal, refresh_per_second=4) as live:
+        while True:
+            now = look()
+            live.update(Text(str(now)), refresh=True)
+            if now.ended:
+                return
+            time.sleep(every)
+
+
+def _log(look: "Callable[[], Status]", every: float) -> None:
+    """Print a state when its numbers change, and every ``AGAIN`` seconds."""
+    said, at = "", 0.0
+    while True:
+        now = look()
+        if now.summary != said or time.monotonic() - at >= AGAIN or now.ended:
+            said, at = now.summary, time.monotonic()
+            say(f"{time.strftime('%H:%M:%S')} {now}")
+        if now.ended:
+            return
+        time.sleep(every)

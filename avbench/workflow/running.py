@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from avbench.runner.executors.local import LocalExecutor, cores
 from avbench.runner.scheduler import INTERRUPT, Run, Watcher
 from avbench.workflow import preflight
+from avbench.workflow.clearing import remember_run
 from avbench.workflow.machine import Machine
 from avbench.workflow.planning import SuitePlan
 from avbench.workflow.progress import describe, failure
@@ -82,6 +83,7 @@ def prepare(planned: SuitePlan, machine: Machine) -> Run:
     executor = LocalExecutor(machine.jobs or cores(), machine.threads, processes=machine.processes)
     made = Run(planned.plan, planned.store, executor, machine.local(planned.plugins_dir))
     preflight.check(made, planned.plugins_dir)
+    remember_run(planned.plan, planned.store)
     return made
 
 

@@ -1,5 +1,6 @@
 """Commands on the stages of a results folder: state, origin of a figure, checks, clearing up."""
 
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -118,3 +119,37 @@ def _log(look: "Callable[[], Status]", every: float) -> None:
         if now.ended:
             return
         time.sleep(every)
+
+
+@results_app.command("gc")
+def gc(
+    suites: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SUITE…]", help="Further suites to keep, as predefined ones or files."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Remove the stages that no suite that was run here names; says which, and asks."""
+    from avbench.workflow.clearing import garbage, remove
+
+    store = store_in(results)
+    plans = [
+        plan_from_options(suite, None, None, None, None, None, plugins_dir)
+        for suite in suites or ()
+    ]
+    found = garbage(store, plans)
+    print_json(found.to_json()) if as_json else say(found.text())
+    if not found.removable:
+        return
+    count = len(found.removable)
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            say("nothing is removed without --yes", stderr=True)
+            return
+        typer.confirm(f"remove {count} stages?", abort=True)
+    say(f"removed {remove(found)} of {count} stages", stderr=True)

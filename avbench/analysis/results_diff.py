@@ -25,13 +25,10 @@ from avbench.evaluation.statistics.resampling import System, by_video
 from avbench.evaluation.statistics.seeds import over_seeds
 from avbench.evaluation.statistics.sufficient import Sufficient, read
 from avbench.evaluation.statistics.videos import difference
-from avbench.reports.long_table import Table
+from avbench.reports.long_table import LONG_FILE, Table
 from avbench.reports.signatures import apart
 from avbench.reports.systems import Metrics
 from avbench.runner import stage_record
-
-LONG = "table.long.csv"
-"""File of a suite's long rows."""
 
 PUBLISHED = "published/"
 """Beginning of ``record`` of the paper's figures, which are equal everywhere."""
@@ -122,7 +119,7 @@ def compare_folders(
                 raise AvbenchError(f"{side.folder}: {unknown('suite', suite, known)}; {WRITE}")
         every = [suite]
     if not every:
-        raise AvbenchError(f"{first}, {second}: no suite has a {LONG}; {WRITE}")
+        raise AvbenchError(f"{first}, {second}: no suite has a {LONG_FILE}; {WRITE}")
     metrics = Metrics(registry)
     cells: list[CellDiff] = []
     notes: list[str] = []
@@ -180,7 +177,7 @@ class _Side:
 
     def suites(self) -> list[str]:
         """Return the suites that have long rows."""
-        return sorted(path.parent.name for path in self.folder.glob(f"*/{LONG}"))
+        return sorted(path.parent.name for path in self.folder.glob(f"*/{LONG_FILE}"))
 
     def table(self, suites: list[str]) -> Table:
         """Return the long rows of suites, without published figures."""
@@ -190,7 +187,7 @@ class _Side:
         return made
 
     def _read(self, suite: str) -> Table:
-        path = self.folder / suite / LONG
+        path = self.folder / suite / LONG_FILE
         if suite not in self._tables:
             try:
                 table = Table.read_csv(path.read_text(encoding="utf-8"))

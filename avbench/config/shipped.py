@@ -1,6 +1,9 @@
 """Files that come with the package: suites, presets, and the paper's figures."""
 
 import csv
+import hashlib
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from avbench.core.errors import SuiteError, unknown
@@ -26,6 +29,23 @@ def published(name: str) -> list[dict[str, str]]:
     """Read the rows of one of the paper's tables."""
     with published_names()[name].open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The origin of one of the paper's tables."""
+
+    text: str
+    intact: bool
+    """True if the file is byte for byte what was checked against the paper."""
+
+
+def source_of(name: str) -> Source:
+    """Return the origin of one of the paper's tables, from ``published/sources.json``."""
+    file = published_names()[name]
+    known = json.loads((file.parent / "sources.json").read_text(encoding="utf-8"))[name]
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    return Source(known["source"], found == known["sha256"])
 
 
 def find_suite(ref: str) -> Path:

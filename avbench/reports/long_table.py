@@ -22,6 +22,10 @@ Status = Literal["ok", "failed", "skipped", "missing", "pending", "refused"]
 ``refused``, in tables only: its signature differs from that of its column."""
 
 
+LONG_FILE = "table.long.csv"
+"""The file of a suite's long rows."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
     """One long row.

@@ -17,9 +17,12 @@ from avbench.runner.stage_kinds import KINDS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from avbench.workflow.origin import Origin
     from avbench.workflow.progress import Tell
     from avbench.workflow.reporting import SuiteReport
     from avbench.workflow.running import RunResult
+    from avbench.workflow.status import Status
+    from avbench.workflow.verifying import Verification
 
 
 def store_in(results: Path, *, option: str = "results") -> Store:
@@ -164,6 +167,41 @@ class SuitePlan:
         from avbench.workflow import functions
 
         return functions.report(self, **options)
+
+    def status(self) -> "Status":
+        """Return what is done, running or failed, and the time left."""
+        from avbench.workflow.status import suite_status
+
+        return suite_status(self.plan, self.store)
+
+    def origin(
+        self,
+        row: str,
+        *,
+        dataset: str | None = None,
+        metric: str | None = None,
+        seed: int | None = None,
+    ) -> "Origin":
+        """Return figures of a row and the stages that they come from.
+
+        Args:
+            row: a label of the suite's tables.
+            dataset: None: every dataset, and the costs.
+            metric: None: every score and cost.
+            seed: None: every seed.
+
+        Raises:
+            AvbenchError: the tables have no such figure.
+        """
+        from avbench.workflow.origin import origin
+
+        return origin(self.plan, self.store, row, dataset=dataset, metric=metric, seed=seed)
+
+    def verify(self) -> "Verification":
+        """Make every figure again from stored captions and settings, and compare."""
+        from avbench.workflow.verifying import verify
+
+        return verify(self.plan, self.store, self.plugins_dir)
 
     def __repr__(self) -> str:
         plan = self.plan

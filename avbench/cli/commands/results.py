@@ -1,5 +1,6 @@
 """Commands on the stages of a results folder: state, origin of a figure, checks, clearing up."""
 
+import shlex
 import sys
 import time
 from functools import partial
@@ -15,6 +16,7 @@ from avbench.cli.commands.common import (
     Preset,
     Results,
     Seeds,
+    SuiteName,
     With,
     plan_from_options,
     print_json,
@@ -23,6 +25,7 @@ from avbench.cli.commands.common import (
 )
 from avbench.cli.commands.numbers import SECONDS, within
 from avbench.core.errors import AvbenchError
+from avbench.core.numbers import SEED
 from avbench.core.paths import RESULTS
 
 if TYPE_CHECKING:
@@ -119,6 +122,67 @@ def _log(look: "Callable[[], Status]", every: float) -> None:
         if now.ended:
             return
         time.sleep(every)
+
+
+@app.command()
+def show(
+    suite: SuiteName,
+    row: Annotated[str, typer.Argument(metavar="ROW", help="A row of the suite's tables.")],
+    dataset: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Only this dataset; by default all.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this score or cost.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(callback=within(SEED), help="Only this seed of the suite.")
+    ] = None,
+    preset: Preset = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    additional: With = None,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Walk from a figure to the stages that made it: settings, times, code, folders."""
+    from avbench.workflow.origin import origin
+
+    plan = plan_from_options(suite, preset, data, seeds, additional, None, plugins_dir)
+    found = origin(plan, store_in(results), row, dataset=dataset, metric=metric, seed=seed)
+    if as_json:
+        print_json(found.to_json())
+        return
+    say(str(found))
+    given = {"--preset": preset, "--data": data, "--seeds": seeds, "--only": row}
+    words = [word for option, value in given.items() if value for word in (option, value)]
+    words += [word for name in additional or () for word in ("--with", name)]
+    if row in plan.labels:
+        say(f"again: {shlex.join(['avbench', 'run', suite, *words])}")
+
+
+@app.command()
+def verify(
+    suite: SuiteName,
+    preset: Preset = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    additional: With = None,
+    only: Only = None,
+    results: Results = RESULTS,
+    plugins_dir: PluginsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Make a suite's figures again from what is stored; ends with 1 if one differs."""
+    from avbench.cli.progress import console, working
+    from avbench.workflow.verifying import verify as verify_figures
+
+    store = store_in(results)
+    plan = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
+    with working(console(stderr=True), f"making the figures of {plan.suite} again"):
+        found = verify_figures(plan, store, plugins_dir)
+    print_json(found.to_json()) if as_json else say(str(found))
+    raise typer.Exit(0 if found.ok else 1)
 
 
 @results_app.command("gc")

@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,30 @@ def test_data() -> Path:
     path = Path(folder)
     assert path.is_dir(), f"AVBENCH_TEST_DATA={folder} is set but is no folder"
     return path
+
+
+@pytest.fixture(scope="session")
+def loaded_meteor() -> Iterator[Any]:
+    """A METEOR process that has loaded its tables, which takes five seconds."""
+    from avbench.builtin.metrics._meteor import Meteor
+
+    process = Meteor()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def warm_meteor(loaded_meteor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metrics share one METEOR process; for tests that do not ask how it starts and ends."""
+    from avbench.builtin.metrics import coco_caption
+    from avbench.builtin.metrics._meteor import Meteor
+
+    class Lent(Meteor):
+        def __init__(self) -> None:
+            self.statistics = loaded_meteor.statistics
+            self.close = lambda: None
+
+    monkeypatch.setattr(coco_caption, "Meteor", Lent)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,8 @@ type checks, no warnings as errors. A process from ``python -m`` spends seconds 
 import multiprocessing
 import os
 import runpy
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -68,6 +70,62 @@ class Process(ForkedProcess):
         process = server().Process(target=_run, args=given)
         process.start()
         super().__init__(process)
+
+
+class Ranks:
+    """Several warm processes that share a stage, in the environment that torchrun gives them.
+
+    Unlike torchrun, nothing ends the others once one has failed.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        output: Path,
+        env: Mapping[str, str],
+    ) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        shared = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": str(number),
+            "LOCAL_WORLD_SIZE": str(number),
+            "GROUP_RANK": "0",
+            "TORCHELASTIC_RUN_ID": "tests",
+        }
+        self._processes = [
+            Process(
+                module,
+                arguments,
+                output=output,
+                env={**env, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            )
+            for rank in range(number)
+        ]
+
+    def poll(self) -> int | None:
+        """The first exit status that is not 0, or 0 once all have ended; None until then."""
+        statuses = [process.poll() for process in self._processes]
+        return None if None in statuses else next((s for s in statuses if s), 0)
+
+    def wait(self, timeout: float = 300) -> int:
+        """Wait for all processes, and return the status."""
+        for process in self._processes:
+            process.wait(timeout)
+        status = self.poll()
+        assert status is not None
+        return status
+
+    def kill(self) -> None:
+        """Kill all processes at once, and wait for their ends."""
+        for process in self._processes:
+            os.killpg(process.pid, signal.SIGKILL)
+        self.wait()
 
 
 def run(

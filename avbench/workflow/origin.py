@@ -14,6 +14,9 @@ from avbench.workflow.progress import span
 HEAVY = ("model", "input", "compute")
 """Settings that every stage of a suite shares; text leaves them out."""
 
+UNSET: tuple[object, ...] = (None, "", [])
+"""Values of settings that text leaves out."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
@@ -92,9 +95,13 @@ class Origin:
                 continue
             pad = "  " * (step.depth + 2)
             yield f"{pad}folder {step.folder}"
-            own = {k: v for k, v in step.settings.items() if k.partition(".")[0] not in HEAVY}
+            own = [
+                f"{name} {_shown(value)}"
+                for name, value in step.settings.items()
+                if name.partition(".")[0] not in HEAVY and value not in UNSET
+            ]
             if own:
-                yield f"{pad}{', '.join(f'{name} {value}' for name, value in own.items())}"
+                yield f"{pad}{', '.join(own)}"
         commits = list(dict.fromkeys(step.commit for step in self.steps if step.commit))
         if commits:
             yield f"code: commit {', '.join(commits)}"
@@ -130,13 +137,14 @@ def origin(
         AvbenchError: the tables have no such row, dataset, metric or seed.
     """
     report = collect(plan, store)
-    frame = report.figures.frame
+    frame = every = report.figures.frame
     asked = {"label": row, "dataset": dataset, "metric": metric, "seed": seed}
     words = {"label": "row"}
     for name, value in asked.items():
         if value is None:
             continue
-        known = [str(v) for v in dict.fromkeys(frame[name].dropna()) if str(v)]
+        more = (*plan.table["metrics"], *plan.table["costs"]) if name == "metric" else ()
+        known = {str(v) for v in (*every[name].dropna(), *more) if str(v)}
         if str(value) not in known:
             raise AvbenchError(unknown(words.get(name, name), str(value), known))
         # A row without a figure stands for all metrics of its dataset.
@@ -219,6 +227,17 @@ def _flat(value: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Any]]
             yield here, [one["name"] for one in below]
         else:
             yield here, below
+
+
+def _shown(value: Any) -> str:
+    """Return a setting's value as text.
+
+    >>> _shown(["pcc", "pnc"]), _shown(True)
+    ('pcc+pnc', 'yes')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "+".join(map(_shown, value)) if isinstance(value, list) else str(value)
 
 
 def _is_ref(value: object) -> bool:

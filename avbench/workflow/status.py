@@ -123,7 +123,7 @@ class Status:
 
 
 def suite_status(plan: Plan, store: Store) -> Status:
-    """Return the state of the stages that a suite needs."""
+    """Return the state of a suite's stages; those above finished ones need not be done."""
     found = store.examine_all(plan.stages.values())
     names, times = plan.names(), StageTimes()
     for id_ in found.done:
@@ -155,7 +155,7 @@ def suite_status(plan: Plan, store: Store) -> Status:
     work = (times.sum(todo) or 0.0) + sum(left)
     return Status(
         name=plan.suite,
-        done=len(states["done"]),
+        done=len(found.done),
         running=tuple(running),
         failed={
             stage_name(stage.kind, stage.id, names.get(stage.id, "")): failure_line(

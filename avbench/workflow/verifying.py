@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from avbench.config.shipped import source_of
 from avbench.core.errors import AvbenchError
 from avbench.core.job import Job
@@ -27,9 +29,6 @@ AGAIN = ("score", "profile")
 
 CLOSE = 1e-9
 """Relative difference that another processor's rounding may make."""
-
-PLACE = ("label", "seed", "dataset", "metric", "record")
-"""The columns that name a figure."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,9 +230,12 @@ def _written(report: Report, path: Path) -> tuple[int, list[Difference]]:
 def _places(table: Table) -> dict[str, float]:
     """Return the figures of a long table by the text of their place."""
     frame = table.frame[table.frame["status"] == "ok"]
-    places = zip(*(frame[name].astype(str) for name in PLACE), strict=True)
-    named = (", ".join(part for part in place if part not in ("", "<NA>")) for place in places)
-    return dict(zip(named, frame["value"], strict=True))
+    found = {}
+    for line in frame.astype({"seed": object}).to_dict("records"):
+        seed = [] if pd.isna(line["seed"]) else [f"seed {line['seed']}"]
+        parts = [line["label"], *seed, line["dataset"], line["metric"], line["record"]]
+        found[", ".join(filter(None, parts))] = float(line["value"])
+    return found
 
 
 def _sources(report: Report) -> tuple[int, list[Difference]]:

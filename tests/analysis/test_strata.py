@@ -156,6 +156,7 @@ def test_slot_evidence_counts_what_the_sound_alone_tells() -> None:
 
 
 @pytest.mark.java
+@pytest.mark.usefixtures("warm_meteor")
 @pytest.mark.slow
 def test_a_stratums_figures_are_those_of_its_items_scored_alone() -> None:
     """But for CIDEr, whose document frequencies stay those of the whole set."""

@@ -90,6 +90,7 @@ def as_csv(folder: Path, said: Mapping[str, str], gold: Mapping[str, Any]) -> li
 
 
 @pytest.mark.java
+@pytest.mark.usefixtures("warm_meteor")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("read", "write", "protocol", "ids", "expected"),
@@ -155,6 +156,7 @@ def figures(out: str) -> dict[str, float]:
 
 
 @pytest.mark.java
+@pytest.mark.usefixtures("warm_meteor")
 def test_odd_captions_and_orders_shift_no_score(command: Any, tmp_path: Path) -> None:
     """The same scores by id for another order of both files, and beside odd captions."""
 
@@ -191,6 +193,7 @@ def test_odd_captions_and_orders_shift_no_score(command: Any, tmp_path: Path) ->
 
 
 @pytest.mark.java
+@pytest.mark.usefixtures("warm_meteor")
 def test_several_systems_for_people(command: Any, tmp_path: Path) -> None:
     said, gold = as_lines(tmp_path, SAID, GOLD)
     worse = tmp_path / "worse.csv"
@@ -219,6 +222,7 @@ def test_several_systems_for_people(command: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.java
+@pytest.mark.usefixtures("warm_meteor")
 def test_files_are_compared_with_the_first(command: Any, tmp_path: Path) -> None:
     """One system much worse, one the same in other files; the tests are those of a table."""
     texts = ["a dog barks", "rain falls on a roof", "the bell rings", "two men talk", "a car"]
@@ -265,6 +269,7 @@ def test_files_are_compared_with_the_first(command: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.java
+@pytest.mark.usefixtures("warm_meteor")
 def test_a_video_without_a_paragraph_counts_as_nothing_said(command: Any, tmp_path: Path) -> None:
     few = {i: SAID[i] for i in ("x", "y")}
     asked = ("--protocol", "paragraph", "--json")
@@ -324,6 +329,7 @@ def test_errors(
 
 
 @pytest.mark.java
+@pytest.mark.usefixtures("warm_meteor")
 def test_a_caption_that_is_too_long_is_named(command: Any, tmp_path: Path) -> None:
     files = as_lines(tmp_path, {**SAID, "y": " ".join(["dog"] * 10001)}, GOLD)
     code, _, err = command("--hypotheses", files[0], "--references", files[1])
@@ -333,6 +339,7 @@ def test_a_caption_that_is_too_long_is_named(command: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.java
+@pytest.mark.usefixtures("warm_meteor")
 def test_of_several_files_the_one_at_fault_is_named(command: Any, tmp_path: Path) -> None:
     said, gold = as_lines(tmp_path, SAID, GOLD)
     odd = tmp_path / "odd.csv"

@@ -285,6 +285,7 @@ def test_slots_reach_the_metric(stage: Any) -> None:
 
 
 @pytest.mark.java
+@pytest.mark.usefixtures("warm_meteor")
 def test_the_registered_caption_metric(stage: Any) -> None:
     job = stage("job", TWO, {"x": "a dog", "y": "a cat"}, [])
     del job.__dict__["_registry"]

@@ -29,7 +29,7 @@ from avbench.training import stage as train
 from avbench.training.engine import Engine
 from avbench.training.schedule import Saving, batch_size
 from avbench.training.settings import TrainSettings
-from tests.processes import Process
+from tests.processes import Process, Ranks
 
 INPUT = {
     "frames": 4, "size": 32, "store_frames": 6, "mel_frames": 64, "time_mask": 8,
@@ -122,10 +122,17 @@ def start(
         )  # fmt: skip
 
 
+def share(work: Job, processes: int = 2) -> Ranks:
+    """Start a stage on several warm processes, where the launcher itself does not matter."""
+    stage, log = "avbench.runner.stage_process", work.directory / LOG
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return Ranks(processes, stage, [str(work.directory)], output=log, env=environment)
+
+
 def until(
     happens: Callable[[], bool],
     work: Job,
-    process: subprocess.Popen[bytes] | Process,
+    process: subprocess.Popen[bytes] | Process | Ranks,
     seconds: float = 300,
 ) -> None:
     """Wait for something that a running stage does."""
@@ -169,7 +176,7 @@ def test_two_processes_train_as_one(narrated, tmp_path) -> None:
     given = spec(dropout=0.0)
     one, two = (job(narrated, tmp_path / name, given) for name in ("one", "two"))
     train.run(one)
-    process = start(two, processes=2)
+    process = share(two)
     assert process.wait(timeout=300) == 0, (two.directory / "log.txt").read_text()[-3000:]
     assert read_json(two.directory / RECORD)["status"] == "done"
     assert not (two.directory / checkpoint.FOLDER).exists()
@@ -185,8 +192,7 @@ def test_processes_die_with_their_launcher_and_leave_the_stage_free(narrated, tm
     deadline = time.monotonic() + 120
     while not (work.directory / loss_log.CURVE).exists() and time.monotonic() < deadline:
         assert process.poll() is None, (work.directory / "log.txt").read_text()[-3000:]
-    second = start(work, processes=2)
-    assert second.wait(timeout=120) == 1
+    assert start(work).wait(timeout=120) == 1
     assert (
         f"{work.directory}: another process is working on this stage"
         in (work.directory / "log.txt").read_text()
@@ -476,16 +482,15 @@ def test_two_processes_that_hold_a_part_each_train_as_one(narrated, tmp_path) ->
         for name in ("two", "whole")
     )
     train.run(one)
-    process = start(two, processes=2)
+    process = share(two)
     until(lambda: bool(checkpoint.newest_first(two.directory)), two, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
     shutil.copytree(two.directory, tmp_path / "alone")
     (left,) = (p for p in checkpoint.newest_first(two.directory) if checkpoint.step_of(p) == 2)
     (its,) = (p for p in checkpoint.newest_first(one.directory) if checkpoint.step_of(p) == 2)
     torch.testing.assert_close(tensors_of(left), tensors_of(its), rtol=0, atol=2e-3)
     for work in (two, whole):
-        process = start(work, processes=2)
+        process = share(work)
         assert process.wait(timeout=300) == 0, (work.directory / "log.txt").read_text()[-3000:]
     alone = replace(one, directory=tmp_path / "alone")
     train.run(alone)

@@ -7,7 +7,7 @@ import pytest
 
 from avbench.core.job import INTERRUPTED, LEFT, NOTICES, PROGRESS, RECORD, Job, read_json
 from avbench.training import checkpoint
-from tests.training.test_engine import equal, job, said, spec, start, until
+from tests.training.test_engine import equal, job, said, share, spec, start, until
 
 
 def gone_on(work: Job, steps: int) -> bool:
@@ -16,10 +16,11 @@ def gone_on(work: Job, steps: int) -> bool:
     return place.exists() and read_json(place)["done"] >= steps
 
 
-def left(work: Job) -> None:
-    """A training that was told to leave has saved once, and is neither done nor failed."""
-    (saved,) = checkpoint.newest_first(work.directory)
-    assert checkpoint.step_of(saved) == read_json(work.directory / PROGRESS)["done"]
+def left(work: Job, notices: int = 1) -> None:
+    """A training saves once for each notice, and is then neither done nor failed."""
+    saved = checkpoint.newest_first(work.directory)
+    assert len(saved) == notices
+    assert checkpoint.step_of(saved[0]) == read_json(work.directory / PROGRESS)["done"]
     assert said(work) == LEFT
     assert not (work.directory / RECORD).exists()
 
@@ -45,19 +46,18 @@ def test_a_notice_to_all_processes_of_a_training_saves_and_leaves(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("notice", NOTICES)
-def test_the_launcher_hands_a_notice_to_its_processes(
-    narrated, tmp_path, notice: signal.Signals
-) -> None:
+def test_the_launcher_hands_each_notice_to_its_processes(narrated, tmp_path) -> None:
     given = {"checkpoint_seconds": 1e9}
     whole, broken = (
         job(narrated, tmp_path / name, spec(steps=60), **given) for name in ("a", "b")
     )
-    undisturbed, process = start(whole, processes=2), start(broken, processes=2)
-    until(lambda: gone_on(broken, 3), broken, process)
-    process.send_signal(notice)
-    assert process.wait(timeout=120) != 0
-    left(broken)
-    assert start(broken, processes=2).wait(timeout=300) == 0
+    undisturbed = share(whole)
+    for count, notice in enumerate(NOTICES, start=1):
+        process = start(broken, processes=2)
+        until(lambda steps=3 * count: gone_on(broken, steps), broken, process)
+        process.send_signal(notice)
+        assert process.wait(timeout=120) != 0
+        left(broken, notices=count)
+    assert share(broken).wait(timeout=300) == 0
     assert undisturbed.wait(timeout=300) == 0
     equal(broken, whole)

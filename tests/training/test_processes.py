@@ -10,7 +10,7 @@ from avbench.core.job import LOG, RECORD, read_json
 from avbench.data.dataset import Share, StepSampler, derive_seed
 from avbench.data.prepared.split import MELS, PreparedSplit
 from avbench.training import stage as train
-from tests.training.test_engine import INPUT, close, job, losses, spec, start
+from tests.training.test_engine import INPUT, close, job, losses, share, spec, start
 
 PLUGINS = Path(__file__).parents[1] / "example_plugins"
 
@@ -22,7 +22,7 @@ def test_gradient_blending_on_two_processes_is_that_on_one(narrated, tmp_path) -
     given = spec(dropout=0.0, loss="gblend", options=options, steps=6)
     one, two = (job(narrated, tmp_path / name, given) for name in ("one", "two"))
     train.run(one)
-    process = start(two, processes=2)
+    process = share(two)
     assert process.wait(timeout=300) == 0, (two.directory / LOG).read_text()[-3000:]
     probed = {(step, name) for step, name in losses(two) if name in ("G_audio", "O_audio+video")}
     assert probed == {(step, name) for step in (0, 3) for name in ("G_audio", "O_audio+video")}
@@ -37,7 +37,7 @@ def test_epochs_on_two_processes_are_those_on_one(epoch, narrated, tmp_path) -> 
     given = spec(dropout=0.0, steps=4, **epoch)
     one, two = (job(narrated, tmp_path / name, given) for name in ("one", "two"))
     train.run(one)
-    process = start(two, processes=2)
+    process = share(two)
     assert process.wait(timeout=300) == 0, (two.directory / LOG).read_text()[-3000:]
     close(two, one, within=1e-3)
 
@@ -49,7 +49,7 @@ def test_mbps_weights_and_the_trained_ones_are_equal_in_all_processes(narrated, 
     diaries.mkdir()
     given = spec(loss="witness", options={"folder": str(diaries)}, lr=3e-2)
     work = job(narrated, tmp_path / "a", given, plugins_dir=str(PLUGINS))
-    process = start(work, processes=2)
+    process = share(work)
     assert process.wait(timeout=300) == 0, (work.directory / LOG).read_text()[-3000:]
     first, second = ((diaries / rank).read_text().splitlines() for rank in "01")
     assert len(first) == 6

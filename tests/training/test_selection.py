@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from avbench.training.schedule import hold_out
 from avbench.training.selection import Selection
 from avbench.training.settings import SelectionSettings
 from tests.records import write_record
-from tests.training.test_engine import close, spec, start
+from tests.training.test_engine import close, share, spec, start
 from tests.training.test_engine import job as folder_job
 
 
@@ -344,7 +345,7 @@ def test_a_selection_killed_at_random_moments_and_one_on_two_processes(narrated,
         process = start(broken)
         at = checkpoint.newest_first(broken.directory)
         while process.poll() is None and checkpoint.newest_first(broken.directory)[:1] == at[:1]:
-            pass
+            time.sleep(0.002)
         if process.poll() is None and kills % 2:
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(timeout=0.2)
@@ -358,7 +359,7 @@ def test_a_selection_killed_at_random_moments_and_one_on_two_processes(narrated,
     )
     assert ours == theirs
     for two in shared:
-        process = start(two, processes=2)
+        process = share(two)
         assert process.wait(timeout=300) == 0, (two.directory / "log.txt").read_text()
         found = json.loads((two.directory / "record.json").read_text())["results"]
         assert found["selection"] == theirs["selection"]

@@ -18,6 +18,7 @@ from avbench.config.components import AXES
 from avbench.config.components import normal as normal_sections
 from avbench.config.data_file import DataSource, embedded_sources, file_sources, with_weights
 from avbench.config.overrides import EMBEDDED, Overrides
+from avbench.config.published_figures import PublishedFigure, read_published
 from avbench.config.rows import NOT_AXES, TASKS, Row, additional, combinations, make_row
 from avbench.config.shipped import find_preset, find_suite, published, published_names
 from avbench.config.strict_yaml import Document, Mark, Problems
@@ -103,8 +104,10 @@ class TableSettings:
     """Show 95 % intervals instead of standard deviations, and mark significant differences to
     ``delta_to``: over ``seeds``, about the methods, or over ``videos``, about these models."""
     published: str | None = None
-    """The paper's figures to show beside ours: the name of a file in
+    """The paper's figures of the suite's rows: the name of a file in
     ``avbench/config/published``."""
+    apart: bool = False
+    """One table for each dataset, with the rows that have figures there, in place of one table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,6 +130,8 @@ class Suite:
     notes: tuple[str, ...]
     claims: tuple[Claim, ...] = ()
     """Expected differences between rows; they enter no stage."""
+    published: tuple[PublishedFigure, ...] = ()
+    """Published figures by row; those of no row make rows of their own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,6 +150,9 @@ class SuiteFields:
     """The suite's own axes; see ``avbench.config.axes``."""
     table: TableSettings = field(default_factory=TableSettings)
     notes: tuple[str, ...] = ()
+    published: str | list[str] = field(default_factory=list)
+    """Published figures by row: a CSV file of yours (label, dataset, metric, value, source, and
+    note if you like), or one of the paper's tables of systems; or several of them."""
     claims: tuple[Claim, ...] = ()
     """Expected differences between rows; see ``avbench.config.claims``."""
 
@@ -212,6 +220,7 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
     _check_table(skeleton.table, rows, doc, problems)
     _check_alterations(skeleton.table, rows, doc, problems)
     _check_claims(skeleton, rows, doc, problems)
+    figures = _published_figures(skeleton, rows, path, doc, problems)
     problems.check()
     made = _select_rows([row for row in rows if row is not None], overrides.only)
     axes = dict.fromkeys([*AXES, TASKS, *(axis for row in made for axis in row.axes)])
@@ -228,6 +237,7 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
         table=skeleton.table,
         notes=skeleton.notes,
         claims=skeleton.claims,
+        published=figures,
     )
 
 
@@ -380,6 +390,34 @@ def _check_claims(
         doc=doc,
         problems=problems,
     )
+
+
+def _published_figures(
+    skeleton: SuiteFields,
+    rows: Sequence[Row | None],
+    path: Path,
+    doc: Document,
+    problems: Problems,
+) -> tuple[PublishedFigure, ...]:
+    """Read the suite's published figures; a row has them from one place only."""
+    given = skeleton.published
+    made = [row for row in rows if row is not None]
+    if len(made) < len(rows):
+        return ()  # problems of rows are reported first
+    figures = read_published(
+        [given] if isinstance(given, str) else given,
+        path.parent,
+        dict.fromkeys(t.dataset for row in made for t in row.settings.finetune),
+        skeleton.table.metrics,
+        doc,
+        problems,
+    )
+    labels = {figure.label for figure in figures}
+    for i, row in enumerate(made):
+        if row.published and row.label in labels:
+            text = f"published: has figures of row '{row.label}', and so has table.published"
+            problems.add(doc.mark(("rows", i)), text)
+    return figures
 
 
 def _check_published(table: str | None, doc: Document, problems: Problems) -> None:

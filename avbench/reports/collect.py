@@ -31,7 +31,9 @@ class Report:
     figures: Table
     """Scores of rows, baselines and references, and costs; or the reason why there are none."""
     paper: Table
-    """The paper's figures of the suite's rows."""
+    """Published figures of the suite's rows."""
+    systems: Table
+    """Published figures of other systems, which are rows of their own."""
     signatures: Mapping[str, Mapping[str, str]]
     """Dataset → metric → the signature of its scores."""
     notes: Notes
@@ -63,7 +65,8 @@ def collect(plan: Plan, store: Store) -> Report:
     return Report(
         records=records,
         figures=figures,
-        paper=Table.of(list(_paper(plan)), axes=axes),
+        paper=Table.of([*_paper(plan), *_published(plan, of_rows=True)], axes=axes),
+        systems=Table.of(list(_published(plan, of_rows=False)), axes=axes),
         signatures=signatures(figures.frame),
         notes=Notes.of(records),
         costs=costs,
@@ -211,8 +214,26 @@ def _base_label(plan: Plan, trial: Trial) -> str | None:
     return None
 
 
+def _published(plan: Plan, *, of_rows: bool) -> Iterator[Measurement]:
+    """The figures of the suite's ``published``: of its own rows, or of all others."""
+    axes = {trial.label: dict(trial.axes) for trial in plan.trials}
+    for figure in plan.published:
+        if (figure["label"] in axes) == of_rows:
+            yield Measurement(
+                suite=plan.suite,
+                trial="",
+                label=figure["label"],
+                axes=axes.get(figure["label"], {}),
+                dataset=figure["dataset"],
+                metric=figure["metric"],
+                value=figure["value"],
+                unit="x100",
+                record=f"published/{figure['source']}",
+            )
+
+
 def _paper(plan: Plan) -> Iterator[Measurement]:
-    """The published figures of the suite's rows."""
+    """The paper's figures that the suite's rows select."""
     name = plan.table["published"]
     if name is None:
         return

@@ -2,11 +2,13 @@
 
 from collections.abc import Container, Iterator, Sequence
 
+from avbench.config.published_figures import plain_name
 from avbench.core import options
 from avbench.evaluation.perturbation import Alteration, altered_label
 from avbench.reports import cost_columns, notes
 from avbench.reports.collect import MOST_FREQUENT, Report
 from avbench.reports.long_table import Table
+from avbench.reports.rank_correlation import rank_notes
 from avbench.reports.table import Column, TableLayout, TableRow
 from avbench.runner.plan import Plan
 
@@ -14,28 +16,30 @@ Draft = tuple[TableLayout, Table, list[str]]
 """A table's layout, the long rows that it shows, and its notes."""
 
 
-def layouts(report: Report) -> Iterator[Draft]:
-    """The suite's main table, then those that it asks for: parts, modality use, the paper's."""
-    for draft in (main_table(report), cost_parts(report), modality_use(report), paper(report)):
-        if draft is not None:
-            yield draft
+def layouts(report: Report, *, beside: bool = False) -> Iterator[Draft]:
+    """The suite's main tables, then those that it asks for: parts, modality use, the paper's.
+
+    Args:
+        report: the suite's figures.
+        beside: show published figures of rows in columns beside ours, not in a table of their own.
+    """
+    beside = beside and len(report.paper) > 0
+    yield from main_tables(report, beside=beside)
+    others = (cost_parts(report), modality_use(report), None if beside else paper(report))
+    yield from (draft for draft in others if draft is not None)
 
 
-def main_table(report: Report) -> Draft | None:
-    """The scores and costs of every row; None if the suite has neither."""
+def main_tables(report: Report, *, beside: bool = False) -> Iterator[Draft]:
+    """The scores and costs of every row, in one table or one a dataset.
+
+    There is none if the suite has neither scores nor costs.
+    """
     plan, asked = report.plan, report.plan.table
     if not (plan.datasets or asked["costs"]):
-        return None
-    baseline = [TableRow(label=MOST_FREQUENT, ranked=False)] if plan.baselines else []
-    layout = TableLayout(
-        title=plan.title or plan.suite,
-        columns=_columns(plan),
-        cost_columns=cost_columns.columns(asked["costs"], asked["base"]),
-        datasets=plan.datasets,
-        rows=(*_rows(plan), *baseline),
-        delta_to=asked["delta_to"] if asked["delta_to"] in plan.labels else None,
-        corner=asked["corner"],
-    )
+        return
+    figures = report.figures.where(altered="") + report.systems
+    if beside:
+        figures += _renamed(report.paper, plan.datasets)
     said = [
         *notes.preset_notes(plan),
         *notes.cost_notes(report.costs, asked["costs"], asked["base"]),
@@ -45,7 +49,57 @@ def main_table(report: Report) -> Draft | None:
         *report.notes.without_clip,
         *notes.signature_notes(report.signatures, asked["metrics"]),
     ]
-    return layout, report.figures.where(altered=""), said
+    parts = [(d,) for d in plan.datasets] if asked["apart"] and plan.datasets else [plan.datasets]
+    for datasets in parts:
+        systems = _systems(plan, datasets)
+        baseline = [TableRow(label=MOST_FREQUENT, ranked=False)] if plan.baselines else []
+        shown = [name for d in datasets for name in ((d, published_name(d)) if beside else (d,))]
+        title = plan.title or plan.suite
+        layout = TableLayout(
+            title=f"{title}: {datasets[0]}" if len(parts) > 1 else title,
+            columns=_columns(plan),
+            cost_columns=cost_columns.columns(asked["costs"], asked["base"]),
+            datasets=tuple(shown),
+            rows=(*systems, *_rows(plan), *baseline),
+            delta_to=asked["delta_to"] if asked["delta_to"] in plan.labels else None,
+            corner=asked["corner"],
+        )
+        of_systems = notes.system_notes(plan, datasets)
+        compared = rank_notes(report, datasets, asked["metrics"]) if beside else []
+        yield layout, figures, [*of_systems, *compared, *said]
+
+
+def published_name(dataset: str) -> str:
+    """Return the name of the columns with published figures on a dataset."""
+    return f"{dataset} (published)"
+
+
+def _renamed(paper: Table, datasets: Sequence[str]) -> Table:
+    """Return published figures under the names of their columns beside ours."""
+    keys = {plain_name(key): key for key in datasets}
+    frame = paper.frame.copy()
+    frame["dataset"] = [
+        published_name(keys.get(plain_name(name), name)) for name in frame["dataset"]
+    ]
+    return Table(frame, paper.axes)
+
+
+def _systems(plan: Plan, datasets: Container[str]) -> tuple[TableRow, ...]:
+    """Return the rows of other systems with published figures on these datasets."""
+    marks = notes.system_marks(plan)
+    shown = dict.fromkeys(
+        figure["label"] for figure in plan.published if figure["dataset"] in datasets
+    )
+    return tuple(
+        TableRow(
+            label=label,
+            title=f"{label}{marks.get(label, '')} – published",
+            ranked=False,
+            published=True,
+        )
+        for label in shown
+        if label not in plan.labels
+    )
 
 
 def cost_parts(report: Report) -> Draft | None:

@@ -5,7 +5,7 @@ signatures, costs, intervals and alterations depend on the figures that a table 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from avbench.runner.plan import Plan
 
 STAMP = "SELECTED ON THE REPORTED SPLIT"
 PAPER = "The paper's figures, on the real datasets at full scale (Shen et al.)."
+MARKS = "†*‡§¶‖"
+"""Marks of the reservations about published figures, in their order."""
 
 # ---------------------------------------------------------------------- from a plan's records
 
@@ -51,6 +53,36 @@ def preset_notes(plan: Plan) -> list[str]:
     """Return the suite's own notes, then its preset and data."""
     data = f"data: {plan.data}" if plan.datasets else "nothing is trained"
     return [*plan.notes, f"Preset {plan.preset}; {data}."]
+
+
+def system_marks(plan: Plan) -> dict[str, str]:
+    """Return the marks behind the label of each row with published figures only."""
+    marks = _mark_of(plan)
+    found: dict[str, dict[str, None]] = {}
+    for figure in plan.published:
+        if figure["note"]:
+            found.setdefault(figure["label"], {})[marks[figure["note"]]] = None
+    return {label: "".join(of) for label, of in found.items()}
+
+
+def system_notes(plan: Plan, datasets: Container[str]) -> list[str]:
+    """Return the sources of published figures on some datasets, and what is said of them."""
+    shown = [figure for figure in plan.published if figure["dataset"] in datasets]
+    if not shown:
+        return []
+    sources = "; ".join(dict.fromkeys(figure["source"] for figure in shown))
+    marks = _mark_of(plan)
+    reserved = dict.fromkeys(figure["note"] for figure in shown if figure["note"])
+    return [
+        f"Published figures are not measured here, and are never marked as best: {sources}.",
+        *(f"{marks[note]} {note}." for note in reserved),
+    ]
+
+
+def _mark_of(plan: Plan) -> dict[str, str]:
+    """Return the mark of each reservation."""
+    reserved = dict.fromkeys(figure["note"] for figure in plan.published if figure["note"])
+    return {note: MARKS[i % len(MARKS)] * (1 + i // len(MARKS)) for i, note in enumerate(reserved)}
 
 
 def clip_notes(records: Records) -> list[str]:

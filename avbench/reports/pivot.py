@@ -237,7 +237,8 @@ class _Pivot:
         printed = {i: value for i, value in shown.items() if self.rows[i].ranked}
         order = sorted(set(printed.values()), reverse=higher)
         for i, value in shown.items():
-            if order and (value > order[0] if higher else value < order[0]):
+            above = order and (value > order[0] if higher else value < order[0])
+            if above and not self.rows[i].published:
                 title = f"{dataset} {column.title or TITLES.get(column.metric, column.metric)}"
                 self.above.setdefault(self._title(self.rows[i].label), []).append(title.strip())
         if len(order) < 2:

@@ -64,6 +64,8 @@ class TableRow:
     """The name in formats with little room. Empty: what tells the title from the others."""
     ranked: bool = True
     """False for baselines, references and published figures: never best or second."""
+    published: bool = False
+    """True for a row that has only published figures; it is shown as such, and not ranked."""
     variant_of: str | None = None
     """The label that its differences refer to; None: the layout's ``delta_to``."""
 

@@ -119,6 +119,8 @@ class Plan:
     """Stages by id, parents before children."""
     claims: tuple[Mapping[str, Any], ...] = ()
     """The suite's claims, as plain data of ``config.claims.Claim``."""
+    published: tuple[Mapping[str, Any], ...] = ()
+    """Published figures by row, as plain data of ``config.published_figures.PublishedFigure``."""
     trainings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Expected work of each training stage, by id: plain data of
     ``runner.planning.training_sizes.TrainingSize``."""
@@ -230,7 +232,8 @@ class Plan:
             )
             for id_, kind, spec, parents, local, shared, code in own.pop("stages")
         }
-        tuples = {k: tuple(own[k]) for k in ("axes", "datasets", "seeds", "notes", "claims")}
+        names = ("axes", "datasets", "seeds", "notes", "claims", "published")
+        tuples = {name: tuple(own[name]) for name in names}
         return cls(**{**own, **tuples, "trials": trials, "stages": stages})
 
 

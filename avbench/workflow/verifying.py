@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from avbench.config.shipped import source_of
+from avbench.config.shipped import published_names, source_of
 from avbench.core.errors import AvbenchError
 from avbench.core.job import Job
 from avbench.reports.collect import Report, collect
@@ -214,7 +214,7 @@ def _written(report: Report, path: Path) -> tuple[int, list[Difference]]:
         written = Table.read_csv(text)
     except (AvbenchError, ValueError) as error:
         return 0, [Difference(where=str(path), what=f"is no long table: {error}")]
-    ours = _places(report.figures) | _places(report.paper)
+    ours = _places(report.figures) | _places(report.paper) | _places(report.systems)
     lines, differences = 0, []
     for place, value in _places(written).items():
         lines += 1
@@ -241,19 +241,19 @@ def _places(table: Table) -> dict[str, float]:
 def _sources(report: Report) -> tuple[int, list[Difference]]:
     """Compare the published figures that the suite shows with their source.
 
-    Each must stand in a file that is as it was checked against the paper, on a line of its own.
+    The paper's files must be as they were checked against it, and each figure must be one.
     """
-    frame, name = report.paper.frame, report.plan.table["published"]
-    if name is None:
-        return 0, []
+    plan, selected = report.plan, report.plan.table["published"]
+    given = {figure["source"] for figure in plan.published}
     differences = []
-    source = source_of(name)
-    if not source.intact:
-        what = f"changed since it was checked against {source.text}"
-        differences.append(Difference(where=f"published/{name}", what=what))
-    twice = frame[frame.duplicated(["label", "dataset", "metric"], keep=False)]
-    for _, row in twice.iterrows():
-        where = f"published/{name}: {row['label']}, {row['dataset']}, {row['metric']}"
+    for name in published_names():
+        source = source_of(name)
+        if (name == selected or source.text in given) and not source.intact:
+            what = f"changed since it was checked against {source.text}"
+            differences.append(Difference(where=f"published/{name}", what=what))
+    twice = report.paper.frame.duplicated(["label", "dataset", "metric"], keep=False)
+    for _, row in report.paper.frame[twice].iterrows():
+        where = f"{row['record']}: {row['label']}, {row['dataset']}, {row['metric']}"
         differences.append(Difference(where=where, what=f"several figures: {row['value']:g}"))
     costs = sum(len(costs.paper) for costs in report.costs.values())
-    return len(frame) + costs, differences
+    return len(report.paper) + len(report.systems) + costs, differences

@@ -89,6 +89,8 @@ LINES = 44
 """Lines of all panels of a float; with the caption they fill less than a page."""
 NAME, HEADER = 26, 12
 """Characters of a line of a row's name and of a header; longer ones are broken between words."""
+ALONE = 70
+"""The same of names beside a single column, such as captions."""
 GAP = 3.0
 """``\\tabcolsep`` in pt."""
 
@@ -195,7 +197,8 @@ class _Drawn:
     def _panels(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the panels: their number of lines, and their LaTeX."""
         sheet = self.sheet
-        names = [_lines(name, NAME) for name in sheet.short]
+        most = NAME if len(sheet.columns) > 1 else ALONE
+        names = [_lines(name, most) for name in sheet.short]
         width = max([_width(line) for name in names for line in name] or [0.0])
         needed = self._widths()
         columns = self._columns(width, needed)

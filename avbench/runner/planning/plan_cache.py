@@ -22,6 +22,9 @@ from avbench.core.job import read_json, remember, sweep
 from avbench.core.paths import cache, folder
 from avbench.runner.plan import Plan
 
+OWN = (".py", ".yaml", ".csv", ".json")
+"""Suffixes of the package's files that plans are made from."""
+
 
 def plan_for(suite: str, overrides: Overrides, plugins_dir: Path | None = None) -> Plan:
     """Read, check and plan a suite, or read its plan from the cache.
@@ -97,8 +100,8 @@ def _hashes(files: Iterable[str]) -> dict[str, str]:
 
 
 def _own_files() -> set[Path]:
-    """Return the package's modules, suites and presets."""
-    return {p.resolve() for p in folder("avbench").rglob("*") if p.suffix in (".py", ".yaml")}
+    """Return the package's modules, suites, presets and published figures."""
+    return {p.resolve() for p in folder("avbench").rglob("*") if p.suffix in OWN}
 
 
 def _environment(plugins_dir: Path | None) -> str:

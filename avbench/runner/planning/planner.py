@@ -60,6 +60,7 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
         prepared=prepared,
         stages=book.stages,
         claims=tuple(options.plain(claim) for claim in suite.claims),
+        published=tuple(options.plain(figure) for figure in suite.published),
         trainings={id_: options.plain(size) for id_, size in sizes.found.items()},
         codes=book.codes,
     )

@@ -1,0 +1,73 @@
+"""Small copies of prepared clips for a page: a strip of frames, and a short sound.
+
+Frames come from the prepared arrays. Sound comes from the clip's media file, because only its
+spectrogram is prepared.
+"""
+
+import io
+from base64 import b64encode
+from dataclasses import replace
+
+import av
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from avbench.core.errors import DataError
+from avbench.core.types import Clip
+from avbench.data.media.audio import read_sound
+from avbench.data.prepared.split import PreparedSplit
+
+FRAMES = 4
+HEIGHT = 96
+"""Pixels, at most."""
+QUALITY = 70
+"""Of JPEG, 1 to 100."""
+
+SECONDS = 10.0
+"""Of sound, at most."""
+RATE = 16_000
+"""Hz."""
+BIT_RATE = 16_000
+"""Bits a second of Opus."""
+
+
+def strip(split: PreparedSplit, index: int) -> str:
+    """Return frames of a clip side by side, as the data URL of a JPEG; empty: it has none."""
+    from torchvision.io import encode_jpeg
+
+    try:
+        frames = split.frames(index, replace(split.input, frames=FRAMES))
+    except (DataError, OSError, ValueError):
+        return ""
+    if frames.shape[-1] > HEIGHT:
+        frames = interpolate(frames.float(), size=(HEIGHT, HEIGHT), mode="area").to(torch.uint8)
+    row = torch.cat(list(frames), dim=-1)
+    return _url("image/jpeg", encode_jpeg(row, quality=QUALITY).numpy().tobytes())
+
+
+def sound(clip: Clip) -> str:
+    """Return the beginning of a clip's sound, as the data URL of Opus; empty: it has none."""
+    start = clip.start or 0.0
+    end = start + SECONDS if clip.end is None else min(clip.end, start + SECONDS)
+    try:
+        samples = read_sound(clip.media, start=clip.start, end=end, rate=RATE).samples
+    except (DataError, OSError):
+        return ""
+    return _url("audio/webm", _opus(samples)) if samples.size else ""
+
+
+def _opus(samples: np.ndarray) -> bytes:
+    """Encode mono samples at ``RATE`` as Opus in WebM."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="webm", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("libopus", rate=RATE, layout="mono", bit_rate=BIT_RATE)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+        frame.sample_rate = RATE
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+    return file.getvalue()
+
+
+def _url(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{b64encode(data).decode()}"

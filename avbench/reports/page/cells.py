@@ -26,7 +26,9 @@ def hint(sheet: Sheet, row: int, column: int) -> str:
         tested = sheet.inferred.differences.get(key)
         if tested is not None:
             found = "significant" if cell.significant else "not significant"
-            said.append(f"to {tested.to}: p {tested.corrected:.3g} after Holm's correction, {found}")
+            said.append(
+                f"to {tested.to}: p {tested.corrected:.3g} after Holm's correction, {found}"
+            )
     if cell.rank:
         said.append(("best", "second")[cell.rank - 1])
     return ". ".join(["; ".join(said), *notes])
@@ -36,5 +38,3 @@ def sort_key(sheet: Sheet, row: int, column: int) -> str:
     """Return the number that a cell sorts by; empty where there is no figure."""
     mean = sheet.rows[row][1][column].mean
     return "" if mean is None else repr(float(mean))
-
-

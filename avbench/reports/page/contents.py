@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from avbench.reports.table import Picture, Place, Sheet
 
+CLIPS = 48
+"""The most clips with captions, by default."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fact:
@@ -47,6 +50,8 @@ class Section:
 
     title: str
     sheets: tuple[Sheet, ...]
+    folded: bool = False
+    """Each table opens on a click."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,7 +166,6 @@ class Page:
     """A report page; every part may be empty."""
 
     title: str
-    suite: str = ""
     facts: tuple[Fact, ...] = ()
     missing: tuple[str, ...] = ()
     """Figures that are missing, and why."""

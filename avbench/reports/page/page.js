@@ -174,7 +174,7 @@ function card(clip, rows) {
   const known = new Set(clip.references.flatMap(words));
   const made = element("article", { class: "clip" }, element("h3", {}, `${clip.dataset}: ${clip.id}`));
   if (clip.strip) made.append(element("img", { src: clip.strip, alt: `Frames of ${clip.id}`, loading: "lazy" }));
-  if (clip.sound) made.append(element("audio", { src: clip.sound, controls: "", preload: "none", "aria-label": `Sound of ${clip.id}` }));
+  if (clip.sound) made.append(element("audio", { src: clip.sound, controls: "", preload: "metadata", "aria-label": `Sound of ${clip.id}` }));
   const [first, ...others] = clip.references;
   made.append(element("p", {}, element("strong", {}, "Ground truth: "), first ?? "none"));
   if (others.length) {
@@ -268,4 +268,7 @@ const seen = new IntersectionObserver((entries) => {
 }, { rootMargin: "600px" });
 for (const place of places) seen.observe(place);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => places.forEach((place) => seen.observe(place)));
-addEventListener("beforeprint", () => places.forEach(draw));
+addEventListener("beforeprint", () => {
+  for (const each of document.querySelectorAll("main details")) each.open = true;
+  places.forEach(draw);
+});

@@ -43,13 +43,14 @@ def _write(contents: Page, scripts: Sequence[Script]) -> str:
         """Return the number of a cell's figure among those with an origin."""
         return places.get((sheet.labels[row], *sheet.keys[column])) if sheet.labels else None
 
-    return _template().render(
+    written: str = _template().render(
         page=contents,
         scripts=scripts,
         origin=origin,
         data=_embedded(contents) if scripts else "",
         style=Markup((files(__package__) / "page.css").read_text("utf-8")),
     )
+    return written
 
 
 @cache

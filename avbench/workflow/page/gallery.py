@@ -18,14 +18,11 @@ from avbench.evaluation.perturbation import altered_label
 from avbench.evaluation.predictions import PREDICTIONS, read_predictions
 from avbench.evaluation.score import PER_CLIP
 from avbench.reports.collect import MOST_FREQUENT
-from avbench.reports.page.contents import ClipCaptions, Gallery, Row
+from avbench.reports.page.contents import CLIPS, ClipCaptions, Gallery, Row
 from avbench.reports.records import Records
 from avbench.reports.table import TITLES
 from avbench.runner.plan import Plan
 from avbench.workflow.page import previews
-
-CLIPS = 48
-"""Clips of a page, by default."""
 
 SEED = 0
 
@@ -115,7 +112,10 @@ class _Gallery:
 
     def media_note(self, clips: tuple[ClipCaptions, ...]) -> str:
         """Return how the clips were drawn, and how many have frames and sound."""
-        strips, sounds = (sum(bool(x) for x in of) for of in zip(*((c.strip, c.sound) for c in clips), strict=True))
+        strips, sounds = (
+            sum(bool(x) for x in of)
+            for of in zip(*((c.strip, c.sound) for c in clips), strict=True)
+        )
         return (
             f"Clips are drawn by the hash of seed {SEED}, the set and the clip's id; --clips sets "
             f"their number. Of these {len(clips)} clips, {strips} have frames and {sounds} have "

@@ -1,15 +1,19 @@
 """A suite's report page from its report and tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from avbench.core.errors import AvbenchError
 from avbench.reports.collect import Report
-from avbench.reports.page.contents import Evidence, Page, Section, Verdict
+from avbench.reports.notes import stamp
+from avbench.reports.page.contents import CLIPS, Evidence, Page, Plot, Section, Verdict
 from avbench.reports.table import Picture, Sheet
 from avbench.workflow.page import head, plots, provenance
-from avbench.workflow.page.gallery import CLIPS, gallery
+from avbench.workflow.page.gallery import gallery
+
+T = TypeVar("T")
 
 
 def suite_page(
@@ -35,31 +39,46 @@ def suite_page(
     from avbench.core.registry import load
     from avbench.reports.systems import ScoreStatistics
 
-    plan = report.plan
-    statistics = ScoreStatistics(report.records, load(plugins_dir))
-    use, strata = use_sheets(report), strata_sheets(statistics)
-    shown = {sheet.title for sheet in sheets}
+    plan, absent = report.plan, list(head.missing(report))
+
+    def part(name: str, make: Callable[[], T], otherwise: T) -> T:
+        """Return a part of the page; one that cannot be made is left out, and the page says so."""
+        try:
+            return make()
+        except AvbenchError as error:
+            absent.append(f"{name}: {error}")
+            return otherwise
+
+    def stratified() -> list[Sheet]:
+        return strata_sheets(ScoreStatistics(report.records, load(plugins_dir)))
+
+    shown, none = {sheet.title for sheet in sheets}, list[Sheet]()
+    strata = list(stamp(plan, part("strata", stratified, none)))
+    use = stamp(plan, part("modality use", lambda: use_sheets(report), none))
+    use = (sheet for sheet in use if sheet.title not in shown)
     sections = (
         Section(title="Tables", sheets=tuple(sheets)),
-        Section(title="Modality use", sheets=tuple(s for s in use if s.title not in shown)),
-        Section(title="Strata", sheets=tuple(strata)),
+        Section(title="Modality use", sheets=tuple(use), folded=True),
+        Section(title="Strata", sheets=tuple(strata), folded=True),
     )
-    judged = verdicts(report, plugins_dir=plugins_dir)
-    every = [sheet for section in sections for sheet in section.sheets]
+    nothing: dict[str, Any] = {"claims": []}
+    judged = part("claims", lambda: verdicts(report, plugins_dir=plugins_dir), nothing)
+    divided = [sheet for sheet in strata if not {key[0] for key in sheet.keys} & {*plan.datasets}]
+    drawn = part("plots", lambda: plots.plots(report, divided), tuple[Plot, ...]())
+    captions = part("captions", lambda: gallery(report.records, clips), None)
     return Page(
         title=plan.title or plan.suite,
-        suite=plan.suite,
         facts=head.facts(report),
-        missing=head.missing(report),
+        missing=tuple(absent),
         verdicts=tuple(_verdict(claim) for claim in judged["claims"]),
-        verdict_notes=tuple(notes(judged)),
+        verdict_notes=tuple(notes(judged)) if judged["claims"] else (),
         sections=sections,
-        plots=plots.plots(report, [s for s in strata if s.keys and s.keys[0][0] not in plan.datasets]),
+        plots=drawn,
         pictures=tuple(pictures),
-        figures=provenance.figures(every),
+        figures=provenance.figures(sheet for section in sections for sheet in section.sheets),
         stages=provenance.stages(report.records),
         commands=provenance.commands(report),
-        gallery=gallery(report.records, clips),
+        gallery=captions,
     )
 
 

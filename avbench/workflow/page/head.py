@@ -1,4 +1,4 @@
-"""The head of a report page: what ran, when, where, on which data, at what cost, what is missing."""
+"""The head of a report page: the suite, commit, machine, data and cost, and what is missing."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -58,12 +58,12 @@ def _lists(records: Records) -> Iterator[str]:
 
 def _cost(report: Report) -> Iterator[str]:
     """Yield the FLOPs of the trainings, and the processor time of the stages."""
-    plan, by_stage = report.plan, report.records.by_stage
-    done = [size for id_, size in plan.trainings.items() if report.records.results(id_) is not None]
+    plan, records = report.plan, report.records
+    done = [size for id_, size in plan.trainings.items() if records.results(id_) is not None]
     flops = [size["flops"] for size in done if size.get("flops") is not None]
     if flops:
         yield f"trainings: {_scaled(sum(flops))}FLOPs in {len(flops)} of {len(plan.trainings)}"
-    made = [record.get("provenance", {}) for record in by_stage.values()]
+    made = [record.get("provenance", {}) for record in records.by_stage.values()]
     seconds = sum(
         p["wall_s"] * p.get("threads", 1) * p.get("processes", 1) for p in made if "wall_s" in p
     )

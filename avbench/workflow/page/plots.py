@@ -1,6 +1,7 @@
 """The plots of a report page: losses, cost against score, use of modalities, strata."""
 
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from statistics import fmean
 
 import pandas as pd
@@ -18,6 +19,31 @@ from avbench.training.names import JOINT
 DASHES = ("solid", "dotted", "dashed", "dashdot", "dotdash")
 LOSS = "loss"
 """The axis of loss strategies."""
+
+LOGGED = (
+    (
+        "Losses",
+        "loss (nats per token)",
+        f"{JOINT}_",
+        "L: all modalities; L_m: modality m alone, the others zeroed (Eq. 2).",
+    ),
+    (
+        "Gaps",
+        "L_m − L (nats per token)",
+        "gap_",
+        "The loss of one modality alone minus the joint loss.",
+    ),
+    (
+        "Weights",
+        "weight in the objective",
+        "w_",
+        "The weights that the loss strategies give to each loss.",
+    ),
+)
+"""Title, axis, prefix of names and caption of the plots of a pre-training's log."""
+
+STREAMS = ("audio", "video", "text")
+"""The streams with a colour of their own; the joint loss has the first colour."""
 
 MOST = 12
 """The most rows of a plot with one line a row."""
@@ -39,7 +65,9 @@ def plots(report: Report, strata: Sequence[Sheet] = ()) -> tuple[Plot, ...]:
 def _losses(records: Records) -> Iterator[Plot]:
     """Yield the losses, the gaps and the weights of each combination of the other axes."""
     done = list(pretraining.stages(records).values())
-    axes = [a for a in records.plan.axes if a != LOSS and len({t.axes.get(a) for t, _ in done}) > 1]
+    axes = [
+        a for a in records.plan.axes if a != LOSS and len({t.axes.get(a) for t, _ in done}) > 1
+    ]
     panels: dict[str, dict[str, dict[str, dict[float, list[float]]]]] = {}
     for trial, stage in done:
         panel = panels.setdefault(", ".join(v for a in axes if (v := trial.axes.get(a, ""))), {})
@@ -50,22 +78,13 @@ def _losses(records: Records) -> Iterator[Plot]:
         for step, name, value in rows:
             if step % every == 0 or step == last:
                 runs.setdefault(name, {}).setdefault(step, []).append(value)
-    kinds = (
-        ("Losses", "loss (nats per token)", lambda n: n == JOINT or n.startswith("L_"),
-         "L: all modalities; L_m: modality m alone, the others zeroed (Eq. 2)."),
-        ("Gaps", "L_m − L (nats per token)", lambda n: n.startswith("gap_"),
-         "The loss of one modality alone minus the joint loss."),
-        ("Weights", "weight in the objective", lambda n: n.startswith("w_"),
-         "The weights that the loss strategies give to each loss."),
-    )  # fmt: skip
     for title, panel in panels.items():
-        for kind, y, wanted, caption in kinds:
-            names = sorted({n for runs in panel.values() for n in runs if wanted(n)})
+        for kind, y, prefix, caption in LOGGED:
             series = [
-                _averaged(f"{strategy} {name}", figures, names.index(name), DASHES[i % len(DASHES)])
-                for i, (strategy, runs) in enumerate(panel.items())
+                _averaged(f"{strategy} {name}", figures, _colour(name), dash)
+                for dash, (strategy, runs) in zip(cycle(DASHES), panel.items(), strict=False)
                 for name, figures in runs.items()
-                if name in names
+                if name.startswith(prefix) or f"{name}_" == prefix
             ]
             if series:
                 yield Plot(
@@ -75,6 +94,12 @@ def _losses(records: Records) -> Iterator[Plot]:
                     y=y,
                     series=tuple(series),
                 )
+
+
+def _colour(name: str) -> int:
+    """Return the colour of a figure's stream: the same in losses, gaps and weights."""
+    stream = name.partition("_")[2]
+    return 1 + STREAMS.index(stream) if stream in STREAMS else 0
 
 
 def _averaged(name: str, figures: dict[float, list[float]], colour: int, dash: str) -> Series:
@@ -170,7 +195,7 @@ def _altered(report: Report) -> Iterator[Plot]:
     alterations = tuple(x for x in known[ALTERED].unique() if x)
     for dataset in plan.datasets if alterations else ():
         here = known[known["dataset"] == dataset]
-        series = []
+        series: list[Series] = []
         for trial in plan.labels[:MOST]:
             found = here[here["label"].eq(trial) | here["label"].str.startswith(f"{trial} – ")]
             value = dict(zip(found[ALTERED], found["value"], strict=True))
@@ -202,7 +227,7 @@ def _strata(sheet: Sheet) -> Iterator[Plot]:
     score = _score(metrics)
     columns = [j for j, (_, metric) in enumerate(sheet.keys) if metric == score]
     names = tuple(sheet.keys[j][0] for j in columns)
-    series = []
+    series: list[Series] = []
     for title, cells in sheet.rows[:MOST]:
         known = [
             (name, mean)

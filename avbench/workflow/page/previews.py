@@ -11,7 +11,7 @@ from dataclasses import replace
 import av
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from avbench.core.errors import DataError
 from avbench.core.types import Clip
@@ -21,6 +21,8 @@ from avbench.data.prepared.split import PreparedSplit
 FRAMES = 4
 HEIGHT = 96
 """Pixels, at most."""
+GAP = 2
+"""White pixels between frames."""
 QUALITY = 70
 """Of JPEG, 1 to 100."""
 
@@ -42,7 +44,7 @@ def strip(split: PreparedSplit, index: int) -> str:
         return ""
     if frames.shape[-1] > HEIGHT:
         frames = interpolate(frames.float(), size=(HEIGHT, HEIGHT), mode="area").to(torch.uint8)
-    row = torch.cat(list(frames), dim=-1)
+    row = torch.cat([pad(frame, (0, GAP), value=255) for frame in frames], dim=-1)[..., :-GAP]
     return _url("image/jpeg", encode_jpeg(row, quality=QUALITY).numpy().tobytes())
 
 

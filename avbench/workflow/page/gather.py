@@ -54,8 +54,8 @@ def suite_page(
 
     shown, none = {sheet.title for sheet in sheets}, list[Sheet]()
     strata = list(stamp(plan, part("strata", stratified, none)))
-    use = stamp(plan, part("modality use", lambda: use_sheets(report), none))
-    use = (sheet for sheet in use if sheet.title not in shown)
+    use = list(stamp(plan, part("modality use", lambda: use_sheets(report), none)))
+    use = [sheet for sheet in use if sheet.title not in shown]
     sections = (
         Section(title="Tables", sheets=tuple(sheets)),
         Section(title="Modality use", sheets=tuple(use), folded=True),

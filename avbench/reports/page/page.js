@@ -11,12 +11,21 @@ function element(name, attributes = {}, ...children) {
 
 // ------------------------------------------------------------------ tables
 
+// Cells without a figure come last in either direction.
+for (const [direction, sign] of [["asc", 1], ["desc", -1]]) {
+  DataTable.ext.type.order[`figure-${direction}`] = (a, b) => {
+    const [x, y] = [a, b].map((value) => (value === "" ? Infinity : sign * Number(value)));
+    return x === y ? 0 : x - y;
+  };
+}
+
 for (const table of document.querySelectorAll("table.figures")) {
   const name = table.caption.textContent;
   // The caption stays in the scrolling region, and the search box outside it.
   const box = table.closest(".scroll");
   const shown = new DataTable(table, {
-    paging: false, info: false, order: [], autoWidth: false, layout: { topEnd: null, topStart: null, bottomStart: null, bottomEnd: null },
+    paging: false, info: false, order: [], autoWidth: false, columnDefs: [{ targets: "_all", type: "figure" }],
+    layout: { topEnd: null, topStart: null, bottomStart: null, bottomEnd: null },
   });
   const search = element("input", { type: "search", "aria-controls": table.id });
   search.addEventListener("input", () => shown.search(search.value).draw());
@@ -182,13 +191,13 @@ function card(clip, rows) {
     made.append(element("details", {}, element("summary", {}, `${others.length} more references`), list));
   }
   if (clip.speech) made.append(element("p", { class: "soft" }, `Speech: ${clip.speech}`));
-  const list = element("dl", { tabindex: 0, role: "group", "aria-label": `Captions of ${clip.id}` });
+  const list = element("dl");
   for (const row of rows.filter((i) => i in clip.captions)) {
     const { name } = gallery.rows[row];
     const score = clip.scores[row] === undefined ? "" : ` · ${gallery.score} ${clip.scores[row].toFixed(1)}`;
     list.append(element("div", {}, element("dt", {}, name + score), element("dd", {}, marked(clip.captions[row], known))));
   }
-  made.append(list);
+  made.append(element("div", { class: "said", tabindex: 0, role: "group", "aria-label": `Captions of ${clip.id}` }, list));
   return made;
 }
 
@@ -257,7 +266,7 @@ function draw(place) {
   Bokeh.Plotting.show(made, place);
 }
 
-if (globalThis.Bokeh) Bokeh.set_log_level("warn");
+globalThis.Bokeh?.logger.set_level("warn");
 const places = [...document.querySelectorAll(".plot")];
 // A plot is drawn when it is about to be seen, and again in other colours.
 const seen = new IntersectionObserver((entries) => {

@@ -109,7 +109,7 @@ def _averaged(name: str, figures: dict[float, list[float]], colour: int, dash: s
     several = any(len(figures[s]) > 1 for s in steps)
     return Series(
         name=name,
-        x=tuple(steps),
+        x=tuple(float(step) for step in steps),
         y=tuple(fmean(figures[s]) for s in steps),
         low=tuple(min(figures[s]) for s in steps) if several else (),
         high=tuple(max(figures[s]) for s in steps) if several else (),

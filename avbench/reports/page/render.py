@@ -5,6 +5,7 @@ security policy allows the page's own scripts alone, by their hashes, and no con
 """
 
 import json
+import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -100,6 +101,8 @@ def _plain(value: Any) -> Any:
     match value:
         case str():
             return visible(value, keep="\n")
+        case float():
+            return value if math.isfinite(value) else None
         case Mapping():
             return {visible(str(k)): _plain(v) for k, v in value.items()}
         case list() | tuple():

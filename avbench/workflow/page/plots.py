@@ -1,5 +1,6 @@
 """The plots of a report page: losses, cost against score, use of modalities, strata."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import cycle
 from statistics import fmean
@@ -68,7 +69,7 @@ def _losses(records: Records) -> Iterator[Plot]:
     axes = [
         a for a in records.plan.axes if a != LOSS and len({t.axes.get(a) for t, _ in done}) > 1
     ]
-    panels: dict[str, dict[str, dict[str, dict[float, list[float]]]]] = {}
+    panels: dict[str, dict[str, dict[str, dict[int, list[float]]]]] = {}
     for trial, stage in done:
         panel = panels.setdefault(", ".join(v for a in axes if (v := trial.axes.get(a, ""))), {})
         runs = panel.setdefault(trial.axes.get(LOSS, "") or trial.label, {})
@@ -76,7 +77,7 @@ def _losses(records: Records) -> Iterator[Plot]:
         rows = loss_log.read(records.store.directory(stage))
         last = max((step for step, _, _ in rows), default=0)
         for step, name, value in rows:
-            if step % every == 0 or step == last:
+            if math.isfinite(value) and (step % every == 0 or step == last):
                 runs.setdefault(name, {}).setdefault(step, []).append(value)
     for title, panel in panels.items():
         for kind, y, prefix, caption in LOGGED:
@@ -102,7 +103,7 @@ def _colour(name: str) -> int:
     return 1 + STREAMS.index(stream) if stream in STREAMS else 0
 
 
-def _averaged(name: str, figures: dict[float, list[float]], colour: int, dash: str) -> Series:
+def _averaged(name: str, figures: dict[int, list[float]], colour: int, dash: str) -> Series:
     """Return the mean over seeds by step, thinned to ``pretraining.POINTS`` points."""
     steps = sorted(figures)
     steps = steps[:: -(-len(steps) // pretraining.POINTS)]

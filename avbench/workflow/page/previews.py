@@ -7,10 +7,12 @@ spectrogram is prepared.
 import io
 from base64 import b64encode
 from dataclasses import replace
+from fractions import Fraction
 
 import av
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import interpolate, pad
 
 from avbench.core.errors import DataError
@@ -24,7 +26,7 @@ HEIGHT = 96
 GAP = 2
 """White pixels between frames."""
 QUALITY = 70
-"""Of JPEG, 1 to 100."""
+"""Of WebP, 1 to 100."""
 
 SECONDS = 10.0
 """Of sound, at most."""
@@ -35,9 +37,7 @@ BIT_RATE = 16_000
 
 
 def strip(split: PreparedSplit, index: int) -> str:
-    """Return frames of a clip side by side, as the data URL of a JPEG; empty: it has none."""
-    from torchvision.io import encode_jpeg
-
+    """Return frames of a clip side by side, as the data URL of a WebP; empty: it has none."""
     try:
         frames = split.frames(index, replace(split.input, frames=FRAMES))
     except (DataError, OSError, ValueError):
@@ -45,7 +45,7 @@ def strip(split: PreparedSplit, index: int) -> str:
     if frames.shape[-1] > HEIGHT:
         frames = interpolate(frames.float(), size=(HEIGHT, HEIGHT), mode="area").to(torch.uint8)
     row = torch.cat([pad(frame, (0, GAP), value=255) for frame in frames], dim=-1)[..., :-GAP]
-    return _url("image/jpeg", encode_jpeg(row, quality=QUALITY).numpy().tobytes())
+    return _url("image/webp", _webp(row.permute(1, 2, 0).numpy()))
 
 
 def sound(clip: Clip) -> str:
@@ -59,7 +59,19 @@ def sound(clip: Clip) -> str:
     return _url("audio/webm", _opus(samples)) if samples.size else ""
 
 
-def _opus(samples: np.ndarray) -> bytes:
+def _webp(picture: NDArray[np.uint8]) -> bytes:
+    """Encode a picture, (H, W, 3)."""
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    encoder = av.CodecContext.create("libwebp", "w")
+    encoder.width, encoder.height = frame.width, frame.height
+    encoder.pix_fmt = "yuv420p"
+    encoder.time_base = Fraction(1)
+    encoder.options = {"quality": str(QUALITY)}
+    frame = frame.reformat(format="yuv420p")
+    return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
+
+
+def _opus(samples: NDArray[np.float32]) -> bytes:
     """Encode mono samples at ``RATE`` as Opus in WebM."""
     file = io.BytesIO()
     with av.open(file, "w", format="webm", options={"fflags": "+bitexact"}) as container:

@@ -166,6 +166,7 @@ def test_the_head_says_what_ran_where_on_which_data_at_what_cost(suite: SuitePla
     page = page_of(suite)
     facts = {fact.name: fact.values for fact in page.facts}
     assert facts["Commit"] == ("c0ffee",)
+    assert facts["Date"] == ("2026-12-01 10:00:00 UTC to 2026-12-01 10:00:00 UTC",)
     assert facts["Machine"] == ("box, Linux, 2 cores",)
     assert facts["Rows and seeds"] == ("2 rows, seeds 0",)
     assert "vatex test: 5 clips, list abc" in facts["Data"]

@@ -27,14 +27,14 @@ for (const table of document.querySelectorAll("table.figures")) {
     paging: false, info: false, order: [], autoWidth: false, columnDefs: [{ targets: "_all", type: "figure" }],
     layout: { topEnd: null, topStart: null, bottomStart: null, bottomEnd: null },
   });
-  const search = element("input", { type: "search", "aria-controls": table.id });
+  const search = element("input", { type: "search", "aria-controls": table.id, "aria-label": `Filter rows of ${name}` });
   search.addEventListener("input", () => shown.search(search.value).draw());
-  box.before(element("div", { class: "dt-search" }, element("label", {}, `Filter rows of ${name}`, search)));
+  box.before(element("div", { class: "dt-search" }, element("label", {}, "Filter rows", search)));
 }
 
 const hint = document.getElementById("hint");
 function point(event) {
-  const cell = event.target.closest?.("[data-hint]");
+  const cell = (event.type === "scroll" ? document.activeElement : event.target).closest?.("[data-hint]");
   hint.hidden = !cell;
   if (!cell) return;
   hint.textContent = cell.dataset.hint;

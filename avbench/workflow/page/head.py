@@ -39,8 +39,8 @@ def _facts(report: Report) -> Iterator[tuple[str, Iterable[str]]]:
     machines = (p["machine"] for p in made if p.get("machine"))
     yield "Suite", [f"{plan.suite}, preset {plan.preset}"]
     yield "Rows and seeds", [f"{len(plan.labels)} rows, seeds {', '.join(map(str, plan.seeds))}"]
-    yield "Commit", (p["commit"] for p in made if p.get("commit"))
-    yield "Date", [f"{started[0]} to {started[-1]}"] if started else []
+    yield "Commit", (p["commit"][:12] for p in made if p.get("commit"))
+    yield "Date", [f"{_time(started[0])} to {_time(started[-1])}"] if started else []
     yield "Machine", (f"{m['host']}, {m['system']}, {m['cores']} cores" for m in machines)
     yield "Devices", (str(p["device"]) for p in made if p.get("device"))
     yield "Data", [f"{plan.data}", *_lists(records)]
@@ -69,6 +69,11 @@ def _cost(report: Report) -> Iterator[str]:
     )
     if seconds:
         yield f"stages: {seconds:,.0f} s × threads × processes, of {len(made)} stages"
+
+
+def _time(written: str) -> str:
+    """Return a time of a record without the separators of ISO 8601."""
+    return written.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _scaled(value: float) -> str:

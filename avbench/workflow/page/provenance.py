@@ -94,7 +94,8 @@ def _provenance(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         machine = made["machine"]
         yield "machine", f"{machine['host']}, {machine['system']}, {machine['cores']} cores"
     if made.get("device"):
-        yield "device", f"{made['device']}, {made['processes']} × {made['threads']} threads"
+        shares = f"processes {made.get('processes', 1)}, threads {made.get('threads', 1)}"
+        yield "device", f"{made['device']}, {shares}"
     if made.get("versions"):
         versions = {"python": made.get("python", ""), **made["versions"]}
         yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items())

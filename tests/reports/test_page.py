@@ -213,8 +213,9 @@ class TestInChromium:
     pytestmark = in_browser
 
     def test_a_page_opens_without_a_word_and_without_a_request(self, opened, file) -> None:
+        opened.page.locator(".plot canvas").last.wait_for()
         opened.page.mouse.wheel(0, 100_000)
-        opened.page.wait_for_timeout(500)
+        opened.page.wait_for_timeout(300)
         assert opened.said == []
         assert [url for url in opened.asked if not url.startswith("data:")] == [file.as_uri()]
 

@@ -195,7 +195,7 @@ def test_a_figure_leads_to_its_stages_their_options_and_logs(suite: SuitePlan) -
     assert score.log.endswith("the end")
     assert len(score.log) <= 2000
     generate = page.stages[score.parents["predictions"]]
-    assert "beam: 5" in generate.options
+    assert '"beam": 5' in generate.options
     assert page.stages[generate.parents["model"]].status == "to do"
     command = page.commands["two"]
     assert command.startswith("avbench run s.yaml --preset ")

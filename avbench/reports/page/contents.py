@@ -99,7 +99,7 @@ class StageFacts:
     parents: Mapping[str, str]
     """Role → id of a stage."""
     options: str
-    """Its settings, as YAML."""
+    """Its settings, as JSON."""
     log: str
     """The end of its log."""
 

@@ -233,8 +233,10 @@ document.documentElement.dataset.ready = Math.round(performance.now());
 function draw(place) {
   const { plot, css } = { plot: data.plots[place.dataset.plot], css: getComputedStyle(document.documentElement) };
   const [ink, rule] = ["--ink", "--rule"].map((name) => css.getPropertyValue(name).trim());
+  const longest = Math.max(...plot.series.map((series) => series.name.length));
+  const columns = Math.max(1, Math.min(plot.series.length, Math.floor(place.clientWidth / (7 * longest + 36))));
   const made = Bokeh.Plotting.figure({
-    sizing_mode: "stretch_both", toolbar_location: null, tools: "pan,box_zoom,reset,save",
+    width: place.clientWidth, height: 320 + 18 * Math.ceil(plot.series.length / columns), toolbar_location: null, tools: "pan,box_zoom,reset,save",
     x_axis_type: plot.log_x ? "log" : "auto", ...(plot.categories.length ? { x_range: plot.categories } : {}),
     background_fill_color: null, border_fill_color: null, outline_line_color: null,
   });
@@ -251,7 +253,7 @@ function draw(place) {
     legend.push(new Bokeh.LegendItem({ label: { value: series.name }, renderers: [...renderers, dots] }));
   }
   const key = new Bokeh.Legend({
-    items: legend, click_policy: "hide", orientation: "horizontal", ncols: "auto", label_text_color: ink, label_text_font_size: "11px",
+    items: legend, click_policy: "hide", orientation: "horizontal", ncols: columns, label_text_color: ink, label_text_font_size: "11px",
     background_fill_color: null, border_line_color: null, spacing: 2, padding: 4, margin: 4,
   });
   made.add_layout(key, "above");
@@ -261,23 +263,36 @@ function draw(place) {
       axis_line_color: ink, major_tick_line_color: ink, minor_tick_line_color: null,
     });
   }
+  if (110 * plot.categories.length > place.clientWidth) made.xaxis.major_label_orientation = 0.5;
   for (const grid of [made.xgrid, made.ygrid]) grid.grid_line_color = rule;
-  place.replaceChildren();
-  Bokeh.Plotting.show(made, place);
+  const box = element("div");
+  place.replaceChildren(box);
+  return Bokeh.Plotting.show(made, box);
 }
 
 globalThis.Bokeh?.logger.set_level("warn");
 const places = [...document.querySelectorAll(".plot")];
-// A plot is drawn when it is about to be seen, and again in other colours.
-const seen = new IntersectionObserver((entries) => {
-  for (const entry of entries.filter((each) => each.isIntersecting)) {
-    seen.unobserve(entry.target);
-    draw(entry.target);
+let turn = 0;
+
+/** Draw the plots one after the other; a later call ends this one. */
+async function drawAll() {
+  const own = ++turn;
+  for (const place of places) {
+    await new Promise((resume) => setTimeout(resume));
+    if (own !== turn) return;
+    await draw(place);
   }
-}, { rootMargin: "600px" });
-for (const place of places) seen.observe(place);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => places.forEach((place) => seen.observe(place)));
+}
+drawAll();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+
+// Plots have a fixed size: one that adapts would be blank on paper.
+let width = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth === width || matchMedia("print").matches) return;
+  width = innerWidth;
+  drawAll();
+});
 addEventListener("beforeprint", () => {
   for (const each of document.querySelectorAll("main details")) each.open = true;
-  places.forEach(draw);
 });

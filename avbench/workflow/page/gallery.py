@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from avbench.core.errors import DataError
+from avbench.core.errors import AvbenchError, DataError
 from avbench.core.visible import of_cell
 from avbench.data.prepared.split import PreparedSplit
 from avbench.evaluation.perturbation import altered_label
@@ -31,18 +31,21 @@ BUDGET = 18_000_000
 
 
 def gallery(records: Records, clips: int = CLIPS) -> Gallery | None:
-    """Return clips with the captions of every row; None if nothing has been captioned.
+    """Return clips with the captions of every row; None if none are asked for.
 
     Args:
         records: of a plan.
         clips: the most clips, shared equally among the sets.
+
+    Raises:
+        AvbenchError: no set has clips and captions here, or a file is damaged.
     """
     if clips < 1 or not records.plan.datasets:
         return None
     made = _Gallery(records, -(-clips // len(records.plan.datasets)))
     found = tuple(clip for dataset in records.plan.datasets for clip in made.of(dataset))
     if not found:
-        return None
+        raise AvbenchError(" ".join(made.notes))
     return Gallery(
         rows=tuple(row for row, _ in made.rows),
         clips=found,

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from avbench.config.shipped import suite_names
 from avbench.core.job import LOG
+from avbench.core.visible import json_text
 from avbench.evaluation.perturbation import altered_label
 from avbench.reports.collect import Report
 from avbench.reports.page.contents import Figure, StageFacts
@@ -77,7 +77,7 @@ def _facts(records: Records, stage: Stage) -> StageFacts:
         status="to do" if record is None else record["status"],
         facts=facts,
         parents=stage.parents,
-        options=yaml.safe_dump(dict(stage.spec), sort_keys=False, allow_unicode=True),
+        options=json_text(dict(stage.spec)),
         log=_tail(directory / LOG),
     )
 

@@ -16,7 +16,7 @@ WITHOUT_BOUNDS = import re, tomllib; \
     project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
     print(*(re.split("[<>=]", each)[0] for each in project["dependencies"]), sep="\n")
 
-.PHONY: demo smoke test fast soak fuzz canary lowest lock bench bench-gpu lint clean
+.PHONY: demo smoke test fast soak fuzz canary lowest lock bench bench-gpu report-check lint clean
 
 demo: $(STAMP)
 	$(BIN)/avbench run quickstart
@@ -30,6 +30,10 @@ test: $(STAMP) lint
 
 fast: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m $(FAST) $(SHARED)
+
+# LaTeX compiles the tables, Chromium opens the HTML report; skipped where they are not installed.
+report-check: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m report $(SHARED)
 
 # Kills runners and stages at random for ten minutes; `make test` does so for seconds.
 soak: $(STAMP)

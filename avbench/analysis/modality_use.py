@@ -3,10 +3,10 @@
 Everything is made from records; no model runs here.
 """
 
+import math
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from math import factorial
 from typing import Any, TypeVar
 
 from avbench.analysis import pretraining
@@ -109,6 +109,12 @@ class _Tables:
             yield Measurement(**base, dataset=dataset, **records.absence(stage))
             return
         for name, value in pretraining.closing(records.store, stage).items():
+            if not math.isfinite(value):
+                why = f"the training logged {value}"
+                yield Measurement(
+                    **base, dataset=dataset, metric=name, status="missing", reason=why
+                )
+                continue
             nats = "nats per token" if _kind(name) in ("L", "L_", "gap_") else ""
             yield Measurement(
                 **base, dataset=dataset, metric=name, value=value, unit=nats, record=stage.id
@@ -267,9 +273,9 @@ def shapley(value: Mapping[frozenset[P], float]) -> dict[P, float]:
     n = len(players)
     return {
         player: sum(
-            factorial(size)
-            * factorial(n - size - 1)
-            / factorial(n)
+            math.factorial(size)
+            * math.factorial(n - size - 1)
+            / math.factorial(n)
             * (value[frozenset(others) | {player}] - value[frozenset(others)])
             for size in range(n)
             for others in combinations([p for p in players if p != player], size)

@@ -1,28 +1,16 @@
-"""``avbench claims``: verdicts on a suite's claims, as plain data (``--json``) and as text."""
+"""``avbench claims``: prints the verdicts on a suite's claims."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, cast, get_args
 
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from avbench.analysis import pretraining
-from avbench.analysis.claims.evidence import POWER, Compared, Figures
-from avbench.analysis.claims.judge import Judgement, judge
+from avbench.analysis.claims.verdicts import background, claims_data, conclusion, lines, notes
 from avbench.cli.progress import console as make_console
-from avbench.config.claims import About, Claim
+from avbench.config.claims import About
 from avbench.core.errors import AvbenchError, unknown
-from avbench.core.options import build
-from avbench.evaluation.statistics.estimate import LEVEL
-from avbench.evaluation.statistics.resampling import EXCHANGES
-from avbench.reports.collect import Report, collect
-from avbench.reports.signatures import agreed, figures_by_seed
-from avbench.reports.table import TITLES
-from avbench.runner.plan import Plan, Store
 
 STYLES = {
     "supported": "bold green",
@@ -30,35 +18,6 @@ STYLES = {
     "inconclusive": "yellow",
     "not run": "dim",
 }
-
-
-def claims_data(
-    plan: Plan, store: Store, *, about: About | None = None, plugins_dir: Path | None = None
-) -> dict[str, Any]:
-    """Return the verdicts on a plan's claims.
-
-    Args:
-        plan: the suite's plan.
-        store: the folders of its stages.
-        about: the question for all claims; None: each claim's own.
-        plugins_dir: a folder of plugins, for their metrics.
-    """
-    from avbench.reports.systems import ScoreStatistics
-
-    claims = [build(Claim, dict(claim)) for claim in plan.claims]
-    report = collect(plan, store)
-    statistics = None
-    if "models" in (about, *(claim.about for claim in claims if about is None)):
-        from avbench.core.registry import load
-
-        statistics = ScoreStatistics(report.records, load(plugins_dir))
-    judgements = judge(claims, figures_of(report), statistics, about)
-    return {
-        "suite": plan.suite,
-        "level": LEVEL,
-        "power": POWER,
-        "claims": [_plain(judgement) for judgement in judgements],
-    }
 
 
 def question_of(about: str | None) -> About | None:
@@ -72,43 +31,6 @@ def question_of(about: str | None) -> About | None:
     return cast("About | None", about)
 
 
-def figures_of(report: Report) -> Figures:
-    """Return a report's figures and the losses of its pre-trainings, as claims read them."""
-    plan = report.plan
-    absent: dict[tuple[str, str], str] = {}
-    shown = agreed(report.figures.frame)
-    for row in shown[shown["status"] != "ok"].to_dict("records"):
-        status = row["status"]
-        why = f"{status}: {row['reason']}" if row["reason"] else status
-        place = (row["label"], row["dataset"])
-        absent.setdefault(place, "has not run" if status == "pending" else why)
-    for label in {str(x) for claim in plan.claims for x in (claim["row"], *claim["over"])}:
-        if label not in set(report.figures.frame["label"]):
-            absent[label, ""] = "is no row of this run"
-    values = figures_by_seed(shown)
-    for trial in plan.trials:
-        logged = pretraining.of_trial(report.records, trial)
-        for name, value in logged.items():
-            values.setdefault((trial.label, "", name), {})[trial.seed] = value
-        if not logged:
-            why = (reason for (label, _), reason in absent.items() if label == trial.label)
-            absent.setdefault((trial.label, ""), next(why, "has not run"))
-    # The paper's tables spell the datasets in their own way.
-    names = {dataset.lower(): dataset for dataset in plan.datasets}
-    return Figures(
-        values=values,
-        published={
-            (row["label"], names[row["dataset"].lower()], row["metric"]): row["value"]
-            for row in report.paper.frame.to_dict("records")
-            if row["dataset"].lower() in names
-        },
-        absent=absent,
-        datasets=plan.datasets,
-        cost_metrics=frozenset(plan.table["costs"]),
-        loss_metrics=frozenset(pretraining.figures(plan)),
-    )
-
-
 def print_claims(data: Mapping[str, Any]) -> None:
     """Print each claim with its verdict, its comparisons, and what would decide an open one."""
     console = make_console()
@@ -120,160 +42,30 @@ def print_claims(data: Mapping[str, Any]) -> None:
             (f"{claim['verdict']}", STYLES[claim["verdict"]]), f"  {claim['says']}"
         )
         console.print(head)
-        about = [claim["source"], f"about the {claim['about']}", _expected(claim)]
-        lines: list[Any] = [Text("; ".join(filter(None, about)), style="dim")]
-        lines.append(_grid(claim))
-        if claim["verdict"] in ("inconclusive", "not run"):
-            lines.append(Text(_open_reason(claim), style=STYLES[claim["verdict"]]))
-        elif claim["tested"]:
-            lines.append(Text(_corrected_p(claim)))
-        for line in lines:
+        below: list[Any] = [Text(background(claim), style="dim"), _grid(claim)]
+        if said := conclusion(claim):
+            open_ = claim["verdict"] in ("inconclusive", "not run")
+            below.append(Text(said, style=STYLES[claim["verdict"]] if open_ else ""))
+        for line in below:
             console.print(Padding(line, (0, 0, 0, 2)))
         console.print()
-    for note in _notes(data):
+    for note in notes(data):
         console.print(Text(note, style="dim"))
-
-
-def _plain(judgement: Judgement) -> dict[str, Any]:
-    said = asdict(judgement.claim)
-    return {
-        **{k: list(v) if isinstance(v, tuple) else v for k, v in said.items()},
-        "verdict": judgement.verdict,
-        "p": judgement.p,
-        "p_uncorrected": judgement.p_alone,
-        "tested": judgement.tested,
-        "needed": judgement.needed,
-        "unit": judgement.unit,
-        "reason": judgement.reason,
-        "comparisons": [_part(part) for part in judgement.compared],
-    }
-
-
-def _part(part: Compared) -> dict[str, Any]:
-    """Return a comparison as data; infinite ends of an interval, which JSON lacks, are null."""
-    found = part.estimate
-    ends = (
-        [] if found is None else [x if math.isfinite(x) else None for x in (found.low, found.high)]
-    )
-    return {
-        "over": part.over,
-        "metric": part.metric,
-        "dataset": part.dataset,
-        "than_on": part.than_on,
-        "unit": "nats" if not part.exact and not part.dataset else "",
-        "exact": part.exact,
-        "difference": None if found is None else found.value,
-        "interval": ends or None,
-        "n": 0 if found is None else found.n,
-        "p_for": part.favours,
-        "p_against": part.opposes,
-        "randomised": part.exchanged,
-        "published": part.published,
-        "reason": part.reason,
-    }
-
-
-def _expected(claim: Mapping[str, Any]) -> str:
-    unit = " %" if claim["percent"] else ""
-    by = f"{claim['by']:g}{unit}"
-    match claim["expect"]:
-        case "same":
-            text = f"expected: within {by}"
-        case direction:
-            text = f"expected: {direction}" + (f" by {by}" if claim["by"] else "")
-    return text + (" on any dataset" if claim["holds_on"] == "any" else "")
 
 
 def _grid(claim: Mapping[str, Any]) -> Grid:
     grid = Grid(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    parts = claim["comparisons"]
-    published = any(part["published"] is not None for part in parts)
+    found = lines(claim)
+    published = any(line.published for line in found)
     n = "seeds" if claim["about"] == "methods" else "videos"
     grid.add_column("difference of", overflow="fold")
     columns = ["", "95 % interval", n, "p"]
     for name in (*columns, *(["paper"] if published else [])):
         grid.add_column(name, justify="right", no_wrap=True)
-    for part in parts:
-        cost, unit = part["exact"], part["unit"]
-        cells = ["", "", "", part["reason"]]
-        if part["difference"] is not None:
-            p = "" if cost else _p(min(1.0, 2 * min(part["p_for"], part["p_against"])))
-            ends = "" if cost else _interval(part["interval"], unit)
-            cells = [_signed(part["difference"], unit), ends, "" if cost else str(part["n"]), p]
-        paper = [_signed(part["published"])] if part["published"] is not None else []
-        grid.add_row(Text(_title(claim, part)), *map(Text, (*cells, *paper)))
+    for line in found:
+        cells = [line.of, line.difference, line.interval, line.n, line.p]
+        grid.add_row(*map(Text, (*cells, *([line.published] if published else []))))
     return grid
 
 
-def _title(claim: Mapping[str, Any], part: Mapping[str, Any]) -> str:
-    """Return the title of a comparison: dataset, metric, unit and rows."""
-    metric = TITLES.get(part["metric"], part["metric"])
-    where = f"{part['dataset']} " if part["dataset"] else ""
-    unit = "%" if claim["percent"] else part["unit"]
-    rows = f"{claim['row']} − {part['over']}"
-    than = f", minus that on {part['than_on']}" if part["than_on"] else ""
-    return f"{where}{metric}{f' ({unit})' if unit else ''}: {rows}{than}"
-
-
-def _corrected_p(claim: Mapping[str, Any]) -> str:
-    return f"corrected p {_p(claim['p'])}"
-
-
-def _open_reason(claim: Mapping[str, Any]) -> str:
-    """Return why a claim is open, and the number of seeds or videos that would decide it."""
-    found = all(part["difference"] is not None for part in claim["comparisons"])
-    p = f"{_corrected_p(claim)}; " if found and claim["tested"] else ""
-    text: str = p + claim["reason"]
-    if claim["needed"] is None:
-        return text
-    both = " in the smaller set, and proportionally more in the other" if claim["than_on"] else ""
-    of_set = both if claim["unit"] == "videos" else ""
-    return f"{text}; about {claim['needed']} {claim['unit']}{of_set} would decide it"
-
-
-def _notes(data: Mapping[str, Any]) -> Iterator[str]:
-    claims: Sequence[Mapping[str, Any]] = data["claims"]
-    questions = {claim["about"] for claim in claims if claim["tested"]}
-    tested = sum(claim["tested"] for claim in claims)
-    if tested:
-        yield (
-            "p (two-sided) belongs to one comparison, corrected p to a claim. Verdicts are at "
-            f"{100 * data['level']:g} %, with Holm's correction over these {tested} claims. "
-            "Intervals belong to one comparison each."
-        )
-    if any(part["exact"] for claim in claims for part in claim["comparisons"]):
-        yield "Costs do not vary: a claim on them is not tested, it holds or not."
-    if "methods" in questions:
-        yield (
-            "About the methods: Student's t over the seeds that the rows share, on this test "
-            "set. `--about models` asks whether a claim holds for these trained models alone."
-        )
-    if "models" in questions:
-        yield (
-            "About the models: p of a plain difference by approximate randomisation over videos "
-            f"({EXCHANGES} exchanges), else by Student's t, as intervals are (jackknife over "
-            "videos, corrected for skewness). Other seeds may give other models."
-        )
-    if any(claim["needed"] for claim in claims):
-        yield (
-            "To decide: the total number with which a test detects the measured difference, if it "
-            f"is real, with a power of {100 * data['power']:g} %, at the level that remains after "
-            "the correction."
-        )
-
-
-def _interval(ends: Sequence[float | None], unit: str) -> str:
-    low, high = ends
-    if low is None or high is None:
-        return "unknown"
-    return f"[{_signed(low, unit)}, {_signed(high, unit)}]"
-
-
-def _signed(value: float, unit: str = "") -> str:
-    # Losses differ by hundredths of a nat.
-    places = 2 if unit == "nats" else 1
-    return f"{round(value, places) + 0.0:+.{places}f}"
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+__all__ = ["claims_data", "print_claims", "question_of"]

@@ -9,6 +9,7 @@ from rich.text import Text
 from avbench.cli.commands.common import print_json, say
 from avbench.cli.progress import console as make_console
 from avbench.core.errors import AvbenchError
+from avbench.reports.page.contents import CLIPS
 from avbench.runner.plan import Plan, Store
 from avbench.workflow.reporting import (
     READ_ONLY,
@@ -133,6 +134,7 @@ def write_report(
     as_json: bool,
     *,
     intervals: str | None = None,
+    clips: int | None = None,
     plugins_dir: Path | None = None,
 ) -> int:
     """Write the tables to a folder and print them.
@@ -144,12 +146,20 @@ def write_report(
         formats: the formats to write.
         as_json: True: print JSON instead of text.
         intervals: ``none``, ``seeds`` or ``videos``; None: as the suite says.
+        clips: the most clips with captions on the page; None: the usual number.
         plugins_dir: a folder of plugins, whose metrics intervals over videos need.
 
     Returns:
         The number of cells without a figure.
     """
-    made = suite_report(plan, store, folder, intervals=intervals, plugins_dir=plugins_dir)
+    made = suite_report(
+        plan,
+        store,
+        folder,
+        intervals=intervals,
+        clips=CLIPS if clips is None else clips,
+        plugins_dir=plugins_dir,
+    )
     places = {"stages": str(store.results / "stages")}
     _print_report(made, folder, formats, as_json, places)
     return made.unfinished

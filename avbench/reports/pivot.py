@@ -117,6 +117,8 @@ class _Pivot:
             notes=(*self._notes(cells), *notes),
             table=self.table,
             inferred=self.inferred,
+            labels=tuple(row.label for row in self.rows),
+            keys=tuple((dataset, column.metric) for dataset, column, _ in places),
         )
 
     def _cell(self, label: str, dataset: str, column: Column) -> TableCell:

@@ -207,6 +207,10 @@ class Sheet:
     pictures: tuple[Picture, ...] = ()
     inferred: Inferred = field(default_factory=Inferred)
     """The intervals and tests that its cells show."""
+    labels: tuple[str, ...] = ()
+    """The label of each row; empty: the cells have no places in ``table``."""
+    keys: tuple[tuple[str, str], ...] = ()
+    """Dataset and metric of each column; empty like ``labels``."""
 
     @property
     def headers(self) -> list[str]:

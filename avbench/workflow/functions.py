@@ -250,6 +250,7 @@ def report(
     intervals: str | None = None,
     delta_to: str | None = None,
     words: Path | str | None = None,
+    clips: int | None = None,
 ) -> "SuiteReport":
     """Return a suite's tables from finished stages; ``write`` of the report writes files.
 
@@ -269,17 +270,20 @@ def report(
         delta_to: of ``table``: label of the row that others are compared with; None: as the suite
             says.
         words: of ``strata``: the file ``words.csv`` of ``avbench analyse relevance``.
+        clips: of ``table``: the most clips with captions on the page of the format ``html``;
+            None: 48.
 
     Raises:
         AvbenchError: the suite has errors, or an option is unknown or of another kind.
     """
     from avbench.config.suite import INTERVALS
+    from avbench.reports.page.contents import CLIPS
     from avbench.workflow.reporting import modality_use_report, strata_report, suite_report
 
     _check("kind", "kind", kind, ("table", "strata", "modality-use"))
     _check("intervals", "kind", intervals, INTERVALS)
-    belongs = {"intervals": "table", "delta_to": "table", "words": "strata"}
-    given = {"intervals": intervals, "delta_to": delta_to, "words": words}
+    belongs = {"intervals": "table", "delta_to": "table", "words": "strata", "clips": "table"}
+    given = {"intervals": intervals, "delta_to": delta_to, "words": words, "clips": clips}
     for name, value in given.items():
         if value is not None and kind != belongs[name]:
             raise AvbenchError(f"{name}: only of kind '{belongs[name]}', got kind '{kind}'")
@@ -307,6 +311,7 @@ def report(
         made.store,
         made.folder,
         intervals=intervals,
+        clips=CLIPS if clips is None else clips,
         plugins_dir=made.plugins_dir,
     )
 

@@ -2,7 +2,7 @@
 
 import errno
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,8 @@ from avbench.reports.intervals import inferred
 from avbench.reports.layouts import layouts
 from avbench.reports.long_table import Table
 from avbench.reports.notes import stamp
+from avbench.reports.page import render
+from avbench.reports.page.contents import CLIPS
 from avbench.reports.pivot import pivot
 from avbench.reports.records import Records
 from avbench.reports.table import Place, Sheet
@@ -57,15 +59,28 @@ class Written:
 
 
 def write_sheets(
-    sheets: Sequence[Sheet], folder: Path, stem: str, formats: Sequence[str]
+    sheets: Sequence[Sheet],
+    folder: Path,
+    stem: str,
+    formats: Sequence[str],
+    page: Callable[[], str] | None = None,
 ) -> Written:
-    """Write tables and their pictures in every format."""
+    """Write tables and their pictures in every format.
+
+    Args:
+        sheets: the tables.
+        folder: the folder to write to.
+        stem: the files' name without extension.
+        formats: the formats.
+        page: writes the page of the format ``html``; None: the tables alone.
+    """
     written = Written(folder)
     sweep(folder)
     for name in formats:
-        for number, (extension, render) in enumerate(FORMATS[name].items()):
+        for number, (extension, make) in enumerate(FORMATS[name].items()):
             shown = f"{name} {extension.partition('.')[0]}" if number else name
-            written.write(shown, f"{stem}.{extension}", render(sheets))
+            text = page() if page is not None and name == "html" else make(sheets)
+            written.write(shown, f"{stem}.{extension}", text)
     for picture in (picture for sheet in sheets for picture in sheet.pictures):
         for kind, contents in (("svg", picture.svg), ("png", picture.png)):
             written.write(f"{picture.name} {kind}", f"{picture.name}.{kind}", contents)
@@ -88,6 +103,8 @@ class SuiteReport:
     """Figures whose stage failed or has not run."""
     folder: Path
     """The usual folder of its files."""
+    page: Callable[[], str] | None = None
+    """Writes the page of the format ``html``; None: its tables alone."""
 
     def text(self, format: str = "md") -> str:  # noqa: A002
         """Return the tables in a format: ``md``, ``csv``, ``latex``, ``html`` or ``long``.
@@ -97,6 +114,8 @@ class SuiteReport:
         """
         if format not in FORMATS:
             raise AvbenchError(f"format: {unknown('format', format, FORMATS)}")
+        if format == "html" and self.page is not None:
+            return self.page()
         return rendered(self.sheets, format)
 
     def write(
@@ -121,7 +140,7 @@ class SuiteReport:
 
     def written(self, formats: Sequence[str], folder: Path) -> Written:
         """Write the tables as far as the folder can be written."""
-        return write_sheets(self.sheets, folder, self.kind, formats)
+        return write_sheets(self.sheets, folder, self.kind, formats, self.page)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data: long rows, and of a suite's own tables intervals, tests, failures."""
@@ -132,8 +151,8 @@ class SuiteReport:
         return {**made, **_inferred(self.sheets), "failures": dict(self.failures)}
 
     def _repr_html_(self) -> str:
-        """Return the page of the format ``html``, in a frame: its style stays its own."""
-        return framed(self.text("html"), self.sheets)
+        """Return a page of the tables alone, in a frame: its style stays its own."""
+        return framed(rendered(self.sheets, "html"), self.sheets)
 
     def __str__(self) -> str:
         return self.text("md")
@@ -150,6 +169,7 @@ def suite_report(
     folder: Path,
     *,
     intervals: str | None = None,
+    clips: int = CLIPS,
     plugins_dir: Path | None = None,
 ) -> SuiteReport:
     """Return the tables that a suite asks for.
@@ -159,18 +179,26 @@ def suite_report(
         store: the folders of its stages.
         folder: the usual folder of its files.
         intervals: ``none``, ``seeds`` or ``videos``; None: as the suite says.
+        clips: the most clips with captions on the page of the format ``html``.
         plugins_dir: a folder of plugins, whose metrics intervals over videos need.
     """
     report = collect(plan, store)
-    sheets = stamp(plan, _sheets(report, intervals, plugins_dir))
+    sheets = tuple(stamp(plan, _sheets(report, intervals, plugins_dir)))
+
+    def page() -> str:
+        from avbench.workflow.page.gather import suite_page
+
+        return render.page(suite_page(report, sheets, clips=clips, plugins_dir=plugins_dir))
+
     return SuiteReport(
         suite=plan.suite,
         kind="table",
-        sheets=tuple(sheets),
+        sheets=sheets,
         rows=report.figures,
         failures=report.failures,
         unfinished=report.unfinished,
         folder=folder,
+        page=page,
     )
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "CHECKPOINTS",
     "CLIPS",
     "MINUTES",
+    "PAGE_CLIPS",
     "PROCESSES",
     "SECONDS",
     "THREADS",
@@ -22,6 +23,7 @@ __all__ = [
 
 SECONDS = Number(unit="s", least=0, most=10_000_000)
 CLIPS = Number(unit="clips", least=1, most=1_000_000_000)
+PAGE_CLIPS = Number(unit="clips", least=0, most=100_000)
 WORDS = Number(unit="words", least=1, most=10_000)
 
 

@@ -28,6 +28,7 @@ from avbench.cli.commands.common import (
 from avbench.cli.commands.numbers import (
     CHECKPOINTS,
     MINUTES,
+    PAGE_CLIPS,
     PROCESSES,
     THREADS,
     WORKERS,
@@ -222,6 +223,12 @@ def report(
             help="Losses by modality (Fig. 4), scores with streams altered, Shapley values.",
         ),
     ] = False,
+    clips: Annotated[
+        int | None,
+        typer.Option(
+            callback=within(PAGE_CLIPS), help="Most clips with captions on the HTML page."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write and print a suite's tables from finished stages."""
@@ -237,6 +244,8 @@ def report(
         raise AvbenchError(f"{' and '.join(asked)}: give only one of them")
     if asked and intervals is not None:
         raise AvbenchError(f"{asked[0]}: its tables have no intervals; leave out --intervals")
+    if asked and clips is not None:
+        raise AvbenchError(f"{asked[0]}: its page has no clips; leave out --clips")
     if asked and delta_to is not None:
         raise AvbenchError(f"{asked[0]}: its tables compare no rows; leave out --delta-to")
     if delta_to is not None:
@@ -254,7 +263,7 @@ def report(
 
         write_modality_use(made, store_in(results), folder, formats, as_json)
         return
-    _report(made, store_in(results), results, formats, as_json, intervals, plugins_dir)
+    _report(made, store_in(results), results, formats, as_json, intervals, plugins_dir, clips)
 
 
 @app.command()
@@ -339,6 +348,7 @@ def _report(
     as_json: bool,
     intervals: str | None,
     plugins_dir: Path | None,
+    clips: int | None = None,
 ) -> int:
     """Write and print the tables; return the number of cells without a figure."""
     from avbench.cli.reports import write_report
@@ -350,5 +360,6 @@ def _report(
         formats,
         as_json,
         intervals=intervals,
+        clips=clips,
         plugins_dir=plugins_dir,
     )

@@ -52,6 +52,39 @@ def print_plan(data: Mapping[str, Any]) -> None:
     console.print(grid)
     if len(trials) > len(shown):
         console.print(f"… and {len(trials) - len(shown)} more trials (--json lists all)")
+    _print_stages(console, data)
+    reasons = Counter(t["skipped"] for t in trials if t["skipped"])
+    for trial in trials:
+        if trial["skipped"] in reasons:
+            times = reasons.pop(trial["skipped"])
+            more = f" (and {times - 1} more)" if times > 1 else ""
+            console.print(Text(f"skipped: {trial['label']}{more}: {trial['skipped']}", "yellow"))
+    _print_time_left(console, data)
+
+
+def print_collection(data: Mapping[str, Any]) -> None:
+    """Print the suites of a collection, the stages that they share, and the work of trainings."""
+    console = make_console()
+    console.print(Text(f"{data['collection']}: {data['title']}"), style="bold")
+    console.print(Text(f"preset {data['preset']}, data: {data['data']}"))
+    grid = Grid(header_style="bold")
+    for title in ("suite", "title", "rows", "shows", "stages", "done"):
+        right = title in ("rows", "stages", "done")
+        grid.add_column(title, justify="right" if right else "left")
+    for suite in data["suites"]:
+        numbers = [str(suite[name]) for name in ("rows", "stages", "done")]
+        texts = [suite["suite"], suite["title"], ", ".join(suite["show"])]
+        grid.add_row(*texts[:2], numbers[0], texts[2], *numbers[1:])
+    console.print(grid)
+    console.print(
+        f"the suites name {data['named']} stages, of which {data['distinct']} are distinct"
+    )
+    _print_stages(console, data)
+    _print_time_left(console, data)
+
+
+def _print_stages(console: Console, data: Mapping[str, Any]) -> None:
+    """Print numbers of stages by kind, and the work of trainings."""
     counts = Grid(header_style="bold")
     for title in ("stage", "done", "to do"):
         counts.add_column(title, justify="left" if title == "stage" else "right")
@@ -59,12 +92,9 @@ def print_plan(data: Mapping[str, Any]) -> None:
         counts.add_row(kind, str(count["done"]), str(count["all"] - count["done"]))
     console.print(counts)
     _print_trainings(console, data["trainings"])
-    reasons = Counter(t["skipped"] for t in trials if t["skipped"])
-    for trial in trials:
-        if trial["skipped"] in reasons:
-            times = reasons.pop(trial["skipped"])
-            more = f" (and {times - 1} more)" if times > 1 else ""
-            console.print(Text(f"skipped: {trial['label']}{more}: {trial['skipped']}", "yellow"))
+
+
+def _print_time_left(console: Console, data: Mapping[str, Any]) -> None:
     for folder, damage in data["damaged"].items():
         console.print(Text(f"damaged, and to do again: {folder}: {damage}", "yellow"))
     if data["seconds_left"] is None:

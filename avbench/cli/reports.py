@@ -1,6 +1,6 @@
 """``avbench report``: writes tables to a folder, and prints them as text or JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,17 +9,7 @@ from rich.text import Text
 from avbench.cli.commands.common import print_json, say
 from avbench.cli.progress import console as make_console
 from avbench.core.errors import AvbenchError
-from avbench.reports.page.contents import CLIPS
-from avbench.runner.plan import Plan, Store
-from avbench.workflow.reporting import (
-    READ_ONLY,
-    SuiteReport,
-    Written,
-    modality_use_report,
-    strata_report,
-    suite_report,
-    write_sheets,
-)
+from avbench.workflow.reporting import READ_ONLY, SuiteReport, Written, write_sheets
 
 if TYPE_CHECKING:
     from avbench.analysis.relevance.analysis import Analysis
@@ -40,52 +30,35 @@ def _conclude(written: Written) -> None:
     say(f"note: {said}", stderr=True)
 
 
-def _print_report(
-    made: SuiteReport,
-    folder: Path,
+def write_reports(
+    reports: Iterable[SuiteReport],
     formats: Sequence[str],
     as_json: bool,
     places: Mapping[str, str],
-) -> None:
-    """Write a report, and print its tables, or its plain data as JSON."""
-    written = made.written(formats, folder)
+) -> int:
+    """Write reports to their folders, and print their tables, or their plain data as JSON.
+
+    Args:
+        reports: the reports; each is printed before the next is made.
+        formats: the formats to write.
+        as_json: True: print JSON instead of text; a list if there are several reports.
+        places: further paths to print, by name.
+
+    Returns:
+        The number of cells without a figure.
+    """
+    plain, unfinished = [], 0
+    for made in reports:
+        written = made.written(formats, made.folder)
+        if as_json:
+            plain.append({**made.to_json(), "files": written.files})
+        else:
+            _show(made.sheets, made.failures, {**written.files, **places})
+        _conclude(written)
+        unfinished += made.unfinished
     if as_json:
-        print_json({**made.to_json(), "files": written.files})
-    else:
-        _show(made.sheets, made.failures, {**written.files, **places})
-    _conclude(written)
-
-
-def write_strata(
-    plan: Plan,
-    store: Store,
-    folder: Path,
-    formats: Sequence[str],
-    as_json: bool,
-    plugins_dir: Path | None = None,
-    words: Path | None = None,
-) -> None:
-    """Write and print the scores by stratum and the diversity of captions.
-
-    ``words``: the file of ``avbench analyse relevance`` with counts of words, for ARS. Without it
-    only the embedded world's words have an ARS.
-
-    Raises:
-        AvbenchError: no captions have been scored yet.
-    """
-    made = strata_report(plan, store, folder, plugins_dir=plugins_dir, words=words)
-    _print_report(made, folder, formats, as_json, {})
-
-
-def write_modality_use(
-    plan: Plan, store: Store, folder: Path, formats: Sequence[str], as_json: bool
-) -> None:
-    """Write and print tables and figures on the modalities that the models use.
-
-    Raises:
-        AvbenchError: the suite pre-trains nothing and alters no streams.
-    """
-    _print_report(modality_use_report(plan, store, folder), folder, formats, as_json, {})
+        print_json(plain[0] if len(plain) == 1 else plain)
+    return unfinished
 
 
 def write_relevance(
@@ -124,42 +97,3 @@ def _show(
         console.print(Text(f"failed: {stage}: {reason}", "bold red"), soft_wrap=True)
     for name, file in files.items():
         console.print(Text(f"{name:<6} {file}"), soft_wrap=True)
-
-
-def write_report(
-    plan: Plan,
-    store: Store,
-    folder: Path,
-    formats: Sequence[str],
-    as_json: bool,
-    *,
-    intervals: str | None = None,
-    clips: int | None = None,
-    plugins_dir: Path | None = None,
-) -> int:
-    """Write the tables to a folder and print them.
-
-    Args:
-        plan: the suite's plan.
-        store: the folders of its stages.
-        folder: the folder to write to.
-        formats: the formats to write.
-        as_json: True: print JSON instead of text.
-        intervals: ``none``, ``seeds`` or ``videos``; None: as the suite says.
-        clips: the most clips with captions on the page; None: the usual number.
-        plugins_dir: a folder of plugins, whose metrics intervals over videos need.
-
-    Returns:
-        The number of cells without a figure.
-    """
-    made = suite_report(
-        plan,
-        store,
-        folder,
-        intervals=intervals,
-        clips=CLIPS if clips is None else clips,
-        plugins_dir=plugins_dir,
-    )
-    places = {"stages": str(store.results / "stages")}
-    _print_report(made, folder, formats, as_json, places)
-    return made.unfinished

@@ -19,8 +19,17 @@ from avbench.config.components import normal as normal_sections
 from avbench.config.data_file import DataSource, embedded_sources, file_sources, with_weights
 from avbench.config.overrides import EMBEDDED, Overrides
 from avbench.config.published_figures import PublishedFigure, read_published
-from avbench.config.rows import NOT_AXES, TASKS, Row, additional, combinations, make_row
+from avbench.config.rows import (
+    NOT_AXES,
+    TASKS,
+    Combination,
+    Row,
+    additional,
+    combinations,
+    make_row,
+)
 from avbench.config.shipped import find_preset, find_suite, published, published_names
+from avbench.config.showing import UNTRAINED, CaptionSettings, RelevanceSettings, Show
 from avbench.config.strict_yaml import Document, Mark, Problems
 from avbench.core.columns import AFTER, ALTERED, BEFORE
 from avbench.core.errors import SuiteError, unknown
@@ -132,6 +141,10 @@ class Suite:
     """Expected differences between rows; they enter no stage."""
     published: tuple[PublishedFigure, ...] = ()
     """Published figures by row; those of no row make rows of their own."""
+    show: tuple[Show, ...] = ("table",)
+    """Its reports."""
+    captions: CaptionSettings = field(default_factory=CaptionSettings)
+    relevance: RelevanceSettings = field(default_factory=RelevanceSettings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +161,13 @@ class SuiteFields:
     grid: dict[str, list[Any]] | None = None
     axes: dict[str, Any] = field(default_factory=dict)
     """The suite's own axes; see ``avbench.config.axes``."""
+    show: tuple[Show, ...] = ("table",)
+    """The reports that ``avbench run`` and ``avbench report`` write."""
     table: TableSettings = field(default_factory=TableSettings)
+    captions: CaptionSettings = field(default_factory=CaptionSettings)
+    """Clips of the report ``captions``."""
+    relevance: RelevanceSettings = field(default_factory=RelevanceSettings)
+    """Captions and words of the report ``relevance``."""
     notes: tuple[str, ...] = ()
     published: str | list[str] = field(default_factory=list)
     """Published figures by row: a CSV file of yours (label, dataset, metric, value, source, and
@@ -170,7 +189,10 @@ class SuiteFields:
             )
         if len(self.name) > LONGEST:
             raise ValueError(f"name must have at most {LONGEST} characters, got {len(self.name)}")
-        if (self.rows is None) == (self.grid is None):
+        if not self.show or len(set(self.show)) < len(self.show):
+            raise ValueError(f"show must name each report once, got {list(self.show)}")
+        untrained = UNTRAINED.issuperset(self.show)
+        if (self.rows is None) == (self.grid is None) and (self.rows or not untrained):
             raise ValueError("give either rows or grid, got " + ("both" if self.rows else "none"))
         if self.rows == [] or self.grid == {} or any(v == [] for v in (self.grid or {}).values()):
             raise ValueError("rows and grid, and each axis of a grid, must not be empty")
@@ -208,8 +230,10 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
     if data != EMBEDDED:
         sections = with_weights(sections, Path(data), builder)
     seeds = _seeds(overrides.seeds, skeleton.seeds, doc, preset, problems)
-    chosen = combinations(doc, TRIALS // max(1, len(seeds)), problems)
-    chosen += additional(overrides.additional, chosen[0], registry, problems)
+    chosen: list[Combination] = []
+    if skeleton.rows is not None or skeleton.grid is not None:
+        chosen = combinations(doc, TRIALS // max(1, len(seeds)), problems)
+        chosen += additional(overrides.additional, chosen[0], registry, problems)
     bundles = read_axes(doc, _reserved_names(), problems) if skeleton.axes else {}
     for source in (doc, preset):
         for key in source.data.get("defaults") or {}:
@@ -238,6 +262,9 @@ def read_suite(ref: str, registry: Registry, overrides: Overrides | None = None)
         notes=skeleton.notes,
         claims=skeleton.claims,
         published=figures,
+        show=skeleton.show,
+        captions=skeleton.captions,
+        relevance=skeleton.relevance,
     )
 
 

@@ -6,8 +6,8 @@ Nothing here imports torch, so a cached plan is shown and run without delay.
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,13 @@ class Plan:
     """Stages by id, parents before children."""
     claims: tuple[Mapping[str, Any], ...] = ()
     """The suite's claims, as plain data of ``config.claims.Claim``."""
+    ends: tuple[str, ...] = ()
+    """Ids of stages that tables show even if another stage reads them: of several suites, those
+    that no stage of their own suite reads."""
+    show: tuple[str, ...] = ("table",)
+    """Its reports, see ``config.showing``."""
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    """Choices of its reports by name, as plain data of ``config.showing``."""
     published: tuple[Mapping[str, Any], ...] = ()
     """Published figures by row, as plain data of ``config.published_figures.PublishedFigure``."""
     trainings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -178,7 +185,7 @@ class Plan:
             damaged: ids of stages to do again in any case.
         """
         ahead = [id_ for id_, below in self.children().items() if not below]
-        ahead += damaged
+        ahead += [*self.ends, *damaged]
         needed: set[str] = set()
         while ahead:
             id_ = ahead.pop()
@@ -232,9 +239,42 @@ class Plan:
             )
             for id_, kind, spec, parents, local, shared, code in own.pop("stages")
         }
-        names = ("axes", "datasets", "seeds", "notes", "claims", "published")
+        names = ("axes", "datasets", "seeds", "notes", "claims", "published", "show", "ends")
         tuples = {name: tuple(own[name]) for name in names}
         return cls(**{**own, **tuples, "trials": trials, "stages": stages})
+
+
+def together(name: str, title: str, plans: Sequence[Plan]) -> Plan:
+    """Return one plan for the stages of several suites; equal stages are in it once.
+
+    Its tables are those of the suites: it has no table of its own.
+    """
+    first = plans[0]
+    return replace(
+        first,
+        suite=name,
+        title=title,
+        preset=", ".join(dict.fromkeys(plan.preset for plan in plans)),
+        datasets=tuple(dict.fromkeys(key for plan in plans for key in plan.datasets)),
+        seeds=tuple(dict.fromkeys(seed for plan in plans for seed in plan.seeds)),
+        axes=tuple(dict.fromkeys(axis for plan in plans for axis in plan.axes)),
+        trials=tuple(trial for plan in plans for trial in plan.trials),
+        baselines={key: id_ for plan in plans for key, id_ in plan.baselines.items()},
+        prepared={key: id_ for plan in plans for key, id_ in plan.prepared.items()},
+        stages={id_: stage for plan in plans for id_, stage in plan.stages.items()},
+        trainings={id_: size for plan in plans for id_, size in plan.trainings.items()},
+        codes={code: of for plan in plans for code, of in plan.codes.items()},
+        ends=tuple(
+            dict.fromkeys(
+                id_ for plan in plans for id_, below in plan.children().items() if not below
+            )
+        ),
+        notes=(),
+        claims=(),
+        published=(),
+        show=(),
+        shown={},
+    )
 
 
 def stage_name(kind: str, id_: str, work: str) -> str:

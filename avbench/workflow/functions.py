@@ -19,9 +19,10 @@ from avbench.workflow.planning import SuitePlan, store_in
 if TYPE_CHECKING:
     import pandas as pd
 
+    from avbench.config.showing import Show
     from avbench.workflow.comparing import ResultsDiff
     from avbench.workflow.progress import Tell
-    from avbench.workflow.reporting import Kind, SuiteReport
+    from avbench.workflow.reporting import SuiteReport
     from avbench.workflow.running import RunResult
 
 Seeds = int | str | Sequence[int] | None
@@ -246,11 +247,12 @@ def report(
     additional: Texts = None,
     results: Path | str = RESULTS,
     plugins_dir: Path | str | None = None,
-    kind: "Kind" = "table",
+    kind: "Show" = "table",
     intervals: str | None = None,
     delta_to: str | None = None,
+    published: bool = False,
     words: Path | str | None = None,
-    clips: int | None = None,
+    clips: int | Sequence[str] | None = None,
 ) -> "SuiteReport":
     """Return a suite's tables from finished stages; ``write`` of the report writes files.
 
@@ -264,29 +266,40 @@ def report(
         results: folder of stages and tables.
         plugins_dir: a folder of plugins.
         kind: ``table``: the suite's own tables; ``strata``: scores by stratum, and diversity of
-            captions; ``modality-use``: losses by modality, scores with streams altered.
+            captions; ``modality-use``: losses by modality, scores with streams altered;
+            ``captions``: captions beside the ground truth; ``relevance``: speech coverage and
+            audio relevance of the data's captions.
         intervals: of ``table``: 95 % intervals ``none``, over ``seeds`` or over ``videos``; None:
             as the suite says.
         delta_to: of ``table``: label of the row that others are compared with; None: as the suite
             says.
+        published: of ``table``: show published figures of rows in columns beside ours, with the
+            rank correlation of the rows.
         words: of ``strata``: the file ``words.csv`` of ``avbench analyse relevance``.
-        clips: of ``table``: the most clips with captions on the page of the format ``html``;
-            None: 48.
+        clips: of ``table``: the most clips with captions on the page of the format ``html``, None:
+            48; of ``captions``: how many of each dataset, or their ids, None: as the suite says.
 
     Raises:
         AvbenchError: the suite has errors, or an option is unknown or of another kind.
     """
+    from avbench.config.showing import SHOWN
     from avbench.config.suite import INTERVALS
-    from avbench.reports.page.contents import CLIPS
-    from avbench.workflow.reporting import modality_use_report, strata_report, suite_report
+    from avbench.workflow.further_reports import Asked, report_of
 
-    _check("kind", "kind", kind, ("table", "strata", "modality-use"))
+    _check("kind", "kind", kind, SHOWN)
     _check("intervals", "kind", intervals, INTERVALS)
-    belongs = {"intervals": "table", "delta_to": "table", "words": "strata", "clips": "table"}
-    given = {"intervals": intervals, "delta_to": delta_to, "words": words, "clips": clips}
-    for name, value in given.items():
-        if value is not None and kind != belongs[name]:
-            raise AvbenchError(f"{name}: only of kind '{belongs[name]}', got kind '{kind}'")
+    given = {
+        "intervals": (intervals, ("table",)),
+        "delta_to": (delta_to, ("table",)),
+        "published": (published or None, ("table",)),
+        "words": (words, ("strata",)),
+        "clips": (clips, ("table", "captions")),
+    }
+    for name, (value, kinds) in given.items():
+        if value is not None and kind not in kinds:
+            raise AvbenchError(f"{name}: only of kind '{' or '.join(kinds)}', got kind '{kind}'")
+    if kind == "table" and not isinstance(clips, int | None):
+        raise AvbenchError(f"clips: of kind 'table' a number of clips, got {clips!r}")
     made = plan(
         suite,
         preset=preset,
@@ -297,21 +310,19 @@ def report(
         results=results,
         plugins_dir=plugins_dir,
     )
-    if kind == "strata":
-        file = None if words is None else Path(words)
-        return strata_report(
-            made.plan, made.store, made.folder, plugins_dir=made.plugins_dir, words=file
-        )
-    if kind == "modality-use":
-        return modality_use_report(made.plan, made.store, made.folder)
     _check("delta_to", "row", delta_to, made.rows)
     table = {**made.plan.table, "delta_to": delta_to or made.plan.table["delta_to"]}
-    return suite_report(
+    return report_of(
+        kind,
         replace(made.plan, table=table),
         made.store,
         made.folder,
-        intervals=intervals,
-        clips=CLIPS if clips is None else clips,
+        Asked(
+            intervals=intervals,
+            published=published,
+            words=None if words is None else Path(words),
+            clips=clips,
+        ),
         plugins_dir=made.plugins_dir,
     )
 

@@ -12,6 +12,7 @@ from avbench.core.errors import AvbenchError
 from avbench.core.paths import cache
 from avbench.runner.common_failure import last_line
 from avbench.runner.plan import Plan, Store
+from avbench.runner.planning.plan_cache import Plans
 from avbench.runner.stage_kinds import KINDS
 
 if TYPE_CHECKING:
@@ -271,6 +272,39 @@ def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
         "damaged": {plan.stages[i].folder: why for i, why in found.damage(needed).items()},
         "seconds_left": None if seconds is None else seconds / slots,
         "unmeasured": sorted({kind for kind in todo if times.of(kind) is None}),
+    }
+
+
+def collection_data(plans: Plans, store: Store, slots: int) -> dict[str, Any]:
+    """Return the suites of a collection, and the stages that they name and share.
+
+    Args:
+        plans: the plans of its suites.
+        store: the folders of the stages.
+        slots: processes at once, for the estimate of the time left.
+    """
+    found = store.examine_all(plans.whole.stages.values())
+    whole = plan_data(plans.whole, store, slots)
+    return {
+        "collection": plans.name,
+        "title": plans.title,
+        "preset": plans.whole.preset,
+        "data": plans.whole.data,
+        "suites": [
+            {
+                "suite": plan.suite,
+                "title": plan.title,
+                "rows": len(plan.labels),
+                "show": list(plan.show),
+                "stages": len(plan.stages),
+                "done": sum(id_ in found.done for id_ in plan.stages),
+            }
+            for plan in plans.plans
+        ],
+        "named": sum(len(plan.stages) for plan in plans.plans),
+        "distinct": len(plans.whole.stages),
+        **{key: whole[key] for key in ("stages", "trainings", "damaged")},
+        **{key: whole[key] for key in ("seconds_left", "unmeasured")},
     }
 
 

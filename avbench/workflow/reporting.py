@@ -5,15 +5,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
+from avbench.config.showing import Show
 from avbench.core.columns import ALTERED
 from avbench.core.errors import AvbenchError, unknown
 from avbench.core.job import replacing, sweep
 from avbench.reports.collect import Report, collect
-from avbench.reports.formats import FORMATS, long, rendered
+from avbench.reports.formats import FORMATS, rendered
 from avbench.reports.intervals import inferred
 from avbench.reports.layouts import layouts
 from avbench.reports.long_table import Table
@@ -21,15 +22,12 @@ from avbench.reports.notes import stamp
 from avbench.reports.page import render
 from avbench.reports.page.contents import CLIPS
 from avbench.reports.pivot import pivot
-from avbench.reports.records import Records
 from avbench.reports.table import Place, Sheet
 from avbench.runner.plan import Plan, Store
 from avbench.workflow.notebook import framed
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of a folder that its owner does not want written: its tables are read all the same."""
-
-Kind = Literal["table", "strata", "modality-use"]
 
 
 @dataclass(slots=True)
@@ -92,7 +90,7 @@ class SuiteReport:
     """The tables of a suite. A notebook shows them; ``str`` gives Markdown."""
 
     suite: str
-    kind: Kind
+    kind: Show
     sheets: tuple[Sheet, ...]
     """The tables, see ``avbench.reports.table``."""
     rows: Table
@@ -169,6 +167,7 @@ def suite_report(
     folder: Path,
     *,
     intervals: str | None = None,
+    published: bool = False,
     clips: int = CLIPS,
     plugins_dir: Path | None = None,
 ) -> SuiteReport:
@@ -179,11 +178,12 @@ def suite_report(
         store: the folders of its stages.
         folder: the usual folder of its files.
         intervals: ``none``, ``seeds`` or ``videos``; None: as the suite says.
+        published: show published figures of rows in columns beside ours.
         clips: the most clips with captions on the page of the format ``html``.
         plugins_dir: a folder of plugins, whose metrics intervals over videos need.
     """
     report = collect(plan, store)
-    sheets = tuple(stamp(plan, _sheets(report, intervals, plugins_dir)))
+    sheets = tuple(stamp(plan, _sheets(report, intervals, plugins_dir, beside=published)))
 
     def page() -> str:
         from avbench.workflow.page.gather import suite_page
@@ -200,52 +200,6 @@ def suite_report(
         folder=folder,
         page=page,
     )
-
-
-def strata_report(
-    plan: Plan,
-    store: Store,
-    folder: Path,
-    *,
-    plugins_dir: Path | None = None,
-    words: Path | None = None,
-) -> SuiteReport:
-    """Return the scores by stratum and the diversity of captions.
-
-    ``words``: the file of ``avbench analyse relevance`` with counts of words, for ARS. Without it
-    only the embedded world's words have an ARS.
-
-    Raises:
-        AvbenchError: no captions have been scored yet.
-    """
-    from avbench.analysis.relevance.reading import counts_of
-    from avbench.analysis.strata_tables import strata_sheets
-    from avbench.core.registry import load
-    from avbench.reports.systems import ScoreStatistics
-
-    counts = counts_of(words) if words is not None else None
-    statistics = ScoreStatistics(Records.read(plan, store), load(plugins_dir))
-    sheets = stamp(plan, strata_sheets(statistics, counts))
-    if not sheets:
-        raise AvbenchError(f"{plan.suite}: nothing has been scored yet; use 'avbench run' first")
-    return _other("strata", plan, sheets, folder)
-
-
-def modality_use_report(plan: Plan, store: Store, folder: Path) -> SuiteReport:
-    """Return tables and figures on the modalities that the models use.
-
-    Raises:
-        AvbenchError: the suite pre-trains nothing and alters no streams.
-    """
-    from avbench.analysis.modality_use import use_sheets
-
-    sheets = stamp(plan, use_sheets(collect(plan, store)))
-    if not sheets:
-        raise AvbenchError(
-            f"{plan.suite}: no data on modality use: no row is pre-trained, and evaluate has "
-            "none of zeroed, swapped, noised, shapley"
-        )
-    return _other("modality-use", plan, sheets, folder)
 
 
 def tidy(
@@ -274,30 +228,21 @@ def tidy(
     return made[[*first, *after]]
 
 
-def _other(kind: Kind, plan: Plan, sheets: Sequence[Sheet], folder: Path) -> SuiteReport:
-    return SuiteReport(
-        suite=plan.suite,
-        kind=kind,
-        sheets=tuple(sheets),
-        rows=long.whole(sheets),
-        failures={},
-        unfinished=0,
-        folder=folder,
-    )
-
-
-def _sheets(report: Report, intervals: str | None, plugins_dir: Path | None) -> Iterator[Sheet]:
+def _sheets(
+    report: Report, intervals: str | None, plugins_dir: Path | None, *, beside: bool = False
+) -> Iterator[Sheet]:
     """Make the tables of a report."""
     what = intervals or report.plan.table["intervals"]
     if what == "none":
-        yield from (pivot(table, layout, notes) for layout, table, notes in layouts(report))
+        for layout, table, notes in layouts(report, beside=beside):
+            yield pivot(table, layout, notes)
         return
     from avbench.core.registry import load
     from avbench.reports.systems import ScoreStatistics
 
     of_videos = what == "videos"
     statistics = ScoreStatistics(report.records, load(plugins_dir)) if of_videos else None
-    for layout, table, notes in layouts(report):
+    for layout, table, notes in layouts(report, beside=beside):
         own = table is not report.paper
         known = inferred(table, layout, what, statistics) if own else None
         yield pivot(table, layout, notes, known)

@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from avbench.cli.commands.numbers import PAGE_CLIPS
 from avbench.config.overrides import Overrides
 from avbench.core.errors import AvbenchError, unknown
 from avbench.core.visible import json_text, visible
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from avbench.runner.plan import Plan, Store
+    from avbench.runner.planning.plan_cache import Plans
 
 SuiteName = Annotated[
     str, typer.Argument(metavar="SUITE", help="Name of a predefined suite, or a file.")
@@ -53,23 +56,55 @@ def plan_from_options(
     additional: list[str] | None,
     only: list[str] | None,
     plugins_dir: Path | None,
-    *,
-    log: "Console | None" = None,
 ) -> "Plan":
-    """Plan a suite with the changes of the command line; ``log`` says so if it takes long."""
-    from avbench.cli.progress import console, working
+    """Plan a suite with the changes of the command line; a collection is refused."""
     from avbench.runner.planning.plan_cache import plan_for
 
-    overrides = Overrides(
+    changes = _changes(preset, data, seeds, additional, only)
+    with _planning(suite, None):
+        return plan_for(suite, changes, plugins_dir)
+
+
+def plans_from_options(
+    suite: str,
+    preset: str | None,
+    data: str | None,
+    seeds: str | None,
+    additional: list[str] | None,
+    only: list[str] | None,
+    plugins_dir: Path | None,
+    *,
+    log: "Console | None" = None,
+) -> "Plans":
+    """Plan a suite, or those of a collection; ``log`` says so if it takes long."""
+    from avbench.runner.planning.plan_cache import plans_for
+
+    changes = _changes(preset, data, seeds, additional, only)
+    with _planning(suite, log):
+        return plans_for(suite, changes, plugins_dir)
+
+
+def _changes(
+    preset: str | None,
+    data: str | None,
+    seeds: str | None,
+    additional: list[str] | None,
+    only: list[str] | None,
+) -> Overrides:
+    return Overrides(
         preset=preset,
         data=data,
         seeds=seeds,
         additional=tuple(additional or ()),
         only=tuple(only or ()),
     )
-    output = log or console(stderr=True)
-    with working(output, f"planning {suite}", logged=log is not None):
-        return plan_for(suite, overrides, plugins_dir)
+
+
+def _planning(suite: str, log: "Console | None") -> AbstractContextManager[None]:
+    """Show that a suite is being planned."""
+    from avbench.cli.progress import console, working
+
+    return working(log or console(stderr=True), f"planning {suite}", logged=log is not None)
 
 
 def store_in(results: Path) -> "Store":
@@ -101,6 +136,25 @@ def formats_of(text: str) -> list[str]:
     for name in names:
         known_value("--format", "format", name, KNOWN)
     return names
+
+
+def clips_of(text: str | None) -> int | list[str] | None:
+    """Return the number of clips that ``--clips`` gives, or their ids.
+
+    Raises:
+        AvbenchError: the number is out of its range, or there is no id.
+    """
+    if text is None:
+        return None
+    if text.strip().lstrip("-").isdecimal():
+        fault = PAGE_CLIPS.fault(int(text))
+        if fault is not None:
+            raise AvbenchError(f"--clips: {fault}")
+        return int(text)
+    ids = [id_.strip() for id_ in text.split(",") if id_.strip()]
+    if not ids:
+        raise AvbenchError(f"--clips: must be a number of clips or their ids, got '{text}'")
+    return ids
 
 
 def say(text: str, *, stderr: bool = False) -> None:

@@ -19,6 +19,7 @@ from avbench.cli.commands.common import (
     SuiteName,
     With,
     plan_from_options,
+    plans_from_options,
     print_json,
     say,
     store_in,
@@ -81,8 +82,8 @@ def status(
             raise AvbenchError(f"{given[0]}: only with a suite")
         look = partial(folder_status, store)
     else:
-        plan = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
-        look = partial(suite_status, plan, store)
+        plans = plans_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
+        look = partial(suite_status, plans.whole, store)
     if watch:
         _watch(look, every)
     elif as_json:
@@ -178,11 +179,17 @@ def verify(
     from avbench.workflow.verifying import verify as verify_figures
 
     store = store_in(results)
-    plan = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
-    with working(console(stderr=True), f"making the figures of {plan.suite} again"):
-        found = verify_figures(plan, store, plugins_dir)
-    print_json(found.to_json()) if as_json else say(str(found))
-    raise typer.Exit(0 if found.ok else 1)
+    plans = plans_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
+    verified = []
+    for plan in plans.plans:
+        with working(console(stderr=True), f"making the figures of {plan.suite} again"):
+            verified.append(verify_figures(plan, store, plugins_dir))
+        if not as_json:
+            say(str(verified[-1]))
+    if as_json:
+        plain = [found.to_json() for found in verified]
+        print_json(plain if plans.is_collection else plain[0])
+    raise typer.Exit(0 if all(found.ok for found in verified) else 1)
 
 
 @results_app.command("gc")
@@ -203,7 +210,7 @@ def gc(
 
     store = store_in(results)
     plans = [
-        plan_from_options(suite, None, None, None, None, None, plugins_dir)
+        plans_from_options(suite, None, None, None, None, None, plugins_dir).whole
         for suite in suites or ()
     ]
     found = garbage(store, plans)

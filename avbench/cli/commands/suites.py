@@ -18,9 +18,10 @@ from avbench.cli.commands.common import (
     Seeds,
     SuiteName,
     With,
+    clips_of,
     formats_of,
     known_value,
-    plan_from_options,
+    plans_from_options,
     print_json,
     say,
     store_in,
@@ -28,7 +29,6 @@ from avbench.cli.commands.common import (
 from avbench.cli.commands.numbers import (
     CHECKPOINTS,
     MINUTES,
-    PAGE_CLIPS,
     PROCESSES,
     THREADS,
     WORKERS,
@@ -40,7 +40,12 @@ from avbench.training.settings import STEPS
 from avbench.workflow.machine import Machine, Strategy
 
 if TYPE_CHECKING:
-    from avbench.runner.plan import Plan, Store
+    from collections.abc import Iterator, Sequence
+
+    from avbench.runner.plan import Store
+    from avbench.runner.planning.plan_cache import Plans
+    from avbench.workflow.further_reports import Asked
+    from avbench.workflow.reporting import SuiteReport
 
 app = typer.Typer()
 
@@ -102,13 +107,14 @@ def run(
 ) -> None:
     """Run a suite and print its tables; finished stages are not run again."""
     from avbench.cli.progress import console, watch, working
+    from avbench.workflow.further_reports import Asked
     from avbench.workflow.planning import SuitePlan
     from avbench.workflow.running import go, prepare
 
     formats = formats_of(format_)
     terminal = console(stderr=as_json)
     store = store_in(results)
-    plan = plan_from_options(
+    plans = plans_from_options(
         suite, preset, data, seeds, additional, only, plugins_dir, log=terminal
     )
     machine = Machine(
@@ -123,7 +129,7 @@ def run(
         checkpoint_keep=checkpoint_keep,
         tensorboard=tensorboard,
     )
-    planned = SuitePlan(plan=plan, store=store, plugins_dir=plugins_dir)
+    planned = SuitePlan(plan=plans.whole, store=store, plugins_dir=plugins_dir)
     with working(terminal, "checking the finished stages and this machine", logged=True):
         prepared = prepare(planned, machine)
     with watch(terminal) as watcher:
@@ -143,7 +149,7 @@ def run(
         )
     if ended.left is not None or (ended.common and ended.has_no_results):
         raise typer.Exit(1)
-    unfinished = _report(plan, store, results, formats, as_json, None, plugins_dir)
+    unfinished = _report(plans, store, None, Asked(), formats, as_json, plugins_dir)
     raise typer.Exit(1 if ended.status or unfinished else 0)
 
 
@@ -170,21 +176,25 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show a suite's trials and stages, and those that are done; nothing runs."""
-    from avbench.cli.listing import print_plan
+    from avbench.cli.listing import print_collection, print_plan
     from avbench.runner.executors.local import cores
-    from avbench.workflow.planning import plan_data
+    from avbench.workflow.planning import collection_data, plan_data
 
     if stage is not None and not why:
         raise AvbenchError(f"'{stage}': a stage can only be given with --why")
-    made = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
+    plans = plans_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
     if why:
         from avbench.cli.listing import print_reasons
         from avbench.runner.planning.why import reasons
 
-        found = reasons(made, store_in(results), stage)
+        found = reasons(plans.whole, store_in(results), stage)
         print_json([reason.to_json() for reason in found]) if as_json else print_reasons(found)
         return
-    shown = plan_data(made, store_in(results), cores())
+    if plans.is_collection:
+        several = collection_data(plans, store_in(results), cores())
+        print_json(several) if as_json else print_collection(several)
+        return
+    shown = plan_data(plans.whole, store_in(results), cores())
     print_json(shown) if as_json else print_plan(shown)
 
 
@@ -223,47 +233,61 @@ def report(
             help="Losses by modality (Fig. 4), scores with streams altered, Shapley values.",
         ),
     ] = False,
+    captions: Annotated[
+        bool, typer.Option("--captions", help="Captions beside the ground truth (Figs. 1 and B).")
+    ] = False,
+    relevance: Annotated[
+        bool,
+        typer.Option("--relevance", help="Audio relevance of the data (Table 1, Fig. A)."),
+    ] = False,
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="Published figures of rows in columns beside ours."),
+    ] = False,
     clips: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            callback=within(PAGE_CLIPS), help="Most clips with captions on the HTML page."
+            metavar="N|ID,…",
+            help="Most clips on the HTML page; clips of each dataset, or their ids, for captions.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write and print a suite's tables from finished stages."""
+    """Write and print a suite's reports from finished stages; by default those it shows."""
     from avbench.config.suite import INTERVALS
+    from avbench.workflow.further_reports import Asked
 
     formats = formats_of(format_)
     known_value("--intervals", "kind", intervals, INTERVALS)
     if words is not None and not strata:
         raise AvbenchError("--words: only the tables of --strata use it")
-    made = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
-    asked = [o for o, on in (("--strata", strata), ("--modality-use", modality_use)) if on]
+    plans = plans_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
+    flags = {
+        "strata": strata,
+        "modality-use": modality_use,
+        "captions": captions,
+        "relevance": relevance,
+    }
+    asked = [f"--{kind}" for kind, on in flags.items() if on]
     if len(asked) > 1:
         raise AvbenchError(f"{' and '.join(asked)}: give only one of them")
     if asked and intervals is not None:
         raise AvbenchError(f"{asked[0]}: its tables have no intervals; leave out --intervals")
-    if asked and clips is not None:
+    if asked and published:
+        raise AvbenchError(f"{asked[0]}: it has no published figures; leave out --published")
+    if asked and clips is not None and not captions:
         raise AvbenchError(f"{asked[0]}: its page has no clips; leave out --clips")
     if asked and delta_to is not None:
         raise AvbenchError(f"{asked[0]}: its tables compare no rows; leave out --delta-to")
     if delta_to is not None:
-        known_value("--delta-to", "row", delta_to, made.labels)
-        made = replace(made, table={**made.table, "delta_to": delta_to})
-    folder = results / made.suite
-    if strata:
-        from avbench.cli.reports import write_strata
-
-        store = store_in(results)
-        write_strata(made, store, folder, formats, as_json, plugins_dir, words)
-        return
-    if modality_use:
-        from avbench.cli.reports import write_modality_use
-
-        write_modality_use(made, store_in(results), folder, formats, as_json)
-        return
-    _report(made, store_in(results), results, formats, as_json, intervals, plugins_dir, clips)
+        if plans.is_collection:
+            raise AvbenchError(f"--delta-to: '{plans.name}' is a collection; name one suite")
+        known_value("--delta-to", "row", delta_to, plans.whole.labels)
+        made = replace(plans.whole, table={**plans.whole.table, "delta_to": delta_to})
+        plans = replace(plans, plans=(made,), whole=made)
+    choices = Asked(intervals=intervals, published=published, words=words, clips=clips_of(clips))
+    kinds = [kind for kind, on in flags.items() if on]
+    _report(plans, store_in(results), kinds or None, choices, formats, as_json, plugins_dir)
 
 
 @app.command()
@@ -286,9 +310,17 @@ def claims(
     from avbench.cli.claims import claims_data, print_claims, question_of
 
     question = question_of(about)
-    made = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
-    found = claims_data(made, store_in(results), about=question, plugins_dir=plugins_dir)
-    print_json(found) if as_json else print_claims(found)
+    plans = plans_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
+    judged = [
+        claims_data(made, store_in(results), about=question, plugins_dir=plugins_dir)
+        for made in plans.plans
+        if made.claims or not plans.is_collection
+    ]
+    if as_json:
+        print_json(judged if plans.is_collection else judged[0])
+        return
+    for found in judged:
+        print_claims(found)
 
 
 @app.command("diff")
@@ -341,25 +373,47 @@ def suites(as_json: Json = False) -> None:
 
 
 def _report(
-    made: "Plan",
+    plans: "Plans",
     store: "Store",
-    results: Path,
+    kinds: "Sequence[str] | None",
+    choices: "Asked",
     formats: list[str],
     as_json: bool,
-    intervals: str | None,
     plugins_dir: Path | None,
-    clips: int | None = None,
 ) -> int:
-    """Write and print the tables; return the number of cells without a figure."""
-    from avbench.cli.reports import write_report
+    """Write and print reports of a suite, or of each of a collection.
 
-    return write_report(
-        made,
-        store,
-        results / made.suite,
-        formats,
-        as_json,
-        intervals=intervals,
-        clips=clips,
-        plugins_dir=plugins_dir,
-    )
+    If there are several, one that cannot be made is told of.
+
+    Args:
+        plans: the plans.
+        store: the folders of their stages.
+        kinds: the reports; None: those that each suite shows.
+        choices: the choices of the reports.
+        formats: the formats to write.
+        as_json: True: print JSON instead of text.
+        plugins_dir: a folder of plugins.
+
+    Returns:
+        The number of cells without a figure, and of reports that cannot be made.
+    """
+    from avbench.cli.reports import write_reports
+    from avbench.workflow.further_reports import report_of
+
+    wanted = [(made, kind) for made in plans.plans for kind in kinds or made.show]
+    missing = []
+
+    def reports() -> "Iterator[SuiteReport]":
+        for made, kind in wanted:
+            folder = store.results / made.suite
+            try:
+                yield report_of(kind, made, store, folder, choices, plugins_dir=plugins_dir)
+            except AvbenchError as error:
+                if len(wanted) == 1:
+                    raise
+                missing.append((made, kind))
+                say(f"no report '{kind}' of {made.suite}: {error}", stderr=True)
+
+    shown = any(kind == "table" for _, kind in wanted)
+    places = {"stages": str(store.results / "stages")} if shown else {}
+    return write_reports(reports(), formats, as_json, places) + len(missing)

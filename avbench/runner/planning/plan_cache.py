@@ -12,15 +12,18 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from avbench.config.collection import read_collection
 from avbench.config.overrides import EMBEDDED, Overrides
 from avbench.config.shipped import find_suite
 from avbench.core.digest import digest
+from avbench.core.errors import SuiteError
 from avbench.core.job import read_json, remember, sweep
 from avbench.core.paths import cache, folder
-from avbench.runner.plan import Plan
+from avbench.runner.plan import Plan, together
 
 OWN = (".py", ".yaml", ".csv", ".json")
 """Suffixes of the package's files that plans are made from."""
@@ -47,11 +50,59 @@ def plan_for(suite: str, overrides: Overrides, plugins_dir: Path | None = None) 
     return plan
 
 
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """The plans of a suite, or of the suites of a collection."""
+
+    name: str
+    title: str
+    plans: tuple[Plan, ...]
+    whole: Plan
+    """All their stages, each once."""
+
+    @property
+    def is_collection(self) -> bool:
+        """True if they are of a collection, even one of a single suite."""
+        return self.whole is not self.plans[0]
+
+
+def plans_for(ref: str, overrides: Overrides, plugins_dir: Path | None = None) -> Plans:
+    """Plan a suite, or every suite of a collection.
+
+    Raises:
+        AvbenchError: a suite, a plugin or the data have errors, or the changes choose rows of a
+            collection.
+    """
+    collection = read_collection(ref)
+    if collection is None:
+        plan = plan_for(ref, overrides, plugins_dir)
+        return Plans(plan.suite, plan.title, (plan,), plan)
+    if overrides.only or overrides.additional:
+        option = "--only" if overrides.only else "--with"
+        raise SuiteError(
+            f"{option}: '{collection.name}' is a collection of suites; give it with one of them: "
+            f"{', '.join(collection.suites)}"
+        )
+    kept = replace(overrides, preset=None)
+    plans = tuple(
+        plan_for(suite, kept if suite in collection.keep_preset else overrides, plugins_dir)
+        for suite in collection.suites
+    )
+    whole = together(collection.name, collection.title, plans)
+    return Plans(collection.name, collection.title, plans, whole)
+
+
 def _make(suite: str, overrides: Overrides, plugins_dir: Path | None) -> tuple[Plan, set[Path]]:
     """Make a plan; return it with the files that it was made from."""
     from avbench.config import strict_yaml
     from avbench.config.precheck import precheck
 
+    collection = read_collection(suite)
+    if collection is not None:
+        raise SuiteError(
+            f"'{collection.name}' is a collection of suites; name one of them: "
+            f"{', '.join(collection.suites)}"
+        )
     precheck(find_suite(suite))  # before torch and the plugins, which take seconds
     from avbench.config.suite import read_suite
     from avbench.core.code_hash import Code

@@ -36,15 +36,16 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
     trials = [
         t for row in suite.rows for t in _trials(row, suite.seeds, book, data, networks, sizes)
     ]
-    first = suite.rows[0].settings
     datasets = tuple(dict.fromkeys(t.dataset for r in suite.rows for t in r.settings.finetune))
-    prepared = {key: data.prepare(key, "report", first) for key in datasets}
-    metrics = [options.plain(ref) for ref in first.evaluate.metrics]
-    baselines = {}
-    for key in datasets if suite.table.most_frequent else ():
-        parents = {"train": data.prepare(key, "train", first), "data": prepared[key]}
-        predictions = book.add("baseline", {}, parents)
-        baselines[key] = _score(book, metrics, predictions, prepared[key])
+    prepared, baselines = {}, {}
+    for key in datasets:
+        first = suite.rows[0].settings
+        prepared[key] = data.prepare(key, "report", first)
+        if suite.table.most_frequent:
+            parents = {"train": data.prepare(key, "train", first), "data": prepared[key]}
+            predictions = book.add("baseline", {}, parents)
+            metrics = [options.plain(ref) for ref in first.evaluate.metrics]
+            baselines[key] = _score(book, metrics, predictions, prepared[key])
     return Plan(
         suite=suite.name,
         title=suite.title,
@@ -61,6 +62,11 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
         stages=book.stages,
         claims=tuple(options.plain(claim) for claim in suite.claims),
         published=tuple(options.plain(figure) for figure in suite.published),
+        show=suite.show,
+        shown={
+            "captions": options.plain(suite.captions),
+            "relevance": options.plain(suite.relevance),
+        },
         trainings={id_: options.plain(size) for id_, size in sizes.found.items()},
         codes=book.codes,
     )

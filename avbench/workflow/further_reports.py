@@ -1,0 +1,169 @@
+"""The reports of a suite beside its tables: strata, use of modalities, captions, relevance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from avbench.analysis.captions import Choice, caption_sheets
+from avbench.config.overrides import EMBEDDED
+from avbench.config.showing import Show
+from avbench.core.errors import AvbenchError
+from avbench.reports.collect import collect
+from avbench.reports.formats import long
+from avbench.reports.notes import stamp
+from avbench.reports.page.contents import CLIPS
+from avbench.reports.records import Records
+from avbench.reports.table import Sheet
+from avbench.runner.plan import Plan, Store
+from avbench.workflow.reporting import SuiteReport, suite_report
+
+
+def strata_report(
+    plan: Plan,
+    store: Store,
+    folder: Path,
+    *,
+    plugins_dir: Path | None = None,
+    words: Path | None = None,
+) -> SuiteReport:
+    """Return the scores by stratum and the diversity of captions.
+
+    ``words``: the file of ``avbench analyse relevance`` with counts of words, for ARS. Without it
+    only the embedded world's words have an ARS.
+
+    Raises:
+        AvbenchError: no captions have been scored yet.
+    """
+    from avbench.analysis.relevance.reading import counts_of
+    from avbench.analysis.strata_tables import strata_sheets
+    from avbench.core.registry import load
+    from avbench.reports.systems import ScoreStatistics
+
+    counts = counts_of(words) if words is not None else None
+    statistics = ScoreStatistics(Records.read(plan, store), load(plugins_dir))
+    sheets = stamp(plan, strata_sheets(statistics, counts))
+    if not sheets:
+        raise AvbenchError(f"{plan.suite}: nothing has been scored yet; use 'avbench run' first")
+    return _other("strata", plan, sheets, folder)
+
+
+def modality_use_report(plan: Plan, store: Store, folder: Path) -> SuiteReport:
+    """Return tables and figures on the modalities that the models use.
+
+    Raises:
+        AvbenchError: the suite pre-trains nothing and alters no streams.
+    """
+    from avbench.analysis.modality_use import use_sheets
+
+    sheets = stamp(plan, use_sheets(collect(plan, store)))
+    if not sheets:
+        raise AvbenchError(
+            f"{plan.suite}: no data on modality use: no row is pre-trained, and evaluate has "
+            "none of zeroed, swapped, noised, shapley"
+        )
+    return _other("modality-use", plan, sheets, folder)
+
+
+def captions_report(
+    plan: Plan, store: Store, folder: Path, *, clips: int | Sequence[str] | None = None
+) -> SuiteReport:
+    """Return the captions of the rows beside the ground truth (Figs. 1 and B).
+
+    ``clips``: how many of each dataset, or their ids; None: as the suite says.
+
+    Raises:
+        AvbenchError: there are no captions yet, or a clip is in no dataset.
+    """
+    asked = plan.shown["captions"]
+    choice = Choice(asked["clips"], asked["seed"])
+    if isinstance(clips, int):
+        choice = Choice(clips, asked["seed"])
+    elif clips is not None:
+        choice = Choice(ids=tuple(clips))
+    sheets = stamp(plan, caption_sheets(Records.read(plan, store), choice))
+    if not sheets:
+        raise AvbenchError(f"{plan.suite}: there are no captions yet; use 'avbench run' first")
+    return _other("captions", plan, sheets, folder)
+
+
+def relevance_report(plan: Plan, folder: Path, *, plugins_dir: Path | None = None) -> SuiteReport:
+    """Return the speech coverage and audio relevance of captions (Table 1, Fig. A).
+
+    Raises:
+        AvbenchError: the captions or the speech of a dataset are missing or malformed.
+    """
+    from avbench.analysis.relevance.asked import analysis
+    from avbench.analysis.relevance.sheets import sheets
+    from avbench.core.registry import load
+
+    asked = plan.shown["relevance"]
+    own = plan.data != EMBEDDED  # the world comes with counts of words
+    found = analysis(
+        load(plugins_dir),
+        data=plan.data,
+        audio=asked["audio"] if own else (),
+        image=asked["image"] if own else (),
+        top=asked["top"],
+        sensitivity=asked["sensitivity"],
+    )
+    return _other("relevance", plan, sheets(found), folder)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """The choices of a report; each belongs to some kinds, and other kinds leave it alone."""
+
+    intervals: str | None = None
+    """Of ``table``: see ``avbench.report``."""
+    published: bool = False
+    """Of ``table``: published figures of rows beside ours."""
+    words: Path | None = None
+    """Of ``strata``: counts of words."""
+    clips: int | Sequence[str] | None = None
+    """Of the page of ``table``, how many; of ``captions``, how many or their ids."""
+
+
+def report_of(
+    kind: str,
+    plan: Plan,
+    store: Store,
+    folder: Path,
+    asked: Asked,
+    *,
+    plugins_dir: Path | None = None,
+) -> SuiteReport:
+    """Return a report of a suite.
+
+    Raises:
+        AvbenchError: its data are not there yet, or are at fault.
+    """
+    match kind:
+        case "strata":
+            return strata_report(plan, store, folder, plugins_dir=plugins_dir, words=asked.words)
+        case "modality-use":
+            return modality_use_report(plan, store, folder)
+        case "captions":
+            return captions_report(plan, store, folder, clips=asked.clips)
+        case "relevance":
+            return relevance_report(plan, folder, plugins_dir=plugins_dir)
+    return suite_report(
+        plan,
+        store,
+        folder,
+        intervals=asked.intervals,
+        published=asked.published,
+        clips=asked.clips if isinstance(asked.clips, int) else CLIPS,
+        plugins_dir=plugins_dir,
+    )
+
+
+def _other(kind: Show, plan: Plan, sheets: Sequence[Sheet], folder: Path) -> SuiteReport:
+    return SuiteReport(
+        suite=plan.suite,
+        kind=kind,
+        sheets=tuple(sheets),
+        rows=long.whole(sheets),
+        failures={},
+        unfinished=0,
+        folder=folder,
+    )

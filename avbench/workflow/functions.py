@@ -43,8 +43,8 @@ def plan(
     """Plan a suite; nothing runs.
 
     Args:
-        suite: name of a predefined suite, or the path of a suite file; a plan is returned as it
-            is, and then takes no changes.
+        suite: name of a predefined suite or collection of suites, or the path of a file; a plan
+            is returned as it is, and then takes no changes.
         preset: another preset, by name or path.
         data: path of a data file, or ``embedded``.
         seeds: their number, or a list of them.
@@ -215,11 +215,13 @@ def results(
         ``interval`` (95 %, of the row's mean over its seeds, the same in the lines of each; of
         the scores that the suite's tables show), ``unit``, ``split``, ``status`` (``ok``,
         ``failed``, ``skipped``, ``missing`` or ``pending``), ``reason``, ``signature``,
-        ``record`` (id of the stage) and ``log``.
+        ``record`` (id of the stage) and ``log``. Of a collection, ``suite`` comes first.
 
     Raises:
         AvbenchError: the suite has errors, or ``intervals`` is unknown.
     """
+    import pandas as pd
+
     from avbench.config.suite import INTERVALS
     from avbench.workflow.reporting import tidy
 
@@ -234,7 +236,16 @@ def results(
         results=results,
         plugins_dir=plugins_dir,
     )
-    return tidy(made.plan, made.store, intervals=intervals, plugins_dir=made.plugins_dir)
+    if not made.parts:
+        return tidy(made.plan, made.store, intervals=intervals, plugins_dir=made.plugins_dir)
+    frames = [
+        tidy(part, made.store, intervals=intervals, plugins_dir=made.plugins_dir).assign(
+            suite=part.suite
+        )
+        for part in made.parts
+    ]
+    found = pd.concat(frames, ignore_index=True)
+    return found[["suite", *(name for name in found.columns if name != "suite")]]
 
 
 def report(
@@ -310,6 +321,7 @@ def report(
         results=results,
         plugins_dir=plugins_dir,
     )
+    made.refuse_collection("report")
     _check("delta_to", "row", delta_to, made.rows)
     table = {**made.plan.table, "delta_to": delta_to or made.plan.table["delta_to"]}
     return report_of(

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,12 @@ from avbench.core.errors import AvbenchError
 from avbench.core.paths import cache
 from avbench.runner.common_failure import last_line
 from avbench.runner.plan import Plan, Store
-from avbench.runner.planning.plan_cache import Plans
 from avbench.runner.stage_kinds import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from avbench.runner.planning.plan_cache import Plans
     from avbench.workflow.origin import Origin
     from avbench.workflow.progress import Tell
     from avbench.workflow.reporting import SuiteReport
@@ -71,20 +71,39 @@ class SuitePlan:
     """The trials and stages, see ``avbench.runner.plan``."""
     store: Store
     plugins_dir: Path | None = None
+    parts: tuple[Plan, ...] = ()
+    """Of a collection, the plans of its suites, and ``plan`` has the stages of all; else empty."""
 
     @classmethod
     def of(
         cls, suite: str, overrides: Overrides, store: Store, plugins_dir: Path | None = None
     ) -> "SuitePlan":
-        """Plan a suite with changes.
+        """Plan a suite, or a collection of suites, with changes.
 
         Raises:
             AvbenchError: the suite, a plugin or the data have errors.
         """
-        from avbench.runner.planning.plan_cache import plan_for
+        from avbench.runner.planning.plan_cache import plans_for
 
-        plan = plan_for(suite, overrides, plugins_dir)
-        return cls(plan=plan, store=store, plugins_dir=plugins_dir)
+        return cls.of_plans(plans_for(suite, overrides, plugins_dir), store, plugins_dir)
+
+    @classmethod
+    def of_plans(
+        cls, plans: "Plans", store: Store, plugins_dir: Path | None = None
+    ) -> "SuitePlan":
+        """Return the plan of a suite or of a collection."""
+        parts = plans.plans if plans.is_collection else ()
+        return cls(plan=plans.whole, store=store, plugins_dir=plugins_dir, parts=parts)
+
+    @property
+    def suites(self) -> "Mapping[str, SuitePlan]":
+        """The suites of a collection, by name; of a suite, itself."""
+        if not self.parts:
+            return {self.plan.suite: self}
+        return {
+            part.suite: SuitePlan(plan=part, store=self.store, plugins_dir=self.plugins_dir)
+            for part in self.parts
+        }
 
     @property
     def folder(self) -> Path:
@@ -192,22 +211,44 @@ class SuitePlan:
             seed: None: every seed.
 
         Raises:
-            AvbenchError: the tables have no such figure.
+            AvbenchError: the tables have no such figure, or it is a collection.
         """
         from avbench.workflow.origin import origin
+
+        self.refuse_collection("origin")
 
         return origin(self.plan, self.store, row, dataset=dataset, metric=metric, seed=seed)
 
     def verify(self) -> "Verification":
-        """Make every figure again from stored captions and settings, and compare."""
+        """Make every figure again from stored captions and settings, and compare.
+
+        Raises:
+            AvbenchError: it is a collection; ``suites`` has its suites.
+        """
         from avbench.workflow.verifying import verify
 
+        self.refuse_collection("verify")
+
         return verify(self.plan, self.store, self.plugins_dir)
+
+    def refuse_collection(self, what: str) -> None:
+        """Refuse what a collection has only by suite.
+
+        Raises:
+            AvbenchError: it is a collection.
+        """
+        if self.parts:
+            raise AvbenchError(
+                f"{what}: '{self.plan.suite}' is a collection; take it of one of its suites: "
+                f"{', '.join(self.suites)}"
+            )
 
     def __repr__(self) -> str:
         plan = self.plan
         done = self.store.examine_all(plan.stages.values()).done
+        suites = [f"{len(self.parts)} suites"] if self.parts else []
         parts = [
+            *suites,
             f"{len(self.rows)} rows × {len(plan.seeds)} seeds",
             f"{len(done)} of {len(plan.stages)} stages done",
             f"preset {plan.preset}",
@@ -275,7 +316,7 @@ def plan_data(plan: Plan, store: Store, slots: int) -> dict[str, Any]:
     }
 
 
-def collection_data(plans: Plans, store: Store, slots: int) -> dict[str, Any]:
+def collection_data(plans: "Plans", store: Store, slots: int) -> dict[str, Any]:
     """Return the suites of a collection, and the stages that they name and share.
 
     Args:

@@ -83,7 +83,8 @@ def prepare(planned: SuitePlan, machine: Machine) -> Run:
     executor = LocalExecutor(machine.jobs or cores(), machine.threads, processes=machine.processes)
     made = Run(planned.plan, planned.store, executor, machine.local(planned.plugins_dir))
     preflight.check(made, planned.plugins_dir)
-    remember_run(planned.plan, planned.store)
+    for part in planned.suites.values():
+        remember_run(part.plan, planned.store)
     return made
 
 

@@ -129,7 +129,7 @@ def run(
         checkpoint_keep=checkpoint_keep,
         tensorboard=tensorboard,
     )
-    planned = SuitePlan(plan=plans.whole, store=store, plugins_dir=plugins_dir)
+    planned = SuitePlan.of_plans(plans, store, plugins_dir)
     with working(terminal, "checking the finished stages and this machine", logged=True):
         prepared = prepare(planned, machine)
     with watch(terminal) as watcher:

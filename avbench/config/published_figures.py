@@ -162,7 +162,7 @@ def _checked(
     ]
     dataset = known.get(plain_name(line["dataset"]))
     if dataset is None:
-        faults.append(f"dataset: {unknown('dataset', line['dataset'], known.values())}")
+        faults.append(f"dataset: {unknown('dataset', line['dataset'].casefold(), known.values())}")
     if line["metric"] not in metrics:
         faults.append(f"metric: {unknown('score', line['metric'], metrics)}")
     try:

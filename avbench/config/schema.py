@@ -11,9 +11,11 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter
 
 from avbench.config.builder import SECTIONS, Settings
+from avbench.config.collection import SUITES, Collection
 from avbench.config.components import AXES, family_at
 from avbench.config.data_file import DataFile, DatasetEntry
 from avbench.config.rows import NOT_AXES, TASKS
+from avbench.config.showing import UNTRAINED
 from avbench.config.suite import SuiteFields
 from avbench.core.components import ComponentRef
 from avbench.core.errors import unknown
@@ -84,10 +86,26 @@ class _Maker:
             "title": "A suite of avbench",
             **_object({**own, **self._sections()}),
             "required": ["name"],
-            "oneOf": [{"required": ["rows"]}, {"required": ["grid"]}],
+            "oneOf": [
+                {"required": ["rows"]},
+                {"required": ["grid"]},
+                {
+                    "required": ["show"],
+                    "properties": {
+                        "show": {"items": {"enum": sorted(UNTRAINED)}},
+                        "rows": False,
+                        "grid": False,
+                    },
+                },
+            ],
             "if": {"not": {"required": ["axes"]}},
             "then": {"properties": known},
         }
+
+    def collection(self) -> Schema:
+        """Return the schema of a collection of suites."""
+        own = _object(self.fields(Collection))
+        return {"title": "A collection of suites", **own, "required": ["name", SUITES]}
 
     def preset(self) -> Schema:
         """Return the schema of a preset: the sections, and defaults of rows and seeds."""
@@ -261,6 +279,7 @@ def _object(properties: Schema, *, extra: Schema | bool = False) -> Schema:
 
 KINDS: Mapping[str, Callable[[_Maker], Schema]] = {
     "suite": _Maker.suite,
+    "collection": _Maker.collection,
     "preset": _Maker.preset,
     "data": _Maker.data,
 }

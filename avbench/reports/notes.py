@@ -70,7 +70,7 @@ def system_notes(plan: Plan, datasets: Container[str]) -> list[str]:
     shown = [figure for figure in plan.published if figure["dataset"] in datasets]
     if not shown:
         return []
-    sources = "; ".join(dict.fromkeys(figure["source"] for figure in shown))
+    sources = "; ".join(dict.fromkeys(figure["source"] for figure in shown)).rstrip(".")
     marks = _mark_of(plan)
     reserved = dict.fromkeys(figure["note"] for figure in shown if figure["note"])
     return [

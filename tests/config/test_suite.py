@@ -378,14 +378,15 @@ def test_names_of_files(folder: Path, registry: Registry) -> None:
     with pytest.raises(SuiteError) as caught:
         read_suite("tabel3", registry)
     assert str(caught.value) == (
-        "unknown suite 'tabel3'; did you mean 'table3'? Allowed: balance, flops, quickstart, "
-        "smoke, table2, table3, table4, or the path of a .yaml file"
+        "unknown suite 'tabel3'; did you mean 'table3'? Allowed: balance, "
+        "balance_finetune, fig1, fig4, figA, figB, flops, paper, quickstart, sensitivity, smoke, "
+        "table1, table2, table3, table4, table5, or the path of a .yaml file"
     )
     with pytest.raises(SuiteError, match=r"^suite file no/such\.yaml: no such file$"):
         read_suite("no/such.yaml", registry)
     assert complaint(folder, registry, SMALL + "preset: tniy\n") == (
-        "s.yaml:9: preset: unknown preset 'tniy'; did you mean 'tiny'? Allowed: paper, tiny, "
-        "or the path of a .yaml file"
+        "s.yaml:9: preset: unknown preset 'tniy'; did you mean 'tiny'? Allowed: paper, "
+        "smallest, tiny, or the path of a .yaml file"
     )
     assert complaint(folder, registry, SMALL, data="mine.yaml") == (
         f"--data: no such file: {folder / 'mine.yaml'}. Allowed: a data file, or 'embedded'"

@@ -36,7 +36,9 @@ def doctor_(
 
 @app.command("schema")
 def schema_(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="suite, preset or data.")],
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="suite, collection, preset, data.")
+    ],
     plugins_dir: PluginsDir = None,
 ) -> None:
     """Print a JSON Schema for editors, your plugins' options included."""

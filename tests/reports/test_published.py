@@ -230,10 +230,8 @@ def test_the_interval_covers_in_simulation() -> None:
 def test_too_little_to_rank_has_no_interval_or_nothing() -> None:
     assert rank_correlation([1.0, 2.0], [2.0, 1.0]) is None
     assert rank_correlation([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]) is None
-    three, perfect = (
-        rank_correlation([1, 2, 3], [1, 3, 2]),
-        rank_correlation([1, 2, 3, 4], [2, 4, 6, 8]),
-    )
+    three = rank_correlation([1.0, 2.0, 3.0], [1.0, 3.0, 2.0])
+    perfect = rank_correlation([1.0, 2.0, 3.0, 4.0], [2.0, 4.0, 6.0, 8.0])
     assert three is not None
     assert perfect is not None
     assert (three.rho, three.interval) == (pytest.approx(0.5), None)

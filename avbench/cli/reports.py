@@ -14,6 +14,7 @@ from avbench.workflow.reporting import (
     READ_ONLY,
     SuiteReport,
     Written,
+    attention_report,
     modality_use_report,
     strata_report,
     suite_report,
@@ -85,6 +86,26 @@ def write_modality_use(
         AvbenchError: the suite pre-trains nothing and alters no streams.
     """
     _print_report(modality_use_report(plan, store, folder), folder, formats, as_json, {})
+
+
+def write_attention(
+    plan: Plan,
+    store: Store,
+    folder: Path,
+    formats: Sequence[str],
+    as_json: bool,
+    *,
+    clips: Sequence[str] = (),
+    seed: int | None = None,
+    plugins_dir: Path | None = None,
+) -> None:
+    """Write and print the attention from sound to the picture, with its pictures.
+
+    Raises:
+        AvbenchError: the suite fine-tunes nothing, or no dataset has a clip of that id.
+    """
+    made = attention_report(plan, store, folder, clips=clips, seed=seed, plugins_dir=plugins_dir)
+    _print_report(made, folder, formats, as_json, {})
 
 
 def write_relevance(

@@ -250,6 +250,8 @@ def report(
     intervals: str | None = None,
     delta_to: str | None = None,
     words: Path | str | None = None,
+    clips: Texts = None,
+    clip_seed: int | None = None,
 ) -> "SuiteReport":
     """Return a suite's tables from finished stages; ``write`` of the report writes files.
 
@@ -263,23 +265,43 @@ def report(
         results: folder of stages and tables.
         plugins_dir: a folder of plugins.
         kind: ``table``: the suite's own tables; ``strata``: scores by stratum, and diversity of
-            captions; ``modality-use``: losses by modality, scores with streams altered.
+            captions; ``modality-use``: losses by modality, scores with streams altered;
+            ``attention``: maps of the attention from sound to the picture (Fig. 5).
         intervals: of ``table``: 95 % intervals ``none``, over ``seeds`` or over ``videos``; None:
             as the suite says.
         delta_to: of ``table``: label of the row that others are compared with; None: as the suite
             says.
         words: of ``strata``: the file ``words.csv`` of ``avbench analyse relevance``.
+        clips: of ``attention``: ids of test clips to draw; None: some are drawn at random.
+        clip_seed: of ``attention``: fixes that draw; None: 0.
 
     Raises:
         AvbenchError: the suite has errors, or an option is unknown or of another kind.
     """
     from avbench.config.suite import INTERVALS
-    from avbench.workflow.reporting import modality_use_report, strata_report, suite_report
+    from avbench.workflow.reporting import (
+        attention_report,
+        modality_use_report,
+        strata_report,
+        suite_report,
+    )
 
-    _check("kind", "kind", kind, ("table", "strata", "modality-use"))
+    _check("kind", "kind", kind, ("table", "strata", "modality-use", "attention"))
     _check("intervals", "kind", intervals, INTERVALS)
-    belongs = {"intervals": "table", "delta_to": "table", "words": "strata"}
-    given = {"intervals": intervals, "delta_to": delta_to, "words": words}
+    belongs = {
+        "intervals": "table",
+        "delta_to": "table",
+        "words": "strata",
+        "clips": "attention",
+        "clip_seed": "attention",
+    }
+    given = {
+        "intervals": intervals,
+        "delta_to": delta_to,
+        "words": words,
+        "clips": clips,
+        "clip_seed": clip_seed,
+    }
     for name, value in given.items():
         if value is not None and kind != belongs[name]:
             raise AvbenchError(f"{name}: only of kind '{belongs[name]}', got kind '{kind}'")
@@ -300,6 +322,15 @@ def report(
         )
     if kind == "modality-use":
         return modality_use_report(made.plan, made.store, made.folder)
+    if kind == "attention":
+        return attention_report(
+            made.plan,
+            made.store,
+            made.folder,
+            clips=_texts(clips),
+            seed=clip_seed,
+            plugins_dir=made.plugins_dir,
+        )
     _check("delta_to", "row", delta_to, made.rows)
     table = {**made.plan.table, "delta_to": delta_to or made.plan.table["delta_to"]}
     return suite_report(

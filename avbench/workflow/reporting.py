@@ -27,7 +27,7 @@ from avbench.workflow.notebook import framed
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of a folder that its owner does not want written: its tables are read all the same."""
 
-Kind = Literal["table", "strata", "modality-use"]
+Kind = Literal["table", "strata", "modality-use", "attention"]
 
 
 @dataclass(slots=True)
@@ -218,6 +218,40 @@ def modality_use_report(plan: Plan, store: Store, folder: Path) -> SuiteReport:
             "none of zeroed, swapped, noised, shapley"
         )
     return _other("modality-use", plan, sheets, folder)
+
+
+def attention_report(
+    plan: Plan,
+    store: Store,
+    folder: Path,
+    *,
+    clips: Sequence[str] = (),
+    seed: int | None = None,
+    plugins_dir: Path | None = None,
+) -> SuiteReport:
+    """Return the attention from sound to the picture (Fig. 5), rolled out and drawn over frames.
+
+    Args:
+        plan: the suite's plan.
+        store: the folders of its stages.
+        folder: the usual folder of its files.
+        clips: ids of test clips; empty: some with sound are drawn from each dataset.
+        seed: fixes the draw; None: 0.
+        plugins_dir: a folder of plugins, whose components the captioners may need.
+
+    Raises:
+        AvbenchError: the suite fine-tunes nothing, no dataset has a clip of that id, or a seed is
+            given with clips.
+    """
+    from avbench.analysis.attention import attention_sheets
+
+    if clips and seed is not None:
+        raise AvbenchError("a seed draws clips, and these are named; give either")
+    made = attention_sheets(plan, store, clips=clips, seed=seed or 0, plugins_dir=plugins_dir)
+    sheets = stamp(plan, made)
+    if not sheets:
+        raise AvbenchError(f"{plan.suite}: no captioner to look into: the suite fine-tunes none")
+    return _other("attention", plan, sheets, folder)
 
 
 def tidy(

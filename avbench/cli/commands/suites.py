@@ -34,6 +34,7 @@ from avbench.cli.commands.numbers import (
     within,
 )
 from avbench.core.errors import AvbenchError
+from avbench.core.numbers import SEED
 from avbench.core.paths import RESULTS
 from avbench.training.settings import STEPS
 from avbench.workflow.machine import Machine, Strategy
@@ -222,6 +223,22 @@ def report(
             help="Losses by modality (Fig. 4), scores with streams altered, Shapley values.",
         ),
     ] = False,
+    attention: Annotated[
+        bool,
+        typer.Option("--attention", help="Attention from sound to the picture (Fig. 5), drawn."),
+    ] = False,
+    clips: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID,…", help="Test clips for --attention; by default four are drawn."
+        ),
+    ] = None,
+    clip_seed: Annotated[
+        int | None,
+        typer.Option(
+            callback=within(SEED), help="Seed that draws clips for --attention; by default 0."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write and print a suite's tables from finished stages."""
@@ -231,8 +248,12 @@ def report(
     known_value("--intervals", "kind", intervals, INTERVALS)
     if words is not None and not strata:
         raise AvbenchError("--words: only the tables of --strata use it")
+    for option, value in (("--clips", clips), ("--clip-seed", clip_seed)):
+        if value is not None and not attention:
+            raise AvbenchError(f"{option}: only the pictures of --attention use it")
     made = plan_from_options(suite, preset, data, seeds, additional, only, plugins_dir)
-    asked = [o for o, on in (("--strata", strata), ("--modality-use", modality_use)) if on]
+    kinds = {"--strata": strata, "--modality-use": modality_use, "--attention": attention}
+    asked = [option for option, on in kinds.items() if on]
     if len(asked) > 1:
         raise AvbenchError(f"{' and '.join(asked)}: give only one of them")
     if asked and intervals is not None:
@@ -254,7 +275,26 @@ def report(
 
         write_modality_use(made, store_in(results), folder, formats, as_json)
         return
+    if attention:
+        from avbench.cli.reports import write_attention
+
+        write_attention(
+            made,
+            store_in(results),
+            folder,
+            formats,
+            as_json,
+            clips=_ids(clips),
+            seed=clip_seed,
+            plugins_dir=plugins_dir,
+        )
+        return
     _report(made, store_in(results), results, formats, as_json, intervals, plugins_dir)
+
+
+def _ids(clips: str | None) -> list[str]:
+    """Return the clips that ``--clips`` names."""
+    return [] if clips is None else [id_.strip() for id_ in clips.split(",") if id_.strip()]
 
 
 @app.command()

@@ -40,6 +40,8 @@ TOGETHER = "together"
 """The name of the rollout over all branches."""
 CLIPS = 4
 """Clips that are drawn, unless they are named."""
+FRAMES = 3
+"""Frames of a clip that are shown beside its maps."""
 SHARE, PEAK = "attention_", "attention_peak_"
 """Prefixes of the figures of a rollout."""
 
@@ -108,7 +110,7 @@ def overlay(captioner: Captioner, data: ClipData, index: int) -> Overlay:
     real = None if keep is None else keep[0]
     return Overlay(
         clip=sample.id,
-        frame=sample.video[len(sample.video) // 2],
+        frames=sample.video[_spread(len(sample.video))],
         maps={name: _summed(one, encoder.layout, real) for name, one in named.items()},
     )
 
@@ -120,6 +122,12 @@ def _summed(
     weights_ = rolled.between(SOUND, PICTURE)[0]
     mean = (weights_ if real is None else weights_[real]).mean(0)
     return mean.view(layout).sum(0)
+
+
+def _spread(frames: int) -> list[int]:
+    """Return ``FRAMES`` places among the frames of a clip, from the first to the last."""
+    count = min(FRAMES, frames)
+    return [round(i * (frames - 1) / max(count - 1, 1)) for i in range(count)]
 
 
 def chosen(split: PreparedSplit, dataset: str, clips: Sequence[str], seed: int) -> list[int]:
@@ -216,17 +224,14 @@ class _Maker:
         """Return a dataset's table, with a picture of each row, and the pictures so far."""
         long = [line for row in rows for line in _measured(row)]
         branches = dict.fromkeys(b for row in rows for o in row.overlays for b in o.maps)
-        columns = tuple(
-            Column(metric=f"{prefix}{b}", title=f"{b.capitalize()}, {word}", ranked=False,
-                   decimals=decimals, delta=False)
-            for b in branches or ("",)
-            for prefix, word, decimals in ((SHARE, "share (%)", 1), (PEAK, "peak", 2))
-        )  # fmt: skip
-        if not branches:
-            columns = (Column(metric=SHARE, title="Share (%)", ranked=False, delta=False),)
+        columns = [
+            Column(metric=f"{prefix}{b}", title=f"{b.capitalize()}, {word}", decimals=2)
+            for b in branches
+            for prefix, word in ((SHARE, "share (%)"), (PEAK, "peak"))
+        ] or [Column(metric=SHARE, title="Share (%)")]
         layout = TableLayout(
             title=f"{self.plan.title or self.plan.suite}: attention from sound to the picture",
-            columns=columns,
+            columns=tuple(replace(c, ranked=False, delta=False) for c in columns),
             datasets=(dataset,),
             rows=tuple(TableRow(label=label) for label in dict.fromkeys(m.label for m in long)),
             corner="Row, clip",

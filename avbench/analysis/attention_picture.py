@@ -15,7 +15,7 @@ from torch.nn import functional
 from avbench.reports.drawing import literal, saved, style
 from avbench.reports.table import Picture
 
-SIDE = 1.9
+SIDE = 1.35
 """Inches of a frame."""
 COLOURS = "inferno"
 OPACITY = 0.6
@@ -27,13 +27,19 @@ class Overlay:
 
     Attributes:
         clip: its id.
-        frame: the middle frame.
+        frames: some of its frames in order; the middle one is drawn on.
         maps: by branch, the weights on each place of the picture, summed over frames.
     """
 
     clip: str
-    frame: UInt8[Tensor, "3 H W"]
+    frames: UInt8[Tensor, "K 3 H W"]
     maps: Mapping[str, Float64[Tensor, "h w"]]
+
+    @property
+    def frame(self) -> UInt8[Tensor, "3 H W"]:
+        """The frame to draw on."""
+        middle: Tensor = self.frames[len(self.frames) // 2]
+        return middle
 
     def share(self, branch: str) -> float:
         """Return the part of a sound token's attention that the picture gets, in per cent."""
@@ -57,34 +63,41 @@ def upsampled(map_: Float64[Tensor, "h w"], frame: UInt8[Tensor, "3 H W"]) -> Te
 
 
 def attention_picture(name: str, title: str, overlays: Sequence[Overlay]) -> Picture:
-    """Draw each clip's middle frame, alone and under every map."""
+    """Draw each clip's frames, and the middle one under every map."""
     branches = list(dict.fromkeys(b for one in overlays for b in one.maps))
-    columns, lines = 1 + len(branches), len(overlays)
+    shown = max(len(one.frames) for one in overlays)
+    columns, lines = shown + len(branches), len(overlays)
     with style():
-        figure = Figure(figsize=(SIDE * columns, (SIDE + 0.4) * lines + 0.2), layout="constrained")
+        figure = Figure(
+            figsize=(SIDE * columns, (SIDE + 0.25) * lines + 0.2), layout="constrained"
+        )
         grid = figure.subplots(lines, columns, squeeze=False)
         for line, one in zip(grid, overlays, strict=True):
-            _frame(line[0], one)
-            line[0].set_xlabel(literal(one.clip), fontsize=7)
-            for axes, branch in zip(line[1:], branches, strict=True):
+            for axes, frame in zip(line[:shown], one.frames, strict=True):
+                _frame(axes, frame)
+            line[shown // 2].set_xlabel(literal(one.clip), fontsize=7)
+            for axes, branch in zip(line[shown:], branches, strict=True):
                 _overlaid(axes, one, branch)
-        for axes, header in zip(grid[0], ["middle frame", *branches], strict=True):
-            axes.set_title(literal(header), fontsize=9)
+        for axes, branch in zip(grid[0][shown:], branches, strict=True):
+            axes.set_title(literal(branch), fontsize=9)
+        grid[0][shown // 2].set_title("frames", fontsize=9)
         svg, png = saved(figure)
     return Picture(
         name=name,
         title=title,
         caption="Attention rollout from the sound tokens to the picture (as the paper's Fig. 5 "
-        "and C), summed over frames and drawn over the clip's middle frame. Bright: the most of "
-        "its map, dark: the least; under a map, the picture's share of the sound tokens' "
-        f"attention, and peak over mean. Clips: {', '.join(one.clip for one in overlays)}.",
+        f"and C). Left: {shown} of the frames; right: each branch's map, summed over all frames "
+        "and drawn over the middle one. Bright is the most of a map, dark the least. Under it: "
+        "the picture's share of the sound tokens' attention, and the map's peak over its mean. "
+        "A peak near 1 is a nearly flat map, whatever its colours show. "
+        f"Clips: {', '.join(one.clip for one in overlays)}.",
         svg=svg,
         png=png,
     )
 
 
-def _frame(axes: Axes, one: Overlay) -> None:
-    axes.imshow(one.frame.permute(1, 2, 0).numpy(), interpolation="nearest")
+def _frame(axes: Axes, frame: UInt8[Tensor, "3 H W"]) -> None:
+    axes.imshow(frame.permute(1, 2, 0).numpy(), interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -92,7 +105,7 @@ def _frame(axes: Axes, one: Overlay) -> None:
 
 def _overlaid(axes: Axes, one: Overlay, branch: str) -> None:
     """Draw one map over the frame."""
-    _frame(axes, one)
+    _frame(axes, one.frame)
     peak = one.peak(branch)
     if peak is None:
         axes.set_xlabel("not reached", fontsize=7)
@@ -105,7 +118,7 @@ def _overlaid(axes: Axes, one: Overlay, branch: str) -> None:
         vmax=1,
         interpolation="nearest",
     )
-    axes.set_xlabel(f"{one.share(branch):.1f} %, peak {peak:.2f}", fontsize=7)
+    axes.set_xlabel(f"{one.share(branch):.2f} %, peak {peak:.2f}", fontsize=7)
 
 
 __all__ = ["Overlay", "attention_picture", "upsampled"]

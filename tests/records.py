@@ -1,14 +1,15 @@
-"""Suites that are planned, with records written by hand: what reports read, nothing trained."""
+"""Suites that are planned, with records written by hand, or stages that really run."""
 
 from pathlib import Path
 from typing import Any
 
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
-from avbench.core.job import RECORD, write_json
+from avbench.core.job import RECORD, Job, write_json
 from avbench.core.registry import load
 from avbench.runner.plan import Plan, Stage, Store
 from avbench.runner.planning.planner import make_plan
+from avbench.runner.stage_process import run_stages
 
 TINY_WORLD = """
 world: {narrated_videos: 4, steps_per_video: 3, clips: 12, test_clips: 12, size: 32, fps: 5}
@@ -50,3 +51,23 @@ class Recorded:
 
     def write(self, stage: Stage, status: str = "done", **more: Any) -> None:
         write_record(self.store, stage, status=status, **more)
+
+    def run(self, id_: str) -> None:
+        """Run a stage and all that it reads, in this process."""
+        stage = self.plan.stages[id_]
+        if self.store.done(stage):
+            return
+        for parent in stage.parents.values():
+            self.run(parent)
+        directory = self.store.directory(stage)
+        directory.mkdir(parents=True, exist_ok=True)
+        parents = {r: self.store.directory(self.plan.stages[p]) for r, p in stage.parents.items()}
+        job = Job(
+            kind=stage.kind,
+            id=stage.id,
+            spec=stage.spec,
+            directory=directory,
+            parents=parents,
+            local={**stage.local, "workers": 1, "device": "cpu"},
+        )
+        assert run_stages([job]), self.store.record(stage)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from avbench.core.numbers import SEED, Number
 
-Show = Literal["table", "strata", "modality-use", "captions", "relevance"]
+Show = Literal["table", "strata", "modality-use", "captions", "attention", "relevance"]
 """The reports of ``avbench report``."""
 
 SHOWN: tuple[str, ...] = get_args(Show)

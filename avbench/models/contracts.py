@@ -54,6 +54,8 @@ class Encoder(nn.Module, ABC):
     """The modality whose input it reads."""
     n_tokens: int
     """N: tokens per clip; a zeroed stream has the same number."""
+    layout: tuple[int, int, int] | None = None
+    """Tokens along time, rows and columns of the picture, in this order; None: no picture."""
     started_from: str = "scratch"
     """The weights before training, for the tables."""
     own_attention: str | None = None

@@ -1,5 +1,6 @@
 """The contract of an encoder."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -119,6 +120,8 @@ class _Subject(NetworkChecks):
                 problem = wrong_form(tokens, wanted)
                 if problem:
                     return problem
+                if encoder.layout is not None and math.prod(encoder.layout) != wanted[1]:
+                    return f"layout {encoder.layout} for {wanted[1]} tokens"
                 keep = tokens.keep
                 if keep is not None and (keep.dtype != torch.bool or keep.shape != wanted[:2]):
                     return f"keep {keep.dtype} {tuple(keep.shape)}"

@@ -263,7 +263,8 @@ def report(
     delta_to: str | None = None,
     published: bool = False,
     words: Path | str | None = None,
-    clips: int | Sequence[str] | None = None,
+    clips: int | Texts = None,
+    clip_seed: int | None = None,
 ) -> "SuiteReport":
     """Return a suite's tables from finished stages; ``write`` of the report writes files.
 
@@ -278,8 +279,9 @@ def report(
         plugins_dir: a folder of plugins.
         kind: ``table``: the suite's own tables; ``strata``: scores by stratum, and diversity of
             captions; ``modality-use``: losses by modality, scores with streams altered;
-            ``captions``: captions beside the ground truth; ``relevance``: speech coverage and
-            audio relevance of the data's captions.
+            ``captions``: captions beside the ground truth (Figs. 1 and B); ``attention``: maps of
+            the attention from sound to the picture (Fig. 5); ``relevance``: speech coverage and
+            audio relevance of the data's captions (Table 1, Fig. A).
         intervals: of ``table``: 95 % intervals ``none``, over ``seeds`` or over ``videos``; None:
             as the suite says.
         delta_to: of ``table``: label of the row that others are compared with; None: as the suite
@@ -288,7 +290,10 @@ def report(
             rank correlation of the rows.
         words: of ``strata``: the file ``words.csv`` of ``avbench analyse relevance``.
         clips: of ``table``: the most clips with captions on the page of the format ``html``, None:
-            48; of ``captions``: how many of each dataset, or their ids, None: as the suite says.
+            48; of ``captions`` and ``attention``: how many of each dataset, or an id, or several,
+            None: as the suite says.
+        clip_seed: of ``captions`` and ``attention``: seed that draws clips; None: as the suite
+            says, or 0.
 
     Raises:
         AvbenchError: the suite has errors, or an option is unknown or of another kind.
@@ -304,7 +309,8 @@ def report(
         "delta_to": (delta_to, ("table",)),
         "published": (published or None, ("table",)),
         "words": (words, ("strata",)),
-        "clips": (clips, ("table", "captions")),
+        "clips": (clips, ("table", "captions", "attention")),
+        "clip_seed": (clip_seed, ("captions", "attention")),
     }
     for name, (value, kinds) in given.items():
         if value is not None and kind not in kinds:
@@ -333,7 +339,8 @@ def report(
             intervals=intervals,
             published=published,
             words=None if words is None else Path(words),
-            clips=clips,
+            clips=clips if isinstance(clips, int | None) else _texts(clips),
+            clip_seed=clip_seed,
         ),
         plugins_dir=made.plugins_dir,
     )

@@ -65,25 +65,80 @@ def modality_use_report(plan: Plan, store: Store, folder: Path) -> SuiteReport:
 
 
 def captions_report(
-    plan: Plan, store: Store, folder: Path, *, clips: int | Sequence[str] | None = None
+    plan: Plan,
+    store: Store,
+    folder: Path,
+    *,
+    clips: int | Sequence[str] | None = None,
+    seed: int | None = None,
 ) -> SuiteReport:
     """Return the captions of the rows beside the ground truth (Figs. 1 and B).
 
-    ``clips``: how many of each dataset, or their ids; None: as the suite says.
+    Args:
+        plan: the suite's plan.
+        store: the folders of its stages.
+        folder: the usual folder of its files.
+        clips: how many of each dataset, or their ids; None: as the suite says.
+        seed: of the draw; None: as the suite says.
 
     Raises:
         AvbenchError: there are no captions yet, or a clip is in no dataset.
     """
     asked = plan.shown["captions"]
-    choice = Choice(asked["clips"], asked["seed"])
-    if isinstance(clips, int):
-        choice = Choice(clips, asked["seed"])
-    elif clips is not None:
+    drawn = asked["seed"] if seed is None else seed
+    choice = Choice(clips if isinstance(clips, int) else asked["clips"], drawn)
+    if clips is not None and not isinstance(clips, int):
+        if seed is not None:
+            raise AvbenchError("a seed draws clips, and these are named; give either")
         choice = Choice(ids=tuple(clips))
     sheets = stamp(plan, caption_sheets(Records.read(plan, store), choice))
     if not sheets:
         raise AvbenchError(f"{plan.suite}: there are no captions yet; use 'avbench run' first")
     return _other("captions", plan, sheets, folder)
+
+
+def attention_report(
+    plan: Plan,
+    store: Store,
+    folder: Path,
+    *,
+    clips: int | Sequence[str] | None = None,
+    seed: int | None = None,
+    plugins_dir: Path | None = None,
+) -> SuiteReport:
+    """Return the attention from sound to the picture (Fig. 5), rolled out and drawn over frames.
+
+    Args:
+        plan: the suite's plan.
+        store: the folders of its stages.
+        folder: the usual folder of its files.
+        clips: how many clips with sound are drawn from each dataset, or ids; None: the usual
+            number.
+        seed: fixes the draw; None: 0.
+        plugins_dir: a folder of plugins, whose components the captioners may need.
+
+    Raises:
+        AvbenchError: the suite fine-tunes nothing, no dataset has a clip of that id, or a seed is
+            given with clips.
+    """
+    from avbench.analysis.attention import CLIPS as USUAL
+    from avbench.analysis.attention import attention_sheets
+
+    ids = () if clips is None or isinstance(clips, int) else tuple(clips)
+    if ids and seed is not None:
+        raise AvbenchError("a seed draws clips, and these are named; give either")
+    made = attention_sheets(
+        plan,
+        store,
+        clips=ids,
+        count=clips if isinstance(clips, int) else USUAL,
+        seed=seed or 0,
+        plugins_dir=plugins_dir,
+    )
+    sheets = stamp(plan, made)
+    if not sheets:
+        raise AvbenchError(f"{plan.suite}: no captioner to look into: the suite fine-tunes none")
+    return _other("attention", plan, sheets, folder)
 
 
 def relevance_report(plan: Plan, folder: Path, *, plugins_dir: Path | None = None) -> SuiteReport:
@@ -120,7 +175,10 @@ class Asked:
     words: Path | None = None
     """Of ``strata``: counts of words."""
     clips: int | Sequence[str] | None = None
-    """Of the page of ``table``, how many; of ``captions``, how many or their ids."""
+    """Of the page of ``table``, how many; of ``captions`` and ``attention``, how many of each
+    dataset or their ids."""
+    clip_seed: int | None = None
+    """Of ``captions`` and ``attention``: seed of the draw."""
 
 
 def report_of(
@@ -143,7 +201,16 @@ def report_of(
         case "modality-use":
             return modality_use_report(plan, store, folder)
         case "captions":
-            return captions_report(plan, store, folder, clips=asked.clips)
+            return captions_report(plan, store, folder, clips=asked.clips, seed=asked.clip_seed)
+        case "attention":
+            return attention_report(
+                plan,
+                store,
+                folder,
+                clips=asked.clips,
+                seed=asked.clip_seed,
+                plugins_dir=plugins_dir,
+            )
         case "relevance":
             return relevance_report(plan, folder, plugins_dir=plugins_dir)
     return suite_report(

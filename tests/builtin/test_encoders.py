@@ -36,6 +36,43 @@ def batch(spec: InputSpec = INPUT, clips: int = 2) -> Batch:
     )
 
 
+# ------------------------------------------------------------------ layout of pictures
+
+
+PICTURES: dict[str, tuple[int, dict[str, Any], tuple[int, int, int]]] = {
+    "timm_frames": (128, {"name": "test_resnet", "grid": 2}, (4, 2, 2)),
+    "video_swin": (
+        32,
+        {"embed_dim": 8, "depths": (1, 1), "num_heads": (2, 2), "patch_size": (2, 4, 4),
+         "window_size": (1, 2, 2), "stochastic_depth_prob": 0.0},
+        (2, 4, 4),
+    ),
+}  # fmt: skip
+"""Size of the frames, options, and the layout."""
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_tokens_of_a_picture_lie_as_their_layout_says(name: str) -> None:
+    """A spot in a corner of the last frame moves the token there the most."""
+    size, options, layout = PICTURES[name]
+    spec = replace(INPUT, size=size)
+    encoder, given = build(name, replace(CONTEXT, input=spec), **options), batch(spec)
+    assert encoder.layout == layout
+    before = encoder(given).values
+    first, last = slice(size // 16, size // 5), slice(-size // 5, -size // 16)
+    for rows, columns, place in ((first, last, (-1, 0, -1)), (last, first, (-1, -1, 0))):
+        video = given.video.clone()
+        video[:, -1, :, rows, columns] = 255 - video[:, -1, :, rows, columns]
+        moved = (encoder(replace(given, video=video)).values - before).abs().sum((0, 2))
+        wanted = torch.arange(encoder.n_tokens).view(layout)[place]
+        assert int(moved.argmax()) == int(wanted)
+
+
+def test_encoders_of_other_streams_have_no_layout() -> None:
+    assert build("audio_transformer", layers=1, heads=4, pool=1).layout is None
+    assert build("bert", layers=1, heads=4).layout is None
+
+
 # ------------------------------------------------------------------ audio Transformer
 
 

@@ -62,7 +62,16 @@ def test_version_and_suites(avbench: Command) -> None:
     assert "table3" in avbench("suites").stdout
     found = json.loads(avbench("suites", "--json").stdout)
     names = [entry["name"] for entry in found]
-    assert names == ["balance", "flops", "quickstart", "smoke", "table2", "table3", "table4"]
+    assert names == [
+        "balance",
+        "fig5",
+        "flops",
+        "quickstart",
+        "smoke",
+        "table2",
+        "table3",
+        "table4",
+    ]
 
 
 def test_plugins(avbench: Command) -> None:
@@ -133,6 +142,14 @@ def test_report_before_any_run(avbench: Command, tmp_path: Path) -> None:
         (
             ("report", "s.yaml", "--strata", "--modality-use"),
             "error: --strata and --modality-use: give only one of them\n",
+        ),
+        (
+            ("report", "s.yaml", "--attention", "--delta-to", "a"),
+            "error: --attention: its tables compare no rows; leave out --delta-to\n",
+        ),
+        (
+            ("report", "s.yaml", "--clips", "a,b"),
+            "error: --clips: only the pictures of --attention use it\n",
         ),
         (
             ("report", "s.yaml", "--modality-use", "--intervals", "seeds"),

@@ -268,6 +268,8 @@ class Bands(Encoder):
         self.words = nn.Embedding(context.vocabulary, context.D)
         self.norm = nn.BatchNorm1d(context.D)
         self.seen = 0
+        if options.fault == "lays its tokens out wrongly":
+            self.layout = (2, 2, 2)
 
     def forward(self, batch: Batch) -> Tokens:
         fault, audio = self.fault, batch.audio
@@ -325,6 +327,7 @@ ENCODER_FAULTS = {
     "positions on the CPU": (Bands, "device", "MixedDevicesError: 'add' takes"),
     "acts after step 50": (Bands, "steps", "in training, step"),
     "detaches in training": (Bands, "parameters", "in training, no gradient on layer.weight"),
+    "lays its tokens out wrongly": (Bands, "shape", "layout (2, 2, 2) for 6 tokens"),
     "words read padding": (Words, "padding", "words differ by"),
     "padding is kept": (Words, "padding", "keep is True at 10 tokens of padding"),
     "no mask": (Words, "padding", "keep is None for texts that end in padding"),

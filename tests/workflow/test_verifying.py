@@ -11,12 +11,11 @@ from avbench.config import shipped
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
 from avbench.core.errors import AvbenchError
-from avbench.core.job import RECORD, Job, read_json, write_json
+from avbench.core.job import RECORD, read_json, write_json
 from avbench.core.registry import load
 from avbench.reports.long_table import LONG_FILE
 from avbench.runner.plan import Store
 from avbench.runner.planning.planner import make_plan
-from avbench.runner.stage_process import run_stages
 from avbench.workflow.planning import SuitePlan
 from avbench.workflow.verifying import Verification, verify
 from tests.records import TINY_WORLD, Recorded
@@ -41,27 +40,6 @@ table: {metrics: [slot_visual], costs: [flops_g, params_m], most_frequent: true}
 )
 
 
-def run(planned: SuitePlan, id_: str) -> None:
-    """Run a stage and all that it reads."""
-    plan, store = planned.plan, planned.store
-    stage = plan.stages[id_]
-    if store.done(stage):
-        return
-    for parent in stage.parents.values():
-        run(planned, parent)
-    directory = store.directory(stage)
-    directory.mkdir(parents=True, exist_ok=True)
-    job = Job(
-        kind=stage.kind,
-        id=stage.id,
-        spec=stage.spec,
-        directory=directory,
-        parents={r: store.directory(plan.stages[p]) for r, p in stage.parents.items()},
-        local={**stage.local, "workers": 1, "device": "cpu"},
-    )
-    assert run_stages([job]), store.record(stage)
-
-
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuitePlan]:
     """A suite of which the first row and the baseline have run, and whose tables are written."""
@@ -72,7 +50,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuitePlan]:
         planned = SuitePlan(plan=made.plan, store=made.store)
         first = made.plan.trials[0]
         for id_ in (first.cells[0].score, str(first.profile), made.plan.baselines["vatex"]):
-            run(planned, id_)
+            made.run(id_)
         planned.report().write(["long"])
         yield planned
 

@@ -100,7 +100,8 @@ class TimmFrames(Encoder):
         self.project = nn.Linear(width, context.D)
         initialise(self.project)
         self.positions = nn.Parameter(0.02 * torch.randn(context.input.frames, 1, context.D))
-        self.n_tokens = context.input.frames * options.grid**2
+        self.layout = (context.input.frames, options.grid, options.grid)
+        self.n_tokens = math.prod(self.layout)
         if options.pretrained is not None:
             path = Path(options.pretrained)
             if path.is_dir() or (not path.is_file() and published_name(options.pretrained)):

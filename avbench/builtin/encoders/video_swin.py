@@ -154,7 +154,8 @@ class VideoSwin(Encoder):
         )
         self.project = Linear(self.backbone.num_features, context.D)
         initialise(self.project)
-        self.n_tokens = math.prod(grid(options, context.input.frames, context.input.size))
+        self.layout = grid(options, context.input.frames, context.input.size)
+        self.n_tokens = math.prod(self.layout)
         # Made here, so that no compiled call has to.
         self.backbone.geometry(patches(options, context.input.frames, context.input.size))
         self.resize_tables = options.resize_tables

@@ -36,9 +36,7 @@ def doctor_(
 
 @app.command("schema")
 def schema_(
-    what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="suite, collection, preset, data.")
-    ],
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="suite, collection, preset, data.")],
     plugins_dir: PluginsDir = None,
 ) -> None:
     """Print a JSON Schema for editors, your plugins' options included."""

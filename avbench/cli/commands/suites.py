@@ -285,7 +285,13 @@ def report(
         known_value("--delta-to", "row", delta_to, plans.whole.labels)
         made = replace(plans.whole, table={**plans.whole.table, "delta_to": delta_to})
         plans = replace(plans, plans=(made,), whole=made)
-    choices = Asked(intervals=intervals, published=published, words=words, clips=clips_of(clips))
+    choices = Asked(
+        intervals=intervals,
+        published=published,
+        words=words,
+        clips=clips_of(clips),
+        clip_seed=clip_seed,
+    )
     kinds = [kind for kind, on in flags.items() if on]
     _report(plans, store_in(results), kinds or None, choices, formats, as_json, plugins_dir)
 

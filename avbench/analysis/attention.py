@@ -263,8 +263,8 @@ class _Maker:
         if self.clips:
             return f"Clips, by name: {', '.join(self.clips)}.{of}"
         return (
-            f"Clips: {self.count} test clips with sound of each dataset, drawn without replacement "
-            f"with seed {self.seed}.{of}"
+            f"Clips: {self.count} test clips with sound of each dataset, drawn without "
+            f"replacement with seed {self.seed}.{of}"
         )
 
 

@@ -12,7 +12,7 @@ import torch
 
 from avbench.analysis.attention import CLIPS, attention_sheets, chosen, overlay
 from avbench.analysis.attention_picture import Overlay, attention_picture, upsampled
-from avbench.cli.reports import write_attention
+from avbench.cli.reports import write_reports
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
 from avbench.core.errors import AvbenchError
@@ -25,6 +25,7 @@ from avbench.models import weights
 from avbench.models.attention_maps import attention_maps
 from avbench.reports.table import Sheet
 from avbench.runner.planning.planner import make_plan
+from avbench.workflow.further_reports import attention_report
 from avbench.workflow.planning import SuitePlan
 from tests.records import TINY_WORLD, Recorded
 
@@ -143,12 +144,12 @@ def test_a_row_without_a_picture_says_why(sheet: Sheet) -> None:
 def test_the_picture_shows_the_clips_that_the_rule_draws(made: Recorded, sheet: Sheet) -> None:
     split = split_of(made)
     heard = {id_ for id_, sound in split.sound.items() if sound is SoundState.PRESENT}
-    ids = [split.clips[i].id for i in chosen(split, "vatex", (), 0)]
+    ids = [split.clips[i].id for i in chosen(split, "vatex", (), 4, 0)]
     assert len(set(ids)) == CLIPS
     assert set(ids) <= heard
     assert [title for title, _ in sheet.rows][:CLIPS] == [f"both, {id_}" for id_ in ids]
     assert any(
-        chosen(split, "vatex", (), seed) != chosen(split, "vatex", (), 0) for seed in (1, 2)
+        chosen(split, "vatex", (), 4, seed) != chosen(split, "vatex", (), 4, 0) for seed in (1, 2)
     )
     (picture,) = sheet.pictures
     assert f"Clips: {', '.join(ids)}." in picture.caption
@@ -169,8 +170,8 @@ def test_a_clip_without_sound_is_drawn_only_if_named(made: Recorded) -> None:
     gone = split.clips[0].id
     split.sound = {**split.sound, gone: SoundState.SILENT}  # type: ignore[misc]
     for seed in range(8):
-        assert 0 not in chosen(split, "vatex", (), seed)
-    assert chosen(split, "vatex", (gone,), 0) == [0]
+        assert 0 not in chosen(split, "vatex", (), 4, seed)
+    assert chosen(split, "vatex", (gone,), 4, 0) == [0]
 
 
 def test_padded_sound_tokens_are_no_rows_of_the_mean(made: Recorded) -> None:
@@ -196,7 +197,7 @@ def test_padded_sound_tokens_are_no_rows_of_the_mean(made: Recorded) -> None:
 
 
 def test_files_are_written_like_those_of_other_reports(made: Recorded, tmp_path: Path) -> None:
-    write_attention(made.plan, made.store, tmp_path, ["md", "long"], False)
+    write_reports([attention_report(made.plan, made.store, tmp_path)], ["md", "long"], False, {})
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"attention.md", "attention.long.csv", "attention-1.svg", "attention-1.png"}
     assert "Abnar and Zuidema" in (tmp_path / "attention.md").read_text()
@@ -218,7 +219,9 @@ def test_a_suite_without_captioners_has_no_such_picture(tmp_path: Path) -> None:
     made = Recorded(tmp_path, "name: s\npreset: tiny\nrows: [{label: a, fusion: merged}]\n"
                     "pretrain: null\nfinetune: null\n")  # fmt: skip
     with pytest.raises(AvbenchError, match="s: no captioner to look into"):
-        write_attention(made.plan, made.store, tmp_path / "out", ["md"], False)
+        write_reports(
+            [attention_report(made.plan, made.store, tmp_path / "out")], ["md"], False, {}
+        )
 
 
 # ------------------------------------------------------------------ the drawing

@@ -14,12 +14,13 @@ import pytest
 
 from avbench.analysis import loss_curves, pretraining
 from avbench.analysis.modality_use import use_sheets
-from avbench.cli.reports import write_modality_use
+from avbench.cli.reports import write_reports
 from avbench.core.errors import AvbenchError
 from avbench.reports.collect import collect
 from avbench.reports.formats import FORMATS
 from avbench.reports.table import Sheet
 from avbench.training import loss_log
+from avbench.workflow.further_reports import modality_use_report
 from tests.records import Recorded
 
 SUITE = """
@@ -369,7 +370,7 @@ def test_all_formats_hold_the_tables_and_the_figure(
     made.trained("plain", 0, plain)
     made.scored("plain", 0, "vatex", GAME | ALTERED)
     out = tmp_path / "out"
-    write_modality_use(made.plan, made.store, out, list(FORMATS), False)
+    write_reports([modality_use_report(made.plan, made.store, out)], list(FORMATS), False, {})
     said = capsys.readouterr().out
     stem = "modality-use"
     written = {p.name: p for p in out.iterdir()}
@@ -389,7 +390,7 @@ def test_all_formats_hold_the_tables_and_the_figure(
         assert "how pre-training ended" in text
     long = list(csv.DictReader(io.StringIO(written[f"{stem}.long.csv"].read_text())))
     assert {r["metric"] for r in long} >= {"gap_audio", "cider", "shapley_of_video"}
-    write_modality_use(made.plan, made.store, out, ["md"], True)
+    write_reports([modality_use_report(made.plan, made.store, out)], ["md"], True, {})
     shown = json.loads(capsys.readouterr().out)
     assert shown["files"]["losses png"].endswith("losses.png")
     assert any(r["metric"] == "shapley_all" for r in shown["rows"])
@@ -401,4 +402,6 @@ def test_a_suite_that_asks_for_nothing_is_told_so(tmp_path: Path) -> None:
     text = re.sub(r"loss: \w+(, )?", "", text).replace("tasks: [pcc]", "loss: plain, tasks: [pcc]")
     made = Made(tmp_path, text.replace("- {label: balanced, }", ""))
     with pytest.raises(AvbenchError, match="s: no data on modality use: no row is"):
-        write_modality_use(made.plan, made.store, tmp_path / "out", ["md"], False)
+        write_reports(
+            [modality_use_report(made.plan, made.store, tmp_path / "out")], ["md"], False, {}
+        )

@@ -15,7 +15,7 @@ from avbench.analysis.strata_tables import diversity, strata_sheets
 from avbench.api import References
 from avbench.builtin.metrics.coco_caption import CocoCaption
 from avbench.cli.main import app
-from avbench.cli.reports import write_report, write_strata
+from avbench.cli.reports import write_reports
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
 from avbench.core.errors import AvbenchError, DataError
@@ -41,6 +41,8 @@ from avbench.reports.systems import ScoreStatistics
 from avbench.reports.table import Sheet
 from avbench.runner.plan import Stage, Store
 from avbench.runner.planning.planner import make_plan
+from avbench.workflow.further_reports import strata_report
+from avbench.workflow.reporting import suite_report
 
 COUNTS = WordCounts(
     audio={"bark": 90, "dog": 10}, image={"dog": 40, "red": 60}, audio_total=100, image_total=100,
@@ -422,11 +424,13 @@ def test_variety_stands_beside_the_scores_and_tells_what_was_not_divided(made: M
 def test_strata_are_written_printed_and_given_as_json(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_strata(made.plan, made.store, tmp_path / "out", ["md", "long"], False)
+    write_reports(
+        [strata_report(made.plan, made.store, tmp_path / "out")], ["md", "long"], False, {}
+    )
     assert "vatex by caption length" in capsys.readouterr().out
     written = (tmp_path / "out" / "strata.md").read_text()
     assert "### T: activitynet by presence of sound" in written
-    write_strata(made.plan, made.store, tmp_path / "out", [], True)
+    write_reports([strata_report(made.plan, made.store, tmp_path / "out")], [], True, {})
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {"sound silent", ""} <= {row["stratum"] for row in rows}
 
@@ -438,7 +442,7 @@ def test_nothing_scored_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(
         AvbenchError, match="s: nothing has been scored yet; use 'avbench run' first"
     ):
-        write_strata(made.plan, empty, tmp_path / "out", [], False)
+        write_reports([strata_report(made.plan, empty, tmp_path / "out")], [], False, {})
     folder = made.store.directory(made.plan.stages[made.plan.trials[0].cells[0].score])
     (folder / sufficient.STATISTICS).unlink()
     with pytest.raises(DataError, match=r"statistics\.npz: no such file; score again"):
@@ -486,9 +490,14 @@ def test_reports_show_the_intervals_that_are_asked_for(
         ("videos", "over videos (Student's t by the jackknife"),
         ("seeds", "over seeds (Student's t)"),
     ):
-        write_report(made.plan, made.store, tmp_path / "out", ["md"], False, intervals=what)
+        write_reports(
+            [suite_report(made.plan, made.store, tmp_path / "out", intervals=what)],
+            ["md"],
+            False,
+            {},
+        )
         assert said in (tmp_path / "out" / "table.md").read_text()
-    write_report(made.plan, made.store, tmp_path / "out", ["md"], False)
+    write_reports([suite_report(made.plan, made.store, tmp_path / "out")], ["md"], False, {})
     assert "In brackets" not in (tmp_path / "out" / "table.md").read_text()
     capsys.readouterr()
 

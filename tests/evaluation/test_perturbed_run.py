@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from avbench.analysis.modality_use import use_sheets
-from avbench.cli.reports import write_modality_use
+from avbench.cli.reports import write_reports
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
 from avbench.core.job import RECORD, Job, read_json
@@ -26,6 +26,7 @@ from avbench.reports.layouts import alterations
 from avbench.runner.plan import Cell, Plan, Stage, Store, Trial
 from avbench.runner.planning.planner import make_plan
 from avbench.runner.stage_process import run_stages
+from avbench.workflow.further_reports import modality_use_report
 from tests.records import TINY_WORLD
 
 pytestmark = pytest.mark.slow
@@ -222,5 +223,10 @@ def test_the_report_tells_all_of_it(done: Done, tmp_path: Path) -> None:
         parts = [found[m].mean for m in ("Audio", "Video", "Text") if found[m].mean is not None]
         assert len(parts) == (3 if title == "text" else 2)
         assert sum(parts) == pytest.approx(found["Everything"].mean - found["Nothing"].mean)
-    write_modality_use(done.plan, done.store, tmp_path, ["md", "latex", "csv", "html"], False)
+    write_reports(
+        [modality_use_report(done.plan, done.store, tmp_path)],
+        ["md", "latex", "csv", "html"],
+        False,
+        {},
+    )
     assert (tmp_path / "losses.png").stat().st_size > 1000

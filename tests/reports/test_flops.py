@@ -22,7 +22,7 @@ from avbench.api import EncoderContext, InputSpec
 from avbench.builtin.encoders._layers import transformer_encoder_macs
 from avbench.builtin.encoders.video_swin import video_swin_macs
 from avbench.cli.listing import print_plan
-from avbench.cli.reports import write_report
+from avbench.cli.reports import write_reports
 from avbench.config.overrides import Overrides
 from avbench.config.suite import Cost, read_suite
 from avbench.core.components import ComponentRef
@@ -45,6 +45,7 @@ from avbench.runner.planning.planner import make_plan
 from avbench.training.costs import OUTPUT, closed_form
 from avbench.training.profile import Profile, run
 from avbench.workflow.planning import plan_data
+from avbench.workflow.reporting import suite_report
 from tests.records import write_record
 
 REGISTRY = load()
@@ -402,7 +403,12 @@ def test_every_format_shows_costs_and_no_empty_scores(
     recorded: tuple[Plan, Store], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, store = recorded
-    write_report(plan, store, tmp_path / "out", ["md", "csv", "latex", "html", "long"], False)
+    write_reports(
+        [suite_report(plan, store, tmp_path / "out")],
+        ["md", "csv", "latex", "html", "long"],
+        False,
+        {},
+    )
     said = capsys.readouterr().out
     written = {p.suffix: p.read_text() for p in (tmp_path / "out").iterdir()}
     assert set(written) == {".md", ".csv", ".tex", ".html"}

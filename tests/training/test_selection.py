@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from avbench.api import Clip, Dataset, Metric, References, Score
-from avbench.cli.reports import write_report
+from avbench.cli.reports import write_reports
 from avbench.config.overrides import Overrides
 from avbench.config.suite import read_suite
 from avbench.core.errors import AvbenchError, DataError, SuiteError
@@ -35,6 +35,7 @@ from avbench.training import stage as train
 from avbench.training.schedule import hold_out
 from avbench.training.selection import Selection
 from avbench.training.settings import SelectionSettings
+from avbench.workflow.reporting import suite_report
 from tests.records import write_record
 from tests.training.test_engine import close, share, spec, start
 from tests.training.test_engine import job as folder_job
@@ -540,7 +541,7 @@ def test_tables_tell_the_selection_and_are_stamped_where_it_leaks(
         done(store, plan.stages[cell.score], {"scores": [score]})
     assert leaking(plan) == (("vatex", "youcook2") if on_report else ())
     formats = ("md", "csv", "latex", "html", "long")
-    write_report(plan, store, tmp_path / "out", formats, as_json=False)
+    write_reports([suite_report(plan, store, tmp_path / "out")], formats, False, {})
     shown = capsys.readouterr().out
     texts = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
     note = (

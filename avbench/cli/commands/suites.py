@@ -35,6 +35,7 @@ from avbench.cli.commands.numbers import (
     within,
 )
 from avbench.core.errors import AvbenchError
+from avbench.core.numbers import SEED
 from avbench.core.paths import RESULTS
 from avbench.training.settings import STEPS
 from avbench.workflow.machine import Machine, Strategy
@@ -240,6 +241,10 @@ def report(
         bool,
         typer.Option("--relevance", help="Audio relevance of the data (Table 1, Fig. A)."),
     ] = False,
+    attention: Annotated[
+        bool,
+        typer.Option("--attention", help="Attention from sound to the picture (Fig. 5), drawn."),
+    ] = False,
     published: Annotated[
         bool,
         typer.Option("--published", help="Published figures of rows in columns beside ours."),
@@ -248,8 +253,13 @@ def report(
         str | None,
         typer.Option(
             metavar="N|ID,…",
-            help="Most clips on the HTML page; clips of each dataset, or their ids, for captions.",
+            help="Most clips on the HTML page; for captions and attention, clips of each dataset "
+            "or their ids.",
         ),
+    ] = None,
+    clip_seed: Annotated[
+        int | None,
+        typer.Option(callback=within(SEED), help="Seed that draws the clips."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -266,6 +276,7 @@ def report(
         "strata": strata,
         "modality-use": modality_use,
         "captions": captions,
+        "attention": attention,
         "relevance": relevance,
     }
     asked = [f"--{kind}" for kind, on in flags.items() if on]
@@ -275,7 +286,9 @@ def report(
         raise AvbenchError(f"{asked[0]}: its tables have no intervals; leave out --intervals")
     if asked and published:
         raise AvbenchError(f"{asked[0]}: it has no published figures; leave out --published")
-    if asked and clips is not None and not captions:
+    if clip_seed is not None and not (captions or attention):
+        raise AvbenchError("--clip-seed: only --captions and --attention draw clips")
+    if asked and clips is not None and not (captions or attention):
         raise AvbenchError(f"{asked[0]}: its page has no clips; leave out --clips")
     if asked and delta_to is not None:
         raise AvbenchError(f"{asked[0]}: its tables compare no rows; leave out --delta-to")

@@ -27,7 +27,7 @@ def agreed(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows; those with another signature are ``refused``: a reason and no value.
     """
-    made = frame["signature"].str.partition("|")[2]
+    made = frame["signature"].map(lambda signature: signature.partition("|")[2])
     compared = (frame["status"] == "ok") & (made != "")
     changed = frame.copy()
     for _, group in made[compared].groupby([frame["dataset"], frame["metric"]], sort=False):

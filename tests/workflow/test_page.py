@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import wave
 from base64 import b64decode
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import avbench
+from avbench.core.errors import AvbenchError
 from avbench.core.job import LOG, write_json
 from avbench.core.options import plain
 from avbench.core.types import Clip, InputSpec, SoundState
@@ -80,8 +82,6 @@ def write_split(folder: Path, media: Path) -> None:
         {**entry_to_json(replace(entry, row=i)), "clip": clip_to_json(clip, folder)}
         for i, clip in enumerate(clips)
     ]
-    import json
-
     (folder / CLIPS).write_text("".join(json.dumps(line) + "\n" for line in lines))
     write_json(folder / PARAGRAPHS, {})
     split = {
@@ -281,6 +281,11 @@ def test_plots_show_losses_costs_and_altered_streams(suite: SuitePlan) -> None:
 def test_the_front_holds_the_points_that_no_other_beats() -> None:
     points = [(1.0, 5.0), (2.0, 5.0), (2.0, 4.0), (3.0, 9.0), (1.0, 3.0), (4.0, 8.0)]
     assert pareto(points) == [(1.0, 5.0), (3.0, 9.0)]
+
+
+def test_clips_belong_to_the_suite_s_own_page(suite: SuitePlan) -> None:
+    with pytest.raises(AvbenchError, match="clips: only of kind 'table', got kind 'strata'"):
+        avbench.report(suite, kind="strata", clips=3)
 
 
 def test_a_damaged_file_costs_one_part_of_the_page_and_is_named(suite: SuitePlan) -> None:

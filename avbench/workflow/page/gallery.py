@@ -95,13 +95,11 @@ class _Gallery:
         for i in drawn:
             clip = split.clips[i]
             strip = self._within(previews.strip(split, i))
-            end = split.entries[i].timeline.end
             yield ClipCaptions(
                 dataset=dataset,
                 id=clip.id,
                 references=clip.captions,
                 speech=clip.speech or "",
-                seconds=end - split.entries[i].timeline.start,
                 captions={row: of[clip.id] for row, of in said.items()},
                 scores={
                     row: of[item]

@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 
 import avbench
 from avbench.core.errors import AvbenchError
@@ -20,7 +21,7 @@ from avbench.core.options import plain
 from avbench.core.types import Clip, InputSpec, SoundState
 from avbench.data.media.sampling import Timeline
 from avbench.data.prepared.clips import CLIPS, PARAGRAPHS, SPLIT, clip_to_json
-from avbench.data.prepared.split import FRAMES, Entry, entry_to_json
+from avbench.data.prepared.split import FRAMES, Entry, PreparedSplit, entry_to_json
 from avbench.evaluation.predictions import PREDICTIONS
 from avbench.evaluation.score import PER_CLIP
 from avbench.reports.collect import collect
@@ -218,6 +219,21 @@ def test_clips_have_captions_scores_frames_and_sound(suite: SuitePlan) -> None:
     assert [id_ for id_, clip in clips.items() if clip.sound] == ["clip0"]
     assert "vatex: 5 of 5 clips." in found.notes
     assert "Of these 5 clips, 5 have frames and 1 have sound here" in found.notes[-1]
+
+
+def test_frames_are_made_small_and_put_side_by_side(
+    suite: SuitePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = torch.full((4, 3, 224, 224), 200, dtype=torch.uint8)
+    monkeypatch.setattr(PreparedSplit, "frames", lambda self, index, spec: large)
+    found = page_of(suite, clips=1).gallery
+    assert found is not None
+    data = b64decode(found.clips[0].strip.removeprefix("data:image/webp;base64,"))
+    with av.open(io.BytesIO(data)) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert picture.shape == (96, 4 * 96 + 3 * 2, 3)
+    assert abs(int(picture[48, 48, 0]) - 200) <= 6
+    assert picture[48, 96, 0] > 230  # the gap
 
 
 def test_an_embedded_sound_is_the_clip_s_own(suite: SuitePlan) -> None:

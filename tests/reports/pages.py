@@ -106,7 +106,6 @@ def page(
                 id=f"clip {i} {text}".strip(),
                 references=("the red dog runs", caption()),
                 speech=text,
-                seconds=2.0,
                 captions={
                     row: "the red zebra runs" if i == row else caption()
                     for row in range(len(rows))

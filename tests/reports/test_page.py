@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Dialog, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
 
 from avbench.core.errors import AvbenchError
 from avbench.reports.page import cells, render, scripts
@@ -109,8 +109,9 @@ class Opened:
     def table(self) -> Locator:
         return self.page.locator("#table-1")
 
-    def rows(self) -> list[str]:
-        return self.table().locator("tbody th").all_text_contents()
+    def expect_rows(self, *labels: str) -> None:
+        """DataTables sorts once the click is over."""
+        expect(self.table().locator("tbody th")).to_have_text(list(labels))
 
     def choose(self, name: str, label: str) -> None:
         self.page.locator(f"#filters [name={name}]").select_option(label=label)
@@ -234,24 +235,24 @@ class TestInChromium:
         evil.context.close()
 
     def test_a_column_sorts_by_its_figures_by_mouse_and_keyboard(self, opened) -> None:
-        assert opened.rows() == ["one", "two", "three"]
+        opened.expect_rows("one", "two", "three")
         head = opened.table().locator("thead tr:last-child th").nth(1)
         head.locator(".dt-column-order").click()
-        assert opened.rows() == ["one", "two", "three"]
+        opened.expect_rows("one", "two", "three")
         head.locator(".dt-column-order").focus()
         opened.page.keyboard.press("Enter")
-        assert opened.rows() == ["three", "two", "one"]  # 30, 20, 10: not by their first digits
+        opened.expect_rows("three", "two", "one")  # 30, 20, 10: not by their first digits
         cost = opened.table().locator("thead tr:last-child th").nth(5)
         cost.locator(".dt-column-order").click()
-        assert opened.rows() == ["one", "two", "three"]  # three has no cost
+        opened.expect_rows("one", "two", "three")  # three has no cost
         cost.locator(".dt-column-order").click()
-        assert opened.rows() == ["two", "one", "three"]
+        opened.expect_rows("two", "one", "three")
 
     def test_a_filter_leaves_the_rows_that_match(self, opened) -> None:
         opened.page.get_by_label("Filter rows of Scores").fill("thr")
-        assert opened.rows() == ["three"]
+        opened.expect_rows("three")
         opened.page.get_by_label("Filter rows of Scores").fill("")
-        assert opened.rows() == ["one", "two", "three"]
+        opened.expect_rows("one", "two", "three")
 
     def test_row_labels_stay_in_view_as_a_table_scrolls(self, browser, file) -> None:
         narrow = Opened(browser, file, width=380)
@@ -389,7 +390,7 @@ class TestInChromium:
         for _ in range(3):
             made = Opened(browser, file)
             times.append(int(made.page.locator("html").get_attribute("data-ready")) / 1000)
-            assert len(made.rows()) == 50
+            expect(made.table().locator("tbody tr")).to_have_count(50)
             assert len(made.clips()) == 12
             made.context.close()
         print(f"{len(text) / 1e6:.1f} MB, ready after {min(times):.2f} s")

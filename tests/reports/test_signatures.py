@@ -2,7 +2,7 @@
 
 from avbench.reports.long_table import Measurement, Table
 from avbench.reports.pivot import pivot
-from avbench.reports.signatures import signatures
+from avbench.reports.signatures import agreed, signatures
 from avbench.reports.table import Column, Sheet, TableLayout
 
 PTB = "cider|n:4|tok:ptb|clips:9-aa"
@@ -75,3 +75,7 @@ def test_other_columns_and_figures_without_a_signature_are_left_alone() -> None:
 def test_notes_take_the_signatures_that_are_shown() -> None:
     table = Table.of([row("one", 50.0, LETTERS), row("two", 60.0, PTB), row("three", 1.0, PTB)])
     assert signatures(table.frame) == {"d": {"cider": PTB}}
+
+
+def test_a_table_without_rows_agrees() -> None:
+    assert agreed(Table.of([]).frame).empty

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import wave
 from base64 import b64decode
 from dataclasses import replace
@@ -11,14 +12,16 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 
 import avbench
+from avbench.core.errors import AvbenchError
 from avbench.core.job import LOG, write_json
 from avbench.core.options import plain
 from avbench.core.types import Clip, InputSpec, SoundState
 from avbench.data.media.sampling import Timeline
 from avbench.data.prepared.clips import CLIPS, PARAGRAPHS, SPLIT, clip_to_json
-from avbench.data.prepared.split import FRAMES, Entry, entry_to_json
+from avbench.data.prepared.split import FRAMES, Entry, PreparedSplit, entry_to_json
 from avbench.evaluation.predictions import PREDICTIONS
 from avbench.evaluation.score import PER_CLIP
 from avbench.reports.collect import collect
@@ -80,8 +83,6 @@ def write_split(folder: Path, media: Path) -> None:
         {**entry_to_json(replace(entry, row=i)), "clip": clip_to_json(clip, folder)}
         for i, clip in enumerate(clips)
     ]
-    import json
-
     (folder / CLIPS).write_text("".join(json.dumps(line) + "\n" for line in lines))
     write_json(folder / PARAGRAPHS, {})
     split = {
@@ -220,6 +221,21 @@ def test_clips_have_captions_scores_frames_and_sound(suite: SuitePlan) -> None:
     assert "Of these 5 clips, 5 have frames and 1 have sound here" in found.notes[-1]
 
 
+def test_frames_are_made_small_and_put_side_by_side(
+    suite: SuitePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = torch.full((4, 3, 224, 224), 200, dtype=torch.uint8)
+    monkeypatch.setattr(PreparedSplit, "frames", lambda self, index, spec: large)
+    found = page_of(suite, clips=1).gallery
+    assert found is not None
+    data = b64decode(found.clips[0].strip.removeprefix("data:image/webp;base64,"))
+    with av.open(io.BytesIO(data)) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert picture.shape == (96, 4 * 96 + 3 * 2, 3)
+    assert abs(int(picture[48, 48, 0]) - 200) <= 6
+    assert picture[48, 96, 0] > 230  # the gap
+
+
 def test_an_embedded_sound_is_the_clip_s_own(suite: SuitePlan) -> None:
     found = page_of(suite).gallery
     assert found is not None
@@ -281,6 +297,11 @@ def test_plots_show_losses_costs_and_altered_streams(suite: SuitePlan) -> None:
 def test_the_front_holds_the_points_that_no_other_beats() -> None:
     points = [(1.0, 5.0), (2.0, 5.0), (2.0, 4.0), (3.0, 9.0), (1.0, 3.0), (4.0, 8.0)]
     assert pareto(points) == [(1.0, 5.0), (3.0, 9.0)]
+
+
+def test_clips_belong_to_the_suite_s_own_page(suite: SuitePlan) -> None:
+    with pytest.raises(AvbenchError, match="clips: only of kind 'table', got kind 'strata'"):
+        avbench.report(suite, kind="strata", clips=3)
 
 
 def test_a_damaged_file_costs_one_part_of_the_page_and_is_named(suite: SuitePlan) -> None:

@@ -138,7 +138,6 @@ class ClipCaptions:
     id: str
     references: tuple[str, ...]
     speech: str
-    seconds: float
     captions: Mapping[int, str]
     """Place of a row → its caption."""
     scores: Mapping[int, float]

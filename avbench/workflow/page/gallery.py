@@ -42,8 +42,13 @@ def gallery(records: Records, clips: int = CLIPS) -> Gallery | None:
     """
     if clips < 1 or not records.plan.datasets:
         return None
-    made = _Gallery(records, -(-clips // len(records.plan.datasets)))
-    found = tuple(clip for dataset in records.plan.datasets for clip in made.of(dataset))
+    made, sets = _Gallery(records), records.plan.datasets
+    shares = [(clips + i) // len(sets) for i in reversed(range(len(sets)))]
+    found = tuple(
+        clip
+        for dataset, share in zip(sets, shares, strict=True)
+        for clip in made.of(dataset, share)
+    )
     if not found:
         raise AvbenchError(" ".join(made.notes))
     return Gallery(
@@ -61,8 +66,6 @@ Stages = dict[str, str]
 @dataclass(slots=True)
 class _Gallery:
     records: Records
-    share: int
-    """The most clips of a set."""
     rows: list[tuple[Row, Stages]] = field(init=False)
     score: str = field(init=False)
     notes: list[str] = field(default_factory=list)
@@ -77,8 +80,8 @@ class _Gallery:
     def plan(self) -> Plan:
         return self.records.plan
 
-    def of(self, dataset: str) -> Iterator[ClipCaptions]:
-        """Yield the clips of a set with their captions."""
+    def of(self, dataset: str, share: int) -> Iterator[ClipCaptions]:
+        """Yield some clips of a set with their captions, at most ``share``."""
         try:
             directory = self.records.store.directory(self.plan.stages[self.plan.prepared[dataset]])
             split = PreparedSplit.open(directory)
@@ -90,18 +93,16 @@ class _Gallery:
             self.notes.append(f"{dataset}: no row has captions yet.")
             return
         places = range(len(split))
-        drawn = sorted(places, key=lambda i: _draw(dataset, split.clips[i].id))[: self.share]
+        drawn = sorted(places, key=lambda i: _draw(dataset, split.clips[i].id))[:share]
         self.notes.append(f"{dataset}: {len(drawn)} of {len(split)} clips.")
         for i in drawn:
             clip = split.clips[i]
             strip = self._within(previews.strip(split, i))
-            end = split.entries[i].timeline.end
             yield ClipCaptions(
                 dataset=dataset,
                 id=clip.id,
                 references=clip.captions,
                 speech=clip.speech or "",
-                seconds=end - split.entries[i].timeline.start,
                 captions={row: of[clip.id] for row, of in said.items()},
                 scores={
                     row: of[item]

@@ -12,7 +12,9 @@ from fractions import Fraction
 import av
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from avbench.core.errors import DataError
@@ -28,6 +30,9 @@ GAP = 2
 QUALITY = 70
 """Of WebP, 1 to 100."""
 
+FAULTS = (DataError, OSError, ValueError, av.FFmpegError)
+"""Errors of arrays or files that are missing or damaged, and of encoders that FFmpeg lacks."""
+
 SECONDS = 10.0
 """Of sound, at most."""
 RATE = 16_000
@@ -40,12 +45,16 @@ def strip(split: PreparedSplit, index: int) -> str:
     """Return frames of a clip side by side, as the data URL of a WebP; empty: it has none."""
     try:
         frames = split.frames(index, replace(split.input, frames=FRAMES))
-    except (DataError, OSError, ValueError):
+        return _url("image/webp", _webp(_side_by_side(frames)))
+    except FAULTS:
         return ""
+
+
+def _side_by_side(frames: UInt8[Tensor, "T 3 H W"]) -> UInt8[np.ndarray, "h w 3"]:
     if frames.shape[-1] > HEIGHT:
         frames = interpolate(frames.float(), size=(HEIGHT, HEIGHT), mode="area").to(torch.uint8)
     row = torch.cat([pad(frame, (0, GAP), value=255) for frame in frames], dim=-1)[..., :-GAP]
-    return _url("image/webp", _webp(row.permute(1, 2, 0).numpy()))
+    return row.permute(1, 2, 0).numpy()
 
 
 def sound(clip: Clip) -> str:
@@ -54,9 +63,9 @@ def sound(clip: Clip) -> str:
     end = start + SECONDS if clip.end is None else min(clip.end, start + SECONDS)
     try:
         samples = read_sound(clip.media, start=clip.start, end=end, rate=RATE).samples
-    except (DataError, OSError):
+        return _url("audio/webm", _opus(samples)) if samples.size else ""
+    except FAULTS:
         return ""
-    return _url("audio/webm", _opus(samples)) if samples.size else ""
 
 
 def _webp(picture: NDArray[np.uint8]) -> bytes:

@@ -316,7 +316,7 @@ def report(
         if value is not None and kind not in kinds:
             raise AvbenchError(f"{name}: only of kind '{' or '.join(kinds)}', got kind '{kind}'")
     if kind == "table" and not isinstance(clips, int | None):
-        raise AvbenchError(f"clips: of kind 'table' a number of clips, got {clips!r}")
+        raise AvbenchError(f"clips: ids are for kinds 'captions' and 'attention', got {clips!r}")
     made = plan(
         suite,
         preset=preset,

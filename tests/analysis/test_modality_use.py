@@ -370,7 +370,8 @@ def test_all_formats_hold_the_tables_and_the_figure(
     made.trained("plain", 0, plain)
     made.scored("plain", 0, "vatex", GAME | ALTERED)
     out = tmp_path / "out"
-    write_reports([modality_use_report(made.plan, made.store, out)], list(FORMATS), False, {})
+    report = modality_use_report(made.plan, made.store, out)
+    write_reports([report], list(FORMATS), False, {})
     said = capsys.readouterr().out
     stem = "modality-use"
     written = {p.name: p for p in out.iterdir()}
@@ -390,7 +391,8 @@ def test_all_formats_hold_the_tables_and_the_figure(
         assert "how pre-training ended" in text
     long = list(csv.DictReader(io.StringIO(written[f"{stem}.long.csv"].read_text())))
     assert {r["metric"] for r in long} >= {"gap_audio", "cider", "shapley_of_video"}
-    write_reports([modality_use_report(made.plan, made.store, out)], ["md"], True, {})
+    report = modality_use_report(made.plan, made.store, out)
+    write_reports([report], ["md"], True, {})
     shown = json.loads(capsys.readouterr().out)
     assert shown["files"]["losses png"].endswith("losses.png")
     assert any(r["metric"] == "shapley_all" for r in shown["rows"])

@@ -430,7 +430,8 @@ def test_strata_are_written_printed_and_given_as_json(
     assert "vatex by caption length" in capsys.readouterr().out
     written = (tmp_path / "out" / "strata.md").read_text()
     assert "### T: activitynet by presence of sound" in written
-    write_reports([strata_report(made.plan, made.store, tmp_path / "out")], [], True, {})
+    report = strata_report(made.plan, made.store, tmp_path / "out")
+    write_reports([report], [], True, {})
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {"sound silent", ""} <= {row["stratum"] for row in rows}
 
@@ -442,7 +443,7 @@ def test_nothing_scored_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(
         AvbenchError, match="s: nothing has been scored yet; use 'avbench run' first"
     ):
-        write_reports([strata_report(made.plan, empty, tmp_path / "out")], [], False, {})
+        strata_report(made.plan, empty, tmp_path / "out")
     folder = made.store.directory(made.plan.stages[made.plan.trials[0].cells[0].score])
     (folder / sufficient.STATISTICS).unlink()
     with pytest.raises(DataError, match=r"statistics\.npz: no such file; score again"):
@@ -497,7 +498,8 @@ def test_reports_show_the_intervals_that_are_asked_for(
             {},
         )
         assert said in (tmp_path / "out" / "table.md").read_text()
-    write_reports([suite_report(made.plan, made.store, tmp_path / "out")], ["md"], False, {})
+    report = suite_report(made.plan, made.store, tmp_path / "out")
+    write_reports([report], ["md"], False, {})
     assert "In brackets" not in (tmp_path / "out" / "table.md").read_text()
     capsys.readouterr()
 

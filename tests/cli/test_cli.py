@@ -64,13 +64,22 @@ def test_version_and_suites(avbench: Command) -> None:
     names = [entry["name"] for entry in found]
     assert names == [
         "balance",
+        "balance_finetune",
+        "fig1",
+        "fig4",
         "fig5",
+        "figA",
+        "figB",
         "flops",
+        "paper",
         "quickstart",
+        "sensitivity",
         "smoke",
+        "table1",
         "table2",
         "table3",
         "table4",
+        "table5",
     ]
 
 
@@ -148,8 +157,20 @@ def test_report_before_any_run(avbench: Command, tmp_path: Path) -> None:
             "error: --attention: its tables compare no rows; leave out --delta-to\n",
         ),
         (
+            ("report", "s.yaml", "--clips", "-1"),
+            "error: --clips: must be from 0 to 100,000 clips, got -1\n",
+        ),
+        (
+            ("report", "s.yaml", "--clip-seed", "1"),
+            "error: --clip-seed: only --captions and --attention draw clips\n",
+        ),
+        (
+            ("report", "s.yaml", "--captions", "--published"),
+            "error: --captions: it has no published figures; leave out --published\n",
+        ),
+        (
             ("report", "s.yaml", "--clips", "a,b"),
-            "error: --clips: only the pictures of --attention use it\n",
+            "error: --clips: ids are for --captions and --attention; give a number\n",
         ),
         (
             ("report", "s.yaml", "--modality-use", "--intervals", "seeds"),
@@ -362,4 +383,4 @@ def test_an_environment_that_breaks_every_stage_stops_the_run_and_is_told_once_f
     assert result.stdout.count("TypeError") == 1  # as the first failed
     assert re.search(r"FAILED: world .*: the same error$", result.stdout, re.M)
     assert "CIDEr" not in result.stdout
-    assert not (tmp_path / "results" / "quickstart").exists()
+    assert not list((tmp_path / "results" / "quickstart").glob("table*"))

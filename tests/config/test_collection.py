@@ -122,7 +122,8 @@ def test_a_suite_may_keep_its_preset(folder: Path) -> None:
 def test_the_paper_has_all_its_tables_and_figures(paper: Plans) -> None:
     named = {plan.suite for plan in paper.plans}
     assert named >= {f"table{n}" for n in range(1, 6)}
-    assert named >= {"fig1", "figA", "figB", "fig4", "flops", "sensitivity", "balance_finetune"}
+    assert named >= {"fig1", "figA", "figB", "fig4", "fig5", "flops"}
+    assert named >= {"sensitivity", "balance_finetune"}
     apart = {"balance", "quickstart", "smoke", "paper"}  # no table or figure of the paper
     assert named == suite_names().keys() - apart
 
@@ -131,7 +132,7 @@ def test_figures_and_table_5_need_no_stage_of_their_own(paper: Plans) -> None:
     """Their rows are rows of the tables 2 to 4, so they are the same stages."""
     plans = {plan.suite: plan for plan in paper.plans}
     tables = {id_ for n in (2, 3, 4) for id_ in plans[f"table{n}"].stages}
-    for name in ("table5", "fig1", "figB", "fig4"):
+    for name in ("table5", "fig1", "figB", "fig4", "fig5"):
         assert plans[name].stages.keys() <= tables, name
     mbp = plans["table2"].trials[-1]
     for suite, label in (

@@ -379,8 +379,8 @@ def test_names_of_files(folder: Path, registry: Registry) -> None:
         read_suite("tabel3", registry)
     assert str(caught.value) == (
         "unknown suite 'tabel3'; did you mean 'table3'? Allowed: balance, "
-        "balance_finetune, fig1, fig4, figA, figB, flops, paper, quickstart, sensitivity, smoke, "
-        "table1, table2, table3, table4, table5, or the path of a .yaml file"
+        "balance_finetune, fig1, fig4, fig5, figA, figB, flops, paper, quickstart, sensitivity, "
+        "smoke, table1, table2, table3, table4, table5, or the path of a .yaml file"
     )
     with pytest.raises(SuiteError, match=r"^suite file no/such\.yaml: no such file$"):
         read_suite("no/such.yaml", registry)

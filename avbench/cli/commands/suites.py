@@ -298,14 +298,18 @@ def report(
         known_value("--delta-to", "row", delta_to, plans.whole.labels)
         made = replace(plans.whole, table={**plans.whole.table, "delta_to": delta_to})
         plans = replace(plans, plans=(made,), whole=made)
+    kinds = [kind for kind, on in flags.items() if on]
+    shown = {kind for made in plans.plans for kind in kinds or made.show}
+    named = clips_of(clips)
+    if isinstance(named, list) and not shown & {"captions", "attention"}:
+        raise AvbenchError("--clips: ids are for --captions and --attention; give a number")
     choices = Asked(
         intervals=intervals,
         published=published,
         words=words,
-        clips=clips_of(clips),
+        clips=named,
         clip_seed=clip_seed,
     )
-    kinds = [kind for kind, on in flags.items() if on]
     _report(plans, store_in(results), kinds or None, choices, formats, as_json, plugins_dir)
 
 

@@ -246,7 +246,7 @@ def attention_report(
     from avbench.analysis.attention import attention_sheets
 
     if clips and seed is not None:
-        raise AvbenchError("a seed draws clips, and these are named; give either")
+        raise AvbenchError(f"clip seed {seed}: clips are named, so none is drawn; give only one")
     made = attention_sheets(plan, store, clips=clips, seed=seed or 0, plugins_dir=plugins_dir)
     sheets = stamp(plan, made)
     if not sheets:

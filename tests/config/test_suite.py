@@ -378,8 +378,8 @@ def test_names_of_files(folder: Path, registry: Registry) -> None:
     with pytest.raises(SuiteError) as caught:
         read_suite("tabel3", registry)
     assert str(caught.value) == (
-        "unknown suite 'tabel3'; did you mean 'table3'? Allowed: balance, fig5, flops, quickstart, "
-        "smoke, table2, table3, table4, or the path of a .yaml file"
+        "unknown suite 'tabel3'; did you mean 'table3'? Allowed: balance, fig5, flops, "
+        "quickstart, smoke, table2, table3, table4, or the path of a .yaml file"
     )
     with pytest.raises(SuiteError, match=r"^suite file no/such\.yaml: no such file$"):
         read_suite("no/such.yaml", registry)

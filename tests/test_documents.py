@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import avbench
 from avbench.cli.main import app
 from avbench.config.builder import SECTIONS
+from avbench.config.collection import read_collection
 from avbench.config.suite import read_suite
 from avbench.core.registry import Registry, load
 from avbench.runner.planning.planner import make_plan
@@ -203,6 +204,14 @@ def test_the_yaml_of_the_documents_is_valid(
         jsonschema.Draft202012Validator(data_schema).validate(written)
         return
     file = tmp_path / "suite.yaml"
+    if "suites" in written:
+        for name in (name for name in written["suites"] if name.endswith(".yaml")):
+            (tmp_path / name).write_text("name: mine\nrows: [{fusion: merged}]\n")
+        file.write_text(block, encoding="utf-8")
+        assert read_collection(str(file)) is not None
+        return
+    for name in (name for name in written.get("published", ()) if name.endswith(".csv")):
+        (tmp_path / name).write_text("label,dataset,metric,value,source\n")
     if "name" in written:
         file.write_text(block, encoding="utf-8")
         plan = make_plan(read_suite(str(file), registry), registry)

@@ -42,6 +42,8 @@ CLIPS = 4
 """Clips that are drawn, unless they are named."""
 FRAMES = 3
 """Frames of a clip that are shown beside its maps."""
+LONGEST = 300
+"""Characters of a message on an unknown clip."""
 SHARE, PEAK = "attention_", "attention_peak_"
 """Prefixes of the figures of a rollout."""
 
@@ -79,7 +81,9 @@ def attention_sheets(
     maker = _Maker(Records.read(plan, store), load(plugins_dir), tuple(clips), count, seed)
     found = [(dataset, maker.rows(dataset)) for dataset in plan.datasets]
     if maker.seen and (strange := [c for c in clips if c not in maker.seen]):
-        raise AvbenchError(f"clips: {unknown('clip', strange[0], sorted(maker.seen))}")
+        # A test split has thousands of clips: only the beginning of the list is shown.
+        said = (unknown("clip", c, sorted(maker.seen))[:LONGEST] for c in strange)
+        raise AvbenchError("\n".join(f"clips: {text}" for text in said))
     pictures = 0
     sheets = []
     for dataset, rows in found:

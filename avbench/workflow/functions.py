@@ -314,7 +314,9 @@ def report(
     }
     for name, (value, kinds) in given.items():
         if value is not None and kind not in kinds:
-            raise AvbenchError(f"{name}: only of kind '{' or '.join(kinds)}', got kind '{kind}'")
+            raise AvbenchError(
+                f"{name}: only of kind {' or '.join(map(repr, kinds))}, got kind '{kind}'"
+            )
     if kind == "table" and not isinstance(clips, int | None):
         raise AvbenchError(f"clips: ids are for kinds 'captions' and 'attention', got {clips!r}")
     made = plan(

@@ -32,9 +32,10 @@ from tests.records import TINY_WORLD, Recorded
 SUITE = (
     """
 name: small
-title: Two steps
+title: One step
 rows:
   - {label: both, fusion: local_global_merged}
+  - {label: speech, fusion: global_va_merged_vt, modalities: V+A+T}
   - {label: picture, fusion: merged, modalities: V}
   - {label: never, fusion: merged}
   - {label: impossible, fusion: cross, modalities: V+A+T}
@@ -43,7 +44,7 @@ defaults: {loss: plain, modalities: V+A}
     + TINY_WORLD.replace("cross_layers: 1", "cross_layers: 2")
     + """
 pretrain: null
-finetune: {datasets: [vatex], steps: 2, batch: 2}
+finetune: {datasets: [vatex], steps: 1, batch: 2}
 evaluate: {metrics: [slot_accuracy]}
 table: {metrics: [slot_visual]}
 """
@@ -52,12 +53,13 @@ table: {metrics: [slot_visual]}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
-    """A suite of which the first row is trained, and its test clips are prepared."""
+    """A suite of which the first two rows are trained, and its test clips are prepared."""
     folder = tmp_path_factory.mktemp("suite")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         made = Recorded(folder, SUITE)
-        made.run(made.plan.trials[0].cells[0].finetune)
+        for trial in made.plan.trials[:2]:
+            made.run(trial.cells[0].finetune)
         made.run(made.plan.prepared["vatex"])
         yield made
 
@@ -118,7 +120,8 @@ def figures(sheet: Sheet) -> dict[tuple[str, str], float]:
 
 def test_figures_are_those_of_the_rollout_by_hand(made: Recorded, sheet: Sheet) -> None:
     found = figures(sheet)
-    clips = list(dict.fromkeys(label.removeprefix("both, ") for label, _ in found))
+    labels = dict.fromkeys(label for label, _ in found if label.startswith("both, "))
+    clips = [label.removeprefix("both, ") for label in labels]
     assert len(clips) == CLIPS
     for clip in clips:
         for branch in ("global", "local"):
@@ -134,11 +137,22 @@ def test_figures_are_those_of_the_rollout_by_hand(made: Recorded, sheet: Sheet) 
 
 def test_a_row_without_a_picture_says_why(sheet: Sheet) -> None:
     titles = [title for title, _ in sheet.rows]
-    assert titles[CLIPS:] == ["picture", "never", "impossible"]
-    assert sheet.footnotes[0] == "skipped: the captioner reads no audio"
-    assert sheet.footnotes[1] == "pending: has not run"
-    assert sheet.footnotes[2].startswith("skipped: cross fusion is defined for 2 streams")
-    assert [p.name for p in sheet.pictures] == ["attention-1"]
+    assert titles[2 * CLIPS :] == ["picture", "never", "impossible"]
+    assert sheet.footnotes[1] == "skipped: the captioner reads no audio"
+    assert sheet.footnotes[2] == "pending: has not run"
+    assert sheet.footnotes[3].startswith("skipped: cross fusion is defined for 2 streams")
+    assert [p.name for p in sheet.pictures] == ["attention-1", "attention-2"]
+
+
+def test_a_branch_in_which_sound_never_meets_the_picture_has_an_empty_map(sheet: Sheet) -> None:
+    titles, cells = zip(*sheet.rows[CLIPS : 2 * CLIPS], strict=True)
+    assert all(title.startswith("speech, ") for title in titles)
+    at = sheet.columns.index("Local, share (%)")
+    for line in cells:
+        assert line[at].mean == 0
+        assert line[at + 1].status == "missing"
+        assert line[sheet.columns.index("Global, share (%)")].mean > 0
+    assert sheet.footnotes[0] == "missing: sound does not reach the picture"
 
 
 def test_the_picture_shows_the_clips_that_the_rule_draws(made: Recorded, sheet: Sheet) -> None:
@@ -151,7 +165,7 @@ def test_the_picture_shows_the_clips_that_the_rule_draws(made: Recorded, sheet: 
     assert any(
         chosen(split, "vatex", (), 4, seed) != chosen(split, "vatex", (), 4, 0) for seed in (1, 2)
     )
-    (picture,) = sheet.pictures
+    picture = sheet.pictures[0]
     assert f"Clips: {', '.join(ids)}." in picture.caption
     assert any("4 test clips with sound of each dataset" in note for note in sheet.notes)
     assert any("with seed 0." in note for note in sheet.notes)
@@ -200,7 +214,8 @@ def test_files_are_written_like_those_of_other_reports(made: Recorded, tmp_path:
     report = attention_report(made.plan, made.store, tmp_path)
     write_reports([report], ["md", "long"], False, {})
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"attention.md", "attention.long.csv", "attention-1.svg", "attention-1.png"}
+    pictures = {f"attention-{i}.{kind}" for i in (1, 2) for kind in ("svg", "png")}
+    assert names == {"attention.md", "attention.long.csv", *pictures}
     assert "Abnar and Zuidema" in (tmp_path / "attention.md").read_text()
     planned = SuitePlan(plan=made.plan, store=made.store)
     again = planned.report(kind="attention").sheets[0].pictures[0]
@@ -210,7 +225,7 @@ def test_files_are_written_like_those_of_other_reports(made: Recorded, tmp_path:
 
 def test_a_seed_with_named_clips_is_told(made: Recorded) -> None:
     planned = SuitePlan(plan=made.plan, store=made.store)
-    with pytest.raises(AvbenchError, match="a seed draws clips, and these are named"):
+    with pytest.raises(AvbenchError, match="clip seed 1: clips are named, so none is drawn"):
         planned.report(kind="attention", clips=["a"], clip_seed=1)
     with pytest.raises(AvbenchError, match="clips: ids are for kinds 'captions' and"):
         planned.report(clips=["a"])

@@ -300,7 +300,7 @@ def test_the_front_holds_the_points_that_no_other_beats() -> None:
 
 
 def test_clips_belong_to_the_suite_s_own_page(suite: SuitePlan) -> None:
-    with pytest.raises(AvbenchError, match="clips: only of kind 'table', got kind 'strata'"):
+    with pytest.raises(AvbenchError, match="clips: only of kind 'table' or 'captions' or"):
         avbench.report(suite, kind="strata", clips=3)
 
 

@@ -89,7 +89,7 @@ def captions_report(
     choice = Choice(clips if isinstance(clips, int) else asked["clips"], drawn)
     if clips is not None and not isinstance(clips, int):
         if seed is not None:
-            raise AvbenchError("a seed draws clips, and these are named; give either")
+            raise AvbenchError(f"clip seed {seed}: clips are named, so none is drawn")
         choice = Choice(ids=tuple(clips))
     sheets = stamp(plan, caption_sheets(Records.read(plan, store), choice))
     if not sheets:
@@ -126,7 +126,7 @@ def attention_report(
 
     ids = () if clips is None or isinstance(clips, int) else tuple(clips)
     if ids and seed is not None:
-        raise AvbenchError("a seed draws clips, and these are named; give either")
+        raise AvbenchError(f"clip seed {seed}: clips are named, so none is drawn")
     made = attention_sheets(
         plan,
         store,

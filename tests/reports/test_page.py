@@ -227,6 +227,9 @@ class TestInChromium:
         evil = Opened(browser, file)
         evil.table().locator("tbody button").first.click()
         evil.page.keyboard.press("Escape")
+        evil.page.locator(".plot canvas").last.wait_for()
+        for plot in evil.page.locator(".plot").all():
+            plot.hover()
         evil.page.wait_for_timeout(500)
         assert evil.page.evaluate("typeof hacked") == "undefined"
         assert [said for said in evil.said if "hacked" in said or "dialog" in said] == []

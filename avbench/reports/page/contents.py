@@ -82,7 +82,6 @@ class Plot:
     """Title of the axis."""
     y: str
     series: tuple[Series, ...]
-    log_x: bool = False
     categories: tuple[str, ...] = ()
     """The values of x in order, if they are names."""
 

@@ -237,7 +237,7 @@ function draw(place) {
   const columns = Math.max(1, Math.min(plot.series.length, Math.floor(place.clientWidth / (7 * longest + 36))));
   const made = Bokeh.Plotting.figure({
     width: place.clientWidth, height: 320 + 18 * Math.ceil(plot.series.length / columns), toolbar_location: null, tools: "pan,box_zoom,reset,save",
-    x_axis_type: plot.log_x ? "log" : "auto", ...(plot.categories.length ? { x_range: plot.categories } : {}),
+    ...(plot.categories.length ? { x_range: plot.categories } : {}),
     background_fill_color: null, border_fill_color: null, outline_line_color: null,
   });
   const legend = [];

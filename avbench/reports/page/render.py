@@ -49,9 +49,14 @@ def _write(contents: Page, scripts: Sequence[Script]) -> str:
         scripts=scripts,
         origin=origin,
         data=_embedded(contents) if scripts else "",
-        style=Markup((files(__package__) / "page.css").read_text("utf-8")),
+        style=_style("tables.css", *(["page.css"] if scripts else [])),
     )
     return written
+
+
+def _style(*names: str) -> Markup:
+    """Return style sheets of this package, one after the other."""
+    return Markup("".join((files(__package__) / name).read_text("utf-8") for name in names))
 
 
 @cache

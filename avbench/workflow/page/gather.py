@@ -5,10 +5,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from avbench.analysis.claims.verdicts import background, conclusion, lines, notes, verdicts
+from avbench.analysis.modality_use import use_sheets
+from avbench.analysis.strata_tables import strata_sheets
 from avbench.core.errors import AvbenchError
+from avbench.core.registry import load
 from avbench.reports.collect import Report
 from avbench.reports.notes import stamp
 from avbench.reports.page.contents import CLIPS, Evidence, Page, Plot, Section, Verdict
+from avbench.reports.systems import ScoreStatistics
 from avbench.reports.table import Picture, Sheet
 from avbench.workflow.page import head, plots, provenance
 from avbench.workflow.page.gallery import gallery
@@ -33,12 +38,6 @@ def suite_page(
         plugins_dir: a folder of plugins, whose metrics claims and strata need.
         pictures: further pictures.
     """
-    from avbench.analysis.claims.verdicts import notes, verdicts
-    from avbench.analysis.modality_use import use_sheets
-    from avbench.analysis.strata_tables import strata_sheets
-    from avbench.core.registry import load
-    from avbench.reports.systems import ScoreStatistics
-
     plan, absent = report.plan, list(head.missing(report))
 
     def part(name: str, make: Callable[[], T], otherwise: T) -> T:
@@ -83,8 +82,6 @@ def suite_page(
 
 
 def _verdict(claim: Mapping[str, Any]) -> Verdict:
-    from avbench.analysis.claims.verdicts import background, conclusion, lines
-
     return Verdict(
         verdict=claim["verdict"],
         says=claim["says"],

@@ -31,6 +31,8 @@ class CaptionSettings:
 class RelevanceSettings:
     """Captions and words of the analysis of audio relevance (Table 1, Fig. A)."""
 
+    datasets: tuple[str, ...] = field(default_factory=tuple)
+    """Datasets whose captions are analysed; none: all but those below."""
     audio: tuple[str, ...] = field(default_factory=tuple)
     """Captions of sound: datasets of the data file. The embedded world brings its own counts."""
     image: tuple[str, ...] = field(default_factory=tuple)

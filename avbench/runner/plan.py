@@ -122,6 +122,8 @@ class Plan:
     ends: tuple[str, ...] = ()
     """Ids of stages that tables show even if another stage reads them: of several suites, those
     that no stage of their own suite reads."""
+    file: str = ""
+    """The suite's file, as it was given; empty: the suite is a predefined one."""
     show: tuple[str, ...] = ("table",)
     """Its reports, see ``config.showing``."""
     shown: Mapping[str, Any] = field(default_factory=dict)

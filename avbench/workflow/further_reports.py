@@ -1,7 +1,7 @@
 """The reports of a suite beside its tables: strata, use of modalities, captions, relevance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from avbench.analysis.captions import Choice, caption_sheets
@@ -148,20 +148,31 @@ def relevance_report(plan: Plan, folder: Path, *, plugins_dir: Path | None = Non
         AvbenchError: the captions or the speech of a dataset are missing or malformed.
     """
     from avbench.analysis.relevance.asked import analysis
+    from avbench.analysis.relevance.sets import sources
     from avbench.analysis.relevance.sheets import sheets
     from avbench.core.registry import load
 
-    asked = plan.shown["relevance"]
-    own = plan.data != EMBEDDED  # the world comes with counts of words
+    asked, registry = plan.shown["relevance"], load(plugins_dir)
+    words = {name: asked[name] for name in ("audio", "image")}
+    absent: list[str] = []
+    if plan.data == EMBEDDED:
+        words = dict.fromkeys(words, ())  # the world comes with counts of words
+    else:
+        known = sources(plan.data, registry)
+        absent = [key for keys in words.values() for key in keys if key not in known]
     found = analysis(
-        load(plugins_dir),
+        registry,
         data=plan.data,
-        audio=asked["audio"] if own else (),
-        image=asked["image"] if own else (),
+        keys=asked["datasets"],
+        **(dict.fromkeys(words, ()) if absent else words),
         top=asked["top"],
         sensitivity=asked["sensitivity"],
     )
-    return _other("relevance", plan, sheets(found), folder)
+    first, *others = sheets(found)
+    if absent:
+        said = f"ARS is not measured: the data file has no {', '.join(absent)}."
+        first = replace(first, notes=(said, *first.notes))
+    return _other("relevance", plan, [first, *others], folder)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

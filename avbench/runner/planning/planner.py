@@ -10,6 +10,7 @@ from typing import Any
 
 from avbench.config.builder import Training
 from avbench.config.rows import Row
+from avbench.config.shipped import suite_names
 from avbench.config.suite import Suite
 from avbench.core import options
 from avbench.core.errors import DataError
@@ -62,6 +63,7 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
         stages=book.stages,
         claims=tuple(options.plain(claim) for claim in suite.claims),
         published=tuple(options.plain(figure) for figure in suite.published),
+        file="" if suite.name in suite_names() else suite.file,
         show=suite.show,
         shown={
             "captions": options.plain(suite.captions),

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from avbench.analysis.attention import attention_sheets
 from avbench.analysis.claims.verdicts import background, conclusion, lines, notes, verdicts
 from avbench.analysis.modality_use import use_sheets
 from avbench.analysis.strata_tables import strata_sheets
@@ -27,7 +28,6 @@ def suite_page(
     *,
     clips: int = CLIPS,
     plugins_dir: Path | None = None,
-    pictures: Sequence[Picture] = (),
 ) -> Page:
     """Return the contents of a suite's page.
 
@@ -36,7 +36,6 @@ def suite_page(
         sheets: its tables.
         clips: the most clips with captions; 0: none.
         plugins_dir: a folder of plugins, whose metrics claims and strata need.
-        pictures: further pictures.
     """
     plan, absent = report.plan, list(head.missing(report))
 
@@ -50,6 +49,10 @@ def suite_page(
 
     def stratified() -> list[Sheet]:
         return strata_sheets(ScoreStatistics(report.records, load(plugins_dir)))
+
+    def attention() -> list[Picture]:
+        made = attention_sheets(plan, report.records.store, plugins_dir=plugins_dir)
+        return [picture for sheet in made for picture in sheet.pictures]
 
     shown, none = {sheet.title for sheet in sheets}, list[Sheet]()
     strata = list(stamp(plan, part("strata", stratified, none)))
@@ -65,6 +68,9 @@ def suite_page(
     divided = [sheet for sheet in strata if not {key[0] for key in sheet.keys} & {*plan.datasets}]
     drawn = part("plots", lambda: plots.plots(report, divided), tuple[Plot, ...]())
     captions = part("captions", lambda: gallery(report.records, clips), None)
+    overlays = list[Picture]()
+    if "attention" in plan.show:
+        overlays = part("attention", attention, overlays)
     return Page(
         title=plan.title or plan.suite,
         facts=head.facts(report),
@@ -73,7 +79,7 @@ def suite_page(
         verdict_notes=tuple(notes(judged)) if judged["claims"] else (),
         sections=sections,
         plots=drawn,
-        pictures=tuple(pictures),
+        pictures=tuple(overlays),
         figures=provenance.figures(sheet for section in sections for sheet in section.sheets),
         stages=provenance.stages(report.records),
         commands=provenance.commands(report),

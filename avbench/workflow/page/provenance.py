@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from avbench.config.shipped import suite_names
 from avbench.core.job import LOG
 from avbench.core.visible import json_text
 from avbench.evaluation.perturbation import altered_label
@@ -50,8 +49,7 @@ def stages(records: Records) -> dict[str, StageFacts]:
 def commands(report: Report) -> dict[str, str]:
     """Return, for each label of the figures, the command that runs its row again."""
     plan = report.plan
-    known = suite_names()
-    suite = plan.suite if plan.suite in known else f"{plan.suite}.yaml"
+    suite = plan.file or plan.suite
     seeds = ",".join(map(str, plan.seeds)) + ","
     base = ["avbench", "run", suite, "--preset", plan.preset, "--data", plan.data]
     base += ["--seeds", seeds, "--results", str(report.records.store.results)]

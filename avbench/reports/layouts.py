@@ -94,6 +94,7 @@ def _systems(plan: Plan, datasets: Container[str]) -> tuple[TableRow, ...]:
         TableRow(
             label=label,
             title=f"{label}{marks.get(label, '')} – published",
+            short=f"{label}{marks.get(label, '')} – published",
             ranked=False,
             published=True,
         )

@@ -87,10 +87,10 @@ STEP = 10.0
 """Difference in pt of the widths that are tried for equal panels."""
 LINES = 44
 """Lines of all panels of a float; with the caption they fill less than a page."""
-NAME, HEADER = 26, 12
-"""Characters of a line of a row's name and of a header; longer ones are broken between words."""
-ALONE = 70
-"""The same of names beside a single column, such as captions."""
+HEADER = 12
+"""Characters of a line of a header; longer ones are broken between words."""
+NAMES = {7: 26, 2: 46, 0: 70}
+"""Number of columns, at least → the same of a row's name. Captions stand beside one column."""
 GAP = 3.0
 """``\\tabcolsep`` in pt."""
 
@@ -197,7 +197,7 @@ class _Drawn:
     def _panels(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the panels: their number of lines, and their LaTeX."""
         sheet = self.sheet
-        most = NAME if len(sheet.columns) > 1 else ALONE
+        most = next(width for least, width in NAMES.items() if len(sheet.columns) >= least)
         names = [_lines(name, most) for name in sheet.short]
         width = max([_width(line) for name in names for line in name] or [0.0])
         needed = self._widths()

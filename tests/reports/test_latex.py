@@ -13,7 +13,7 @@ from avbench.reports.formats import latex
 from avbench.reports.long_table import Measurement, Table
 from avbench.reports.pivot import pivot
 from avbench.reports.short_names import short_names
-from avbench.reports.table import Column, Sheet, TableLayout, TableRow
+from avbench.reports.table import Column, Sheet, TableCell, TableLayout, TableRow
 from tests.reports.test_formats import HOSTILE, golden
 
 CLASSES = {
@@ -153,6 +153,19 @@ class TestCompiled:
             "A 13.4 17.6 38.5 138.9 (0.3 ↓)",
         ):
             assert row in [words(line)[: len(row)] for line in text.splitlines()]
+
+    @pytest.mark.parametrize("name", CLASSES)
+    def test_captions_are_broken_into_lines(self, tmp_path: Path, name: str) -> None:
+        said = "put the onions and the garlic into a pan with olive oil " * 4
+        titles = [*HOSTILE, *OTHERS, f"Ground truth: {said}", f"Video and audio: {said}"]
+        sheet = Sheet(
+            title="Captions", corner="caption", groups=(("dataset", 1),), columns=("clip",),
+            rows=tuple((title, (TableCell(status="a_clip#1" * (i % 2)),))
+                       for i, title in enumerate(titles)),
+            short=tuple(titles), footnotes=(), legend=(), notes=(), table=Table.of([], axes=()),
+        )  # fmt: skip
+        text = words(compiled(tmp_path, CLASSES[name], [sheet]))
+        assert "Ground truth: put the onions and the garlic into a pan with" in text
 
     @pytest.mark.parametrize("name", CLASSES)
     def test_no_letter_stops_latex(self, tmp_path: Path, name: str) -> None:

@@ -15,7 +15,7 @@ from avbench.cli.commands.common import (
     print_json,
     say,
 )
-from avbench.cli.commands.numbers import CLIPS, WORDS, within
+from avbench.cli.commands.numbers import CLIPS, WORDS, number
 from avbench.core.paths import RESULTS
 
 app = typer.Typer()
@@ -58,7 +58,7 @@ def relevance(
     unheard: Annotated[
         str, typer.Option(help="Clips without a transcript, for SCR: zero or skip.")
     ] = "zero",
-    top: Annotated[int, typer.Option(callback=within(WORDS), help="Words in the picture.")] = 100,
+    top: Annotated[int, number(WORDS, "Words in the picture.")] = 100,
     sensitivity: Annotated[
         bool, typer.Option(help="Show the results of other choices too.")
     ] = True,
@@ -103,9 +103,7 @@ def speech(
         list[str] | None, typer.Option(help="Only this split; may be repeated.")
     ] = None,
     engine: Annotated[str, typer.Option(help="Speech recogniser.")] = "pocketsphinx",
-    limit: Annotated[
-        int | None, typer.Option(callback=within(CLIPS), help="Most clips to recognise.")
-    ] = None,
+    limit: Annotated[int | None, number(CLIPS, "Most clips to recognise.")] = None,
     plugins_dir: PluginsDir = None,
     as_json: Json = False,
 ) -> None:

@@ -19,7 +19,7 @@ from avbench.cli.commands.common import (
     say,
     store_in,
 )
-from avbench.cli.commands.numbers import SECONDS, THREADS, within
+from avbench.cli.commands.numbers import SECONDS, THREADS, number
 from avbench.core.numbers import SEED
 from avbench.core.paths import RESULTS
 from avbench.models.settings import BATCH, BEAM
@@ -39,9 +39,7 @@ def export_(
     dataset: Annotated[
         str | None, typer.Option(metavar="KEY", help="The fine-tuning to export, by its dataset.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(callback=within(SEED), help="One of the suite's seeds.")
-    ] = None,
+    seed: Annotated[int | None, number(SEED, "One of the suite's seeds.")] = None,
     results: Results = RESULTS,
     plugins_dir: PluginsDir = None,
 ) -> None:
@@ -62,11 +60,11 @@ def caption(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Media files.")],
     start: Annotated[
         float | None,
-        typer.Option(callback=within(SECONDS), help="Start of the clip, in seconds."),
+        number(SECONDS, "Start of the clip, in seconds."),
     ] = None,
     end: Annotated[
         float | None,
-        typer.Option(callback=within(SECONDS), help="End of the clip, in seconds."),
+        number(SECONDS, "End of the clip, in seconds."),
     ] = None,
     speech: Annotated[
         str | None, typer.Option(help="Speech of the clip, for models that read text.")
@@ -76,18 +74,13 @@ def caption(
     ] = None,
     beam: Annotated[
         int | None,
-        typer.Option(callback=within(BEAM), help="Beam width; by default the suite's."),
+        number(BEAM, "Beam width; by default the suite's."),
     ] = None,
-    batch: Annotated[
-        int | None, typer.Option(callback=within(BATCH), help="Clips per batch.")
-    ] = None,
+    batch: Annotated[int | None, number(BATCH, "Clips per batch.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     threads: Annotated[
         int,
-        typer.Option(
-            callback=within(THREADS),
-            help="Threads of the network; rounding may depend on them.",
-        ),
+        number(THREADS, "Threads of the network; rounding may depend on them."),
     ] = 1,
     plugins_dir: PluginsDir = None,
     as_json: Json = False,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from avbench.cli.commands.common import Json, PluginsDir, Results, print_json, say
-from avbench.cli.commands.numbers import PROCESSES, SECONDS, within
+from avbench.cli.commands.numbers import PROCESSES, SECONDS, number
 from avbench.core.paths import RESULTS
 
 app = typer.Typer()
@@ -60,14 +60,9 @@ def data_check_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A data file of yours.")],
     seconds: Annotated[
         float,
-        typer.Option(
-            callback=within(SECONDS),
-            help="Time for opening media; other files need only exist.",
-        ),
+        number(SECONDS, "Time for opening media; other files need only exist."),
     ] = 60.0,
-    workers: Annotated[
-        int, typer.Option(callback=within(PROCESSES), help="Processes that open media.")
-    ] = 1,
+    workers: Annotated[int, number(PROCESSES, "Processes that open media.")] = 1,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every clip too, without a time limit.")
     ] = False,
@@ -93,15 +88,11 @@ def data_prepare_(
     ],
     jobs: Annotated[
         int | None,
-        typer.Option(
-            callback=within(PROCESSES), help="Independent jobs; by default as many as workers."
-        ),
+        number(PROCESSES, "Independent jobs; by default as many as workers."),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(
-            callback=within(PROCESSES), help="Jobs at once; by default as many as cores."
-        ),
+        number(PROCESSES, "Jobs at once; by default as many as cores."),
     ] = None,
     short_side: Annotated[int, typer.Option(help="Pixels; larger frames are scaled down.")] = 256,
     crf: Annotated[int, typer.Option(help="x264's quality: 0 is lossless, 51 worst.")] = 23,

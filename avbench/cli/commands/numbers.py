@@ -1,6 +1,5 @@
 """Numbers on the command line: their bounds are declared as those of settings are."""
 
-from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -18,7 +17,7 @@ __all__ = [
     "THREADS",
     "WORDS",
     "WORKERS",
-    "within",
+    "number",
 ]
 
 SECONDS = Number(unit="s", least=0, most=10_000_000)
@@ -27,10 +26,10 @@ PAGE_CLIPS = Number(unit="clips", least=0, most=100_000)
 WORDS = Number(unit="words", least=1, most=10_000)
 
 
-def within(bounds: Number) -> Callable[[Any], Any]:
-    """Return the callback of an option that holds its number to declared bounds.
+def number(bounds: Number, help: str) -> Any:  # noqa: A002
+    """Return an option that takes a number within declared bounds, which its help states.
 
-    The callback has them as its attribute ``bounds``; it raises typer.BadParameter.
+    The callback raises typer.BadParameter.
     """
 
     def check(value: Any) -> Any:
@@ -39,5 +38,4 @@ def within(bounds: Number) -> Callable[[Any], Any]:
             raise typer.BadParameter(fault)
         return value
 
-    check.bounds = bounds  # type: ignore[attr-defined]
-    return check
+    return typer.Option(callback=check, help=f"{help.removesuffix('.')}; {bounds.allowed}.")

@@ -24,7 +24,7 @@ from avbench.cli.commands.common import (
     say,
     store_in,
 )
-from avbench.cli.commands.numbers import SECONDS, within
+from avbench.cli.commands.numbers import SECONDS, number
 from avbench.core.errors import AvbenchError
 from avbench.core.numbers import SEED
 from avbench.core.paths import RESULTS
@@ -57,9 +57,7 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Look again until nothing of the suite is left.")
     ] = False,
-    every: Annotated[
-        float, typer.Option(callback=within(SECONDS), help="Seconds between looks of --watch.")
-    ] = EVERY,
+    every: Annotated[float, number(SECONDS, "Seconds between looks of --watch.")] = EVERY,
     preset: Preset = None,
     data: Data = None,
     seeds: Seeds = None,
@@ -135,9 +133,7 @@ def show(
     metric: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this score or cost.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(callback=within(SEED), help="Only this seed of the suite.")
-    ] = None,
+    seed: Annotated[int | None, number(SEED, "Only this seed of the suite.")] = None,
     preset: Preset = None,
     data: Data = None,
     seeds: Seeds = None,

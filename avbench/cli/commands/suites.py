@@ -32,7 +32,7 @@ from avbench.cli.commands.numbers import (
     PROCESSES,
     THREADS,
     WORKERS,
-    within,
+    number,
 )
 from avbench.core.errors import AvbenchError
 from avbench.core.numbers import SEED
@@ -61,23 +61,16 @@ def run(
     only: Only = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            callback=within(PROCESSES), help="Processes at once; by default one per core."
-        ),
+        number(PROCESSES, "Processes at once; by default one per core."),
     ] = None,
     threads: Annotated[
         int,
-        typer.Option(
-            callback=within(THREADS), help="Threads per process; results may depend on them."
-        ),
+        number(THREADS, "Threads per process; results may depend on them."),
     ] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     processes: Annotated[
         int,
-        typer.Option(
-            callback=within(PROCESSES),
-            help="Processes that share each training, one per device.",
-        ),
+        number(PROCESSES, "Processes that share each training, one per device."),
     ] = 1,
     strategy: Annotated[
         Strategy,
@@ -85,19 +78,17 @@ def run(
     ] = "ddp",
     workers: Annotated[
         int,
-        typer.Option(callback=within(WORKERS), help="Data-loading workers per training process."),
+        number(WORKERS, "Data-loading workers per training process."),
     ] = 0,
     checkpoint_minutes: Annotated[
         float,
-        typer.Option(callback=within(MINUTES), help="Minutes between a training's checkpoints."),
+        number(MINUTES, "Minutes between a training's checkpoints."),
     ] = 0.5,
     checkpoint_steps: Annotated[
         int | None,
-        typer.Option(callback=within(STEPS), help="Steps between further checkpoints."),
+        number(STEPS, "Steps between further checkpoints."),
     ] = None,
-    checkpoint_keep: Annotated[
-        int, typer.Option(callback=within(CHECKPOINTS), help="Checkpoints to keep.")
-    ] = 2,
+    checkpoint_keep: Annotated[int, number(CHECKPOINTS, "Checkpoints to keep.")] = 2,
     tensorboard: Annotated[
         bool, typer.Option(help="Also write TensorBoard files of trainings, beside curve.csv.")
     ] = False,
@@ -259,7 +250,7 @@ def report(
     ] = None,
     clip_seed: Annotated[
         int | None,
-        typer.Option(callback=within(SEED), help="Seed that draws the clips."),
+        number(SEED, "Seed that draws the clips."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -9,11 +9,13 @@ from rich.text import Text
 from avbench.cli.commands.common import print_json, say
 from avbench.cli.progress import console as make_console
 from avbench.core.errors import AvbenchError
+from avbench.core.visible import one_line
 from avbench.workflow.reporting import READ_ONLY, SuiteReport, Written, write_sheets
 
 if TYPE_CHECKING:
     from avbench.analysis.relevance.analysis import Analysis
     from avbench.reports.table import Sheet
+    from avbench.runner.planning.plan_cache import Plans
 
 
 def _conclude(written: Written) -> None:
@@ -35,6 +37,7 @@ def write_reports(
     formats: Sequence[str],
     as_json: bool,
     places: Mapping[str, str],
+    files: dict[str, dict[str, str]] | None = None,
 ) -> int:
     """Write reports to their folders, and print their tables, or their plain data as JSON.
 
@@ -43,6 +46,7 @@ def write_reports(
         formats: the formats to write.
         as_json: True: print JSON instead of text; a list if there are several reports.
         places: further paths to print, by name.
+        files: takes the written files: suite → format → file.
 
     Returns:
         The number of cells without a figure.
@@ -50,6 +54,10 @@ def write_reports(
     plain, unfinished = [], 0
     for made in reports:
         written = made.written(formats, made.folder)
+        if files is not None:
+            files.setdefault(made.suite, {}).update(
+                {f"{made.kind} {name}": file for name, file in written.files.items()}
+            )
         if as_json:
             plain.append({**made.to_json(), "files": written.files})
         else:
@@ -59,6 +67,28 @@ def write_reports(
     if as_json:
         print_json(plain[0] if len(plain) == 1 else plain)
     return unfinished
+
+
+def write_index(plans: "Plans", results: Path, places: Mapping[str, Mapping[str, str]]) -> None:
+    """Write a page that leads to the reports of each suite of a collection.
+
+    Args:
+        plans: of the collection.
+        results: the results folder; the page lies in the collection's folder there.
+        places: name of a suite → its files by format.
+    """
+    lines = [f"# {one_line(plans.title or plans.name)}", ""]
+    for plan in plans.plans:
+        lines += [f"## {one_line(plan.title or plan.suite)}", ""]
+        files = places.get(plan.suite, {})
+        paths = dict.fromkeys(Path(file).name for file in files.values())
+        lines += [f"- [{name}](../{plan.suite}/{name})" for name in paths]
+        lines += [*([] if files else ["No report could be made yet."]), ""]
+    written = Written(results / plans.name)
+    written.write("index", "index.md", "\n".join(lines))
+    for name, file in written.files.items():
+        say(f"{name:<6} {file}")
+    _conclude(written)
 
 
 def write_relevance(

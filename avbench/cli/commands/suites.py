@@ -411,7 +411,7 @@ def _report(
     Returns:
         The number of cells without a figure, and of reports that cannot be made.
     """
-    from avbench.cli.reports import write_reports
+    from avbench.cli.reports import write_index, write_reports
     from avbench.workflow.further_reports import report_of
 
     wanted = [(made, kind) for made in plans.plans for kind in kinds or made.show]
@@ -430,4 +430,8 @@ def _report(
 
     shown = any(kind == "table" for _, kind in wanted)
     places = {"stages": str(store.results / "stages")} if shown else {}
-    return write_reports(reports(), formats, as_json, places) + len(missing)
+    files: dict[str, dict[str, str]] = {}
+    unfinished = write_reports(reports(), formats, as_json, places, files)
+    if plans.is_collection and not as_json:
+        write_index(plans, store.results, files)
+    return unfinished + len(missing)

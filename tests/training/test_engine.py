@@ -316,7 +316,8 @@ def test_a_run_whose_checkpoint_is_damaged_ends_as_an_undisturbed_one(
 # ------------------------------------------------------------------ kills
 
 
-KILLS = 20
+KILLS = {"mbp": 20, "gblend": 8}
+"""Kills of a training by its loss; probes take most of G-Blend's time."""
 
 
 def stopped_amid_a_write(work: Job, process: subprocess.Popen[bytes]) -> Path:
@@ -352,18 +353,18 @@ def said(work: Job) -> str:
 def test_a_stage_killed_at_random_moments_ends_as_an_undisturbed_one(
     narrated, tmp_path, loss: str
 ) -> None:
-    """SIGKILL, twenty times each, with a data worker, SpecAugment, probes and averages in play.
+    """SIGKILL, many times, with a data worker, SpecAugment, probes and averages in play.
 
     Before each kill the stage has gone on, to a whole checkpoint that was not there before. One
     kill meets a checkpoint that is being written, and one of G-Blend's a probe.
     """
-    rare = {"first": 0.1, "then": 0.2} if loss == "gblend" else {}  # probes take most of its time
+    rare = {"first": 0.1, "then": 0.2} if loss == "gblend" else {}
     given = spec(loss=loss, options=rare, steps=140)
     whole = job(narrated, tmp_path / "a", given, checkpoint_seconds=1e9, workers=1)
     broken = job(narrated, tmp_path / "b", given, checkpoint_seconds=0.0, workers=1)
     undisturbed = start(whole)
     draw, reached = random.Random(0), [0]
-    for kill in range(KILLS):
+    for kill in range(KILLS[loss]):
         process = start(broken, warm=kill != 3)  # ours, where it is waited for to stop
         wanted = reached[-1] + draw.randint(1, 4)
         until(lambda at_least=wanted: steps_behind(broken) >= at_least, broken, process)

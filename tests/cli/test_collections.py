@@ -86,7 +86,7 @@ def test_its_state_is_that_of_all_its_stages(folder: Path) -> None:
         (("show", "both.yaml", "one"), "'both' is a collection of suites; name one of them: a.y"),
         (("report", "both.yaml", "--delta-to", "one"), "--delta-to: 'both' is a collection; name"),
         (("run", "both.yaml", "--only", "one"), "--only: 'both' is a collection of suites; give"),
-        (("export", "both.yaml", "--out", "o"), "'both' is a collection of suites; name one of them"),
+        (("export", "both.yaml", "--out", "o"), "'both' is a collection of suites; name one of"),
     ],
 )
 def test_what_belongs_to_one_suite_is_refused(

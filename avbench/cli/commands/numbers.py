@@ -29,7 +29,7 @@ WORDS = Number(unit="words", least=1, most=10_000)
 def number(bounds: Number, help: str) -> Any:  # noqa: A002
     """Return an option that takes a number within declared bounds, which its help states.
 
-    The callback raises typer.BadParameter.
+    The callback raises typer.BadParameter and has the bounds as its attribute of that name.
     """
 
     def check(value: Any) -> Any:
@@ -38,4 +38,5 @@ def number(bounds: Number, help: str) -> Any:  # noqa: A002
             raise typer.BadParameter(fault)
         return value
 
+    check.bounds = bounds  # type: ignore[attr-defined]
     return typer.Option(callback=check, help=f"{help.removesuffix('.')}; {bounds.allowed}.")
